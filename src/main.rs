@@ -1,0 +1,2 @@
+//! lookout
+fn main() {}

@@ -1,0 +1,139 @@
+//! What we tell the outside world: one [`Report`] per fact, and the [`Sink`]s that carry it.
+//!
+//! Reports are made by pure stages, so they hold stamps, never clocks. A sink must never hold up inference: it is
+//! handed a report, queues it within a fixed bound and says itself what it had to leave out.
+
+use crate::source::Timestamp;
+use heapless::String as Text;
+
+/// Longest label in bytes; labels match `[a-z0-9_-]{1,32}`.
+pub const MAX_LABEL: usize = 32;
+/// A class name, checked when the bundle is read.
+pub type Label = Text<MAX_LABEL>;
+
+/// Index of a class in the bundle's `labels`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClassId(pub u8);
+
+/// What is going on now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClassNow {
+    /// The tick this was decided at.
+    pub at: Timestamp,
+    /// `None` while the window holds a number that is not finite: said as `invalid`, never as a class.
+    pub class: Option<ClassId>,
+    /// The class's name, or `invalid`.
+    pub label: Label,
+    /// Its probability after temperature, 0 to 1; 0 when invalid.
+    pub p: f32,
+    /// Slots in the window that hold a fresh (not held) tick.
+    pub valid_slots: u16,
+    /// Age of the frame when the tick was decided, in ms.
+    pub age_ms: u32,
+}
+
+/// Which end of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edge {
+    /// The class was entered.
+    Start,
+    /// The class was left.
+    End,
+}
+
+/// A class other than the background began or ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// The tick at which it was decided.
+    pub at: Timestamp,
+    /// Start or end.
+    pub edge: Edge,
+    /// Which class.
+    pub class: ClassId,
+    /// Its name.
+    pub label: Label,
+    /// When it truly began: the first tick of the run that led to the decision.
+    pub onset: Timestamp,
+    /// How long it has lasted, in ms: up to `at` for a start, up to its last tick for an end.
+    pub duration_ms: u32,
+    /// Highest probability so far.
+    pub peak: f32,
+}
+
+/// Novelty score of a tick.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Novelty {
+    /// The tick.
+    pub at: Timestamp,
+    /// Score, higher is stranger.
+    pub score: f32,
+    /// Alarm threshold now.
+    pub threshold: f32,
+    /// Calibration blocks behind the threshold.
+    pub blocks: u32,
+    /// Score above threshold.
+    pub alarm: bool,
+}
+
+/// What state the box is in, in a technician's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Deciding.
+    Ok,
+    /// The ring has `have` of `need` ticks.
+    Warming {
+        /// Ticks in the ring.
+        have: u16,
+        /// Ticks needed.
+        need: u16,
+    },
+    /// The window holds numbers that are not finite.
+    Invalid,
+    /// The device is not there.
+    NoCamera,
+    /// The device is there and gives nothing.
+    NoFrames,
+}
+
+/// Once a second: how the box is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Health {
+    /// Time of the report.
+    pub at: Timestamp,
+    /// What it is doing.
+    pub state: State,
+    /// Frames a second over the last second, in tenths.
+    pub fps_tenths: u16,
+    /// Frames lost since start, whatever the cause.
+    pub dropped: u32,
+    /// 99th percentile of the time from frame to decision over the last minute, ms; `None` before the first.
+    pub p99_ms: Option<u32>,
+    /// Temperature in degrees Celsius, where the board has a sensor.
+    pub celsius: Option<i16>,
+    /// Is the processor being slowed down; `None` where the board cannot say.
+    pub throttled: Option<bool>,
+    /// First eight hex digits of the bundle's hash.
+    pub bundle: Text<8>,
+}
+
+/// One fact for the outside world.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Report {
+    /// `$PLKTC`
+    Class(ClassNow),
+    /// `$PLKTE`
+    Event(Event),
+    /// `$PLKTN`
+    Novelty(Novelty),
+    /// `$PLKTH`
+    Health(Health),
+}
+
+/// Somewhere reports go. Implementations never block and never fail the caller: trouble is counted, retried and logged once.
+pub trait Sink: Send {
+    /// Takes one report. `seq` counts the reports of this run, so that a reader sees what is missing.
+    fn send(&mut self, seq: u32, report: &Report);
+
+    /// Gives what is queued a last chance to leave, for at most `limit`, and puts outputs into their safe state.
+    fn close(&mut self, limit: std::time::Duration);
+}

@@ -1,0 +1,213 @@
+//! What a frame is before anyone looks at it, and where frames come from.
+//!
+//! A source lends one frame at a time from a buffer that it owns, so the steady state copies and allocates nothing.
+//! Time enters the program here and nowhere else: `Frame::at` is the driver's monotonic stamp on a live camera and
+//! the frame's place in the recording otherwise. A recording therefore replays to the same reports, byte for byte.
+
+use std::time::Duration;
+
+/// Monotonic nanoseconds since an arbitrary start (boot for a camera, the first frame for a recording).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// The stamp `ms` milliseconds after the start.
+    pub const fn from_ms(ms: u64) -> Self {
+        Self(ms * 1_000_000)
+    }
+    /// Whole milliseconds since the start.
+    pub const fn ms(self) -> u64 {
+        self.0 / 1_000_000
+    }
+    /// Time from `earlier` to `self`; zero when `earlier` is later (a clock that went back).
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl std::ops::Add<Duration> for Timestamp {
+    type Output = Self;
+    fn add(self, d: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// The driver's frame counter. A jump says how many frames were lost; it may wrap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seq(pub u32);
+
+/// How the bytes of an [`Image`] are laid out. All chroma is BT.601.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PixelFormat {
+    /// 8-bit luma, one byte a pixel.
+    Gray,
+    /// Packed 4:2:2, `Y0 U Y1 V`: two bytes a pixel; width is even.
+    Yuyv,
+    /// 4:2:0, a luma plane, then one plane of interleaved `U V` at half size with the same stride.
+    Nv12,
+    /// 4:2:0, luma plane, U plane, V plane; the chroma stride is half the luma stride, rounded up.
+    I420,
+    /// Packed 4:4:4 `Y U V`, three bytes a pixel: what a JPEG decoder gives without a colour conversion.
+    Yuv444,
+    /// Packed `R G B`, three bytes a pixel (PNG).
+    Rgb,
+}
+
+impl PixelFormat {
+    /// The shortest stride a row of `width` pixels can have, in bytes (the luma stride for planar formats).
+    pub const fn min_stride(self, width: usize) -> usize {
+        match self {
+            Self::Gray | Self::Nv12 | Self::I420 => width,
+            Self::Yuyv => width.div_ceil(2) * 4,
+            Self::Yuv444 | Self::Rgb => width * 3,
+        }
+    }
+
+    /// Bytes that an image of this format needs, or `None` where the product does not fit.
+    pub fn frame_bytes(self, width: usize, height: usize, stride: usize) -> Option<usize> {
+        if width == 0 || height == 0 || stride < self.min_stride(width) {
+            return None;
+        }
+        let luma = stride.checked_mul(height)?;
+        let half = height.div_ceil(2);
+        match self {
+            Self::Gray | Self::Yuyv | Self::Yuv444 | Self::Rgb => Some(luma),
+            // Interleaved pairs: an odd width still has a whole pair at the end.
+            Self::Nv12 => luma.checked_add(stride.next_multiple_of(2).checked_mul(half)?),
+            Self::I420 => luma.checked_add(stride.div_ceil(2).checked_mul(half)?.checked_mul(2)?),
+        }
+    }
+}
+
+/// A borrowed picture. Invariant (kept by [`Image::new`]): `data` holds at least `format.frame_bytes(..)` bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Image<'a> {
+    format: PixelFormat,
+    width: usize,
+    height: usize,
+    stride_bytes: usize,
+    data: &'a [u8],
+}
+
+/// Largest width or height accepted from any file, pipe or device, in pixels (8K and some margin).
+pub const MAX_SIDE: usize = 16_384;
+/// Largest frame accepted, in pixels: 8K UHD is 33 million.
+pub const MAX_PIXELS: usize = 40_000_000;
+
+impl<'a> Image<'a> {
+    /// Checks that `data` really holds such a picture. `stride_bytes` is the luma stride for planar formats.
+    ///
+    /// # Errors
+    /// [`SourceError::Broken`] naming the size found and the size expected.
+    pub fn new(
+        format: PixelFormat,
+        width: usize,
+        height: usize,
+        stride_bytes: usize,
+        data: &'a [u8],
+    ) -> Result<Self, SourceError> {
+        let broken = |why: String| Err(SourceError::Broken { what: "frame".into(), why });
+        if width > MAX_SIDE || height > MAX_SIDE || width.saturating_mul(height) > MAX_PIXELS {
+            return broken(format!("{width}x{height} pixels is more than {MAX_PIXELS} in all or {MAX_SIDE} a side"));
+        }
+        match format.frame_bytes(width, height, stride_bytes) {
+            None => broken(format!("{width}x{height} {format:?} with a stride of {stride_bytes} bytes is no picture")),
+            Some(need) if data.len() < need => {
+                broken(format!("{} bytes found, {width}x{height} {format:?} with stride {stride_bytes} needs {need}", data.len()))
+            }
+            Some(_) => Ok(Self { format, width, height, stride_bytes, data }),
+        }
+    }
+    /// Layout of the bytes.
+    pub const fn format(&self) -> PixelFormat {
+        self.format
+    }
+    /// Width in pixels, at least 1.
+    pub const fn width(&self) -> usize {
+        self.width
+    }
+    /// Height in pixels, at least 1.
+    pub const fn height(&self) -> usize {
+        self.height
+    }
+    /// Bytes from one (luma) row to the next.
+    pub const fn stride_bytes(&self) -> usize {
+        self.stride_bytes
+    }
+    /// All bytes, luma first.
+    pub const fn data(&self) -> &'a [u8] {
+        self.data
+    }
+}
+
+/// What a tick is made from.
+#[derive(Clone, Copy, Debug)]
+pub enum Payload<'a> {
+    /// Pixels for the shaper and the encoder.
+    Image(Image<'a>),
+    /// One row of numbers that goes straight into the ring: the recurrent network alone.
+    Row(&'a [f32]),
+}
+
+/// One frame, lent by a [`Source`] until the next call.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    /// When the frame was taken (monotonic).
+    pub at: Timestamp,
+    /// The source's own count.
+    pub seq: Seq,
+    /// Pixels or numbers.
+    pub payload: Payload<'a>,
+}
+
+/// Why a source gave no frame, split by what the caller does next.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// This frame is damaged: count it, go on with the next one.
+    #[error("{what}: {why}")]
+    Broken {
+        /// The frame or record, for a person.
+        what: String,
+        /// Found against expected.
+        why: String,
+    },
+    /// No frame within the wait: nothing is wrong with the handle yet. Call again.
+    #[error("no frame for {waited:?}")]
+    Stalled {
+        /// How long the source has waited.
+        waited: Duration,
+    },
+    /// The device went away or its stream broke: open the source again (exit code 1 if nobody does).
+    #[error("{device}: {why}")]
+    Lost {
+        /// Device or file.
+        device: String,
+        /// What the system said, in the user's words.
+        why: String,
+    },
+    /// The source can never work as asked: wrong file, format or argument (exit code 2).
+    #[error("{what}: {why}")]
+    Refused {
+        /// File, device or argument.
+        what: String,
+        /// Found against expected, and what to try.
+        why: String,
+    },
+}
+
+/// A camera, a recording or a pipe.
+pub trait Source: Send {
+    /// The next frame, or `None` at the end of a recording. A live camera never ends.
+    ///
+    /// # Errors
+    /// See [`SourceError`]: each variant says what to do next.
+    fn next(&mut self) -> Result<Option<Frame<'_>>, SourceError>;
+
+    /// One line for the log: device or file, format, size, rate.
+    fn describe(&self) -> String;
+
+    /// Frames in all, where the recording says so: for a progress bar.
+    fn len_hint(&self) -> Option<u64> {
+        None
+    }
+}
