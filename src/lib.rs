@@ -4,5 +4,7 @@
 #![deny(unsafe_code)]
 
 pub mod bundle;
+pub mod cli;
 pub mod report;
+pub mod shaper;
 pub mod source;

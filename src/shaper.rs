@@ -1,0 +1,267 @@
+//! Pixels to the encoder's planes: crop, area-averaged resize, colour, change and flow, as levels 0..=255.
+//!
+//! The pixel pass ([`Shaper::stage`]) reads the camera's own layout once and leaves a picture of the encoder's size; it
+//! runs for every frame that arrives, and the newest wins. A tick then closes over the staged picture
+//! ([`Shaper::finish`]): what changed and what moved since earlier *ticks*, not frames, so 15 and 30 fps look alike.
+//!
+//! Levels are bytes whatever the encoder eats: the same bytes train the network (`lookout shape`), are kept as golden
+//! vectors and are fed as they are to an encoder with a u8 input. Everything is pure and, after `new`, allocates only
+//! when the frames change their format or size. Results are equal on every machine: integers, and f32 in a fixed order.
+
+mod flow;
+mod layout;
+mod motion;
+#[cfg(test)]
+mod reference;
+mod scale;
+
+use crate::bundle::{Channel, Input, Resize};
+use crate::source::Image;
+use flow::{Flow, round};
+use layout::{Colour, Plan};
+use motion::History;
+
+/// The part of the picture that is looked at, as fractions of its width and height.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Region {
+    /// Left edge.
+    pub x: f32,
+    /// Upper edge.
+    pub y: f32,
+    /// Width.
+    pub w: f32,
+    /// Height.
+    pub h: f32,
+}
+
+impl Default for Region {
+    /// All of it.
+    fn default() -> Self {
+        Self { x: 0.0, y: 0.0, w: 1.0, h: 1.0 }
+    }
+}
+
+/// Why pictures cannot be shaped as asked. It does not help to try again (exit code 2).
+#[derive(Debug, thiserror::Error)]
+pub enum ShaperError {
+    /// The region is not inside the picture.
+    #[error("region {x},{y} {w}x{h}: expected fractions with x, y >= 0, w, h > 0, x + w <= 1 and y + h <= 1", x = .0.x, y = .0.y, w = .0.w, h = .0.h)]
+    Region(Region),
+    /// The region covers less than a pixel of this picture.
+    #[error("region {x},{y} {w}x{h} is less than a pixel of a picture of {width}x{height}", x = region.x, y = region.y, w = region.w, h = region.h)]
+    Tiny {
+        /// As configured.
+        region: Region,
+        /// Of the picture, in pixels.
+        width: usize,
+        /// Of the picture, in pixels.
+        height: usize,
+    },
+    /// The encoder's picture has no pixels, no planes or too many.
+    #[error("input of {width}x{height} with {planes} planes, expected 1 to 4096 pixels a side and 1 to 64 planes")]
+    Input {
+        /// Pixels.
+        width: usize,
+        /// Pixels.
+        height: usize,
+        /// In all.
+        planes: usize,
+    },
+}
+
+/// The stage. See the module's text.
+#[derive(Debug)]
+pub struct Shaper {
+    channels: Vec<Channel>,
+    size: (usize, usize),
+    span: usize,
+    resize: Resize,
+    region: Region,
+    plan: Option<Plan>,
+    /// Scaled components of the staged frame: luma or R, then U, V or G, B.
+    parts: Vec<Vec<f32>>,
+    sum: Vec<u16>,
+    line: Vec<f32>,
+    luma: Vec<u8>,
+    rgb: Vec<u8>,
+    history: History,
+    flow: Option<Flow>,
+    planes: Vec<u8>,
+}
+
+impl Shaper {
+    /// Buffers for the pictures that `input` describes.
+    ///
+    /// # Errors
+    /// [`ShaperError::Region`] or [`ShaperError::Input`].
+    pub fn new(input: &Input, region: Region) -> Result<Self, ShaperError> {
+        let Region { x, y, w, h } = region;
+        // A third of a width times three may be a rounding above one.
+        let inside = |at: f32, length: f32| at >= 0.0 && length > 0.0 && at < 1.0 && at + length <= 1.0 + 1e-5;
+        if !(inside(x, w) && inside(y, h)) {
+            return Err(ShaperError::Region(region));
+        }
+        let (width, height, planes) = (input.width, input.height, input.planes());
+        if !(1..=4096).contains(&width) || !(1..=4096).contains(&height) || !(1..=64).contains(&planes) {
+            return Err(ShaperError::Input { width, height, planes });
+        }
+        let pixels = width * height;
+        let has = |c: Channel| input.channels.contains(&c);
+        let span = if has(Channel::Motion) { input.motion_span.max(1) } else { 1 };
+        Ok(Self {
+            channels: input.channels.clone(),
+            size: (width, height),
+            span,
+            resize: input.resize,
+            region,
+            plan: None,
+            parts: vec![vec![0.0; pixels]; 3],
+            sum: Vec::new(),
+            line: Vec::new(),
+            luma: vec![0; pixels],
+            rgb: vec![0; if has(Channel::Rgb) { 3 * pixels } else { 0 }],
+            history: History::new(pixels, span),
+            flow: has(Channel::Flow).then(|| Flow::new(width, height)),
+            planes: vec![0; planes * pixels],
+        })
+    }
+
+    /// The pixel pass over one frame, into the picture that the next tick takes. Called for every frame that arrives; the
+    /// newest wins. Plans anew, and allocates, only when format or size differ from the last frame's.
+    ///
+    /// # Errors
+    /// [`ShaperError::Tiny`].
+    pub fn stage(&mut self, image: &Image<'_>) -> Result<(), ShaperError> {
+        let plan = match self.plan.take() {
+            Some(plan) if plan.fits(image) => plan,
+            _ => self.replan(image)?,
+        };
+        for pass in &plan.passes {
+            pass.run(image.data(), &mut self.sum, &mut self.line, &mut self.parts);
+        }
+        self.colour(plan.colour);
+        self.plan = Some(plan);
+        Ok(())
+    }
+
+    fn replan(&mut self, image: &Image<'_>) -> Result<Plan, ShaperError> {
+        let (region, width, height) = (self.region, image.width(), image.height());
+        if region.w * (width as f32) < 0.999 || region.h * (height as f32) < 0.999 {
+            return Err(ShaperError::Tiny { region, width, height });
+        }
+        let plan = Plan::new(image, region, self.resize, self.size, !self.rgb.is_empty());
+        let scratch = plan.passes.iter().map(scale::Pass::scratch).max().unwrap_or(0);
+        self.sum = vec![0; scratch];
+        self.line = vec![0.0; scratch];
+        // Outside a letterbox: black, without colour.
+        let neutral = if plan.colour == Colour::Yuv { 128.0 } else { 0.0 };
+        for (part, level) in self.parts.iter_mut().zip([0.0, neutral, neutral]) {
+            part.fill(level);
+        }
+        Ok(plan)
+    }
+
+    /// From scaled components to luma and, where asked, R, G, B. BT.601, full range (JPEG).
+    fn colour(&mut self, colour: Colour) {
+        let pixels = self.luma.len();
+        let [a, b, c] = [&self.parts[0][..pixels], &self.parts[1][..pixels], &self.parts[2][..pixels]];
+        if colour == Colour::Rgb {
+            for (i, o) in self.luma.iter_mut().enumerate() {
+                *o = round(0.299 * a[i] + 0.587 * b[i] + 0.114 * c[i]);
+            }
+        } else {
+            self.luma.iter_mut().zip(a).for_each(|(o, &y)| *o = round(y));
+        }
+        if self.rgb.is_empty() {
+            return;
+        }
+        let (red, rest) = self.rgb.split_at_mut(pixels);
+        let (green, blue) = rest.split_at_mut(pixels);
+        match colour {
+            Colour::Luma => [red, green, blue].into_iter().for_each(|plane| plane.copy_from_slice(&self.luma)),
+            Colour::Rgb => {
+                for (plane, part) in [red, green, blue].into_iter().zip([a, b, c]) {
+                    plane.iter_mut().zip(part).for_each(|(o, &level)| *o = round(level));
+                }
+            }
+            Colour::Yuv => {
+                for i in 0..pixels {
+                    let (y, u, v) = (a[i], b[i] - 128.0, c[i] - 128.0);
+                    red[i] = round(y + 1.402 * v);
+                    green[i] = round(y - 0.344_136 * u - 0.714_136 * v);
+                    blue[i] = round(y + 1.772 * u);
+                }
+            }
+        }
+    }
+
+    /// Closes the tick with the staged picture and gives its planes, `[P,H,W]` levels in the order of the channels.
+    /// Without a new frame the staged picture is the old one: nothing has changed.
+    pub fn finish(&mut self) -> &[u8] {
+        self.close();
+        self.flow();
+        self.planes()
+    }
+
+    /// The first half of [`Shaper::finish`]: the picture and its changes. [`Shaper::flow`] must follow.
+    pub fn close(&mut self) {
+        let pixels = self.luma.len();
+        self.history.push(&self.luma);
+        let mut rest = &mut self.planes[..];
+        for channel in &self.channels {
+            let (here, after) = rest.split_at_mut(channel.planes() * pixels);
+            match channel {
+                Channel::Gray => here.copy_from_slice(&self.luma),
+                Channel::Rgb => here.copy_from_slice(&self.rgb),
+                Channel::Motion => {
+                    let (fast, slow) = here.split_at_mut(pixels);
+                    self.history.change(1, fast);
+                    self.history.change(self.span, slow);
+                }
+                Channel::Flow => {}
+            }
+            rest = after;
+        }
+    }
+
+    /// The second half of [`Shaper::finish`]: optical flow, where a channel asks for it.
+    pub fn flow(&mut self) {
+        let Some(flow) = &mut self.flow else { return };
+        let pixels = self.luma.len();
+        let mut at = 0;
+        let mut first: Option<usize> = None;
+        for channel in &self.channels {
+            let here = at;
+            at += channel.planes() * pixels;
+            match (channel, first) {
+                (Channel::Flow, None) => {
+                    let (u, v) = self.planes[here..at].split_at_mut(pixels);
+                    flow.run(&self.luma, u, v);
+                    first = Some(here);
+                }
+                // Named twice: the same planes again.
+                (Channel::Flow, Some(done)) => self.planes.copy_within(done..done + 2 * pixels, here),
+                _ => {}
+            }
+        }
+    }
+
+    /// The planes of the last closed tick, `[P,H,W]`.
+    pub fn planes(&self) -> &[u8] {
+        &self.planes
+    }
+
+    /// A tick without a new frame: the last picture counts for it, so that "several ticks ago" stays true in time.
+    /// The planes stay as they are.
+    pub fn hold(&mut self) {
+        self.history.repeat();
+    }
+
+    /// Forgets all earlier ticks (after a gap). A staged frame stays staged.
+    pub fn reset(&mut self) {
+        self.history.clear();
+        if let Some(flow) = &mut self.flow {
+            flow.reset();
+        }
+    }
+}
