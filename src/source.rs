@@ -4,6 +4,8 @@
 //! Time enters the program here and nowhere else: `Frame::at` is the driver's monotonic stamp on a live camera and
 //! the frame's place in the recording otherwise. A recording therefore replays to the same reports, byte for byte.
 
+pub mod jpeg;
+
 use std::time::Duration;
 
 /// Monotonic nanoseconds since an arbitrary start (boot for a camera, the first frame for a recording).
