@@ -1,3 +1,88 @@
-//! One file per subcommand.
+//! The command line: one file per subcommand. Results go to stdout or to sinks, logs to stderr.
+//!
+//! Exit codes are an interface: 0 asked to stop, 1 lost a device or broke (a restart helps), 2 wrong board,
+//! configuration, bundle or arguments (it does not).
 
+mod bench;
+mod check;
+mod classify;
+mod demo;
+mod failure;
+mod run;
+mod segments;
+mod setup;
 pub mod shape;
+mod stopwatch;
+
+pub use failure::Failure;
+
+use clap::{Parser, Subcommand};
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Watches a camera and calls out what happens.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Say more on stderr (twice: everything)
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Play the built-in clip through the whole pipeline, sentences on stdout
+    Demo(demo::Args),
+    /// Watch live until told to stop
+    Run(run::Args),
+    /// One answer per clip, and its segments
+    Classify(classify::Args),
+    /// Check a bundle: contract, golden vectors, time of int8 and float, memory
+    Check(check::Args),
+    /// Time per stage and allocations on this machine
+    Bench(bench::Args),
+    /// What the encoder sees: a recording's shaped ticks as .npy, for training
+    Shape(shape::Args),
+}
+
+/// Parses the arguments and runs the command.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let level = ["info", "debug", "trace"][usize::from(cli.verbose.min(2))];
+    // tract tells the world about its optimiser; a technician does not want to know.
+    let filter = if cli.verbose < 2 { format!("{level},tract_core=warn,tract_onnx=warn,tract_hir=warn,tract_linalg=warn") } else { level.into() };
+    env_logger::Builder::new().parse_filters(&filter).format_timestamp_millis().init();
+    let mut out = std::io::stdout().lock();
+    let done = match cli.command {
+        Command::Demo(args) => demo::run(&args, &mut out),
+        Command::Run(args) => {
+            drop(out);
+            return exit(run::run(&args));
+        }
+        Command::Classify(args) => classify::run(&args, &mut out),
+        Command::Check(args) => check::run(&args, &mut out),
+        Command::Bench(args) => bench::run(&args, &mut out),
+        Command::Shape(args) => shape::run(&args).map_err(|e| Failure::refused(format!("{e:#}"))),
+    };
+    exit(done.and_then(|()| out.flush().map_err(Failure::from)))
+}
+
+fn exit(done: Result<(), Failure>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !failure.why.is_empty() {
+                let _ = writeln!(std::io::stderr(), "lookout: {}", failure.why);
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}

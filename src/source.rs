@@ -208,6 +208,11 @@ pub trait Source: Send {
     /// One line for the log: device or file, format, size, rate.
     fn describe(&self) -> String;
 
+    /// Does the world go on while nobody reads? Then the newest frame wins; a recording waits instead.
+    fn is_live(&self) -> bool {
+        false
+    }
+
     /// Frames in all, where the recording says so: for a progress bar.
     fn len_hint(&self) -> Option<u64> {
         None

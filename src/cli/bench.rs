@@ -1,0 +1,123 @@
+//! `lookout bench`: time per stage and allocations on this machine, or the time of any ONNX file.
+
+use super::Failure;
+use super::check::any_onnx;
+use super::setup::{BundleArg, load};
+use super::stopwatch::{STAGES, Stopwatch};
+use crate::pipeline::{Options, Pipeline, Stage};
+use crate::report::sentence::Sentence;
+use crate::source::Source;
+use crate::source::scene::Scene;
+use crate::sys::alloc;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    bundle: BundleArg,
+    /// Time this ONNX file instead of the whole pipeline
+    #[arg(long, value_name = "FILE", conflicts_with = "bundle")]
+    onnx: Option<PathBuf>,
+    /// Rounds of the built-in clip, or runs of the ONNX file
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rounds: u32,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
+    match &args.onnx {
+        Some(file) => onnx(file, args, out),
+        None => pipeline(args, out),
+    }
+}
+
+fn pipeline(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
+    let bundle = load(&args.bundle)?;
+    if bundle.contract.input.is_none() {
+        return Err(Failure::refused(format!("bundle {}: bench plays pictures, this bundle takes rows of numbers", bundle.origin)));
+    }
+    let mut watch = Stopwatch::new(args.rounds as usize * 400);
+    let mut letters = 0usize;
+    for round in 0..args.rounds {
+        // A fresh pipeline a round: each plays the same clip from its start.
+        let mut pipeline = Pipeline::new(&bundle, &Options::default())?;
+        let mut scene = Scene::new(u64::from(round) + 1);
+        let mut seq = 0;
+        let mut say = |report| {
+            letters += Sentence::of(seq, &report).encode().len();
+            seq += 1;
+        };
+        while let Some(frame) = scene.next()? {
+            pipeline.step(&frame, &mut watch, &mut say)?;
+            if round == 0 && pipeline.counts().ticks == 40 {
+                // Caches are warm and tract has made what it keeps.
+                watch.clear();
+            }
+        }
+    }
+    let (whole, mean, allocs) = watch.whole();
+    if args.json {
+        for (stage, name) in STAGES {
+            let (median, mean, allocs) = watch.stage(stage);
+            writeln!(out, "{}", serde_json::json!({ "name": name, "us_median": us(median), "us_mean": us(mean), "allocs": allocs, "ticks": watch.ticks() }))?;
+        }
+        writeln!(out, "{}", serde_json::json!({ "name": "tick", "us_median": us(whole), "us_mean": us(mean), "allocs": allocs, "ticks": watch.ticks() }))?;
+        return Ok(());
+    }
+    writeln!(out, "bundle {} {}, {} ticks of the built-in clip ({} bytes of sentences)", bundle.contract.name, bundle.contract.version, watch.ticks(), letters)?;
+    writeln!(out, "{:<20} {:>10} {:>10} {:>12}", "stage", "median µs", "mean µs", "allocations")?;
+    for (stage, name) in STAGES {
+        let (median, mean, allocs) = watch.stage(stage);
+        writeln!(out, "{name:<20} {:>10.1} {:>10.1} {allocs:>12.1}", us(median), us(mean))?;
+    }
+    writeln!(out, "{:<20} {:>10.1} {:>10.1} {allocs:>12.1}", "tick", us(whole), us(mean))?;
+    let own = [Stage::Shaper, Stage::Ring, Stage::Decision].map(|s| us(watch.stage(s).0)).iter().sum::<f64>();
+    let encoder = us(watch.stage(Stage::Encoder).0);
+    writeln!(out, "shaper + ring + decision + sentence: {own:.1} µs, {:.1} % of the encoder", 100.0 * own / encoder.max(1e-9))?;
+    writeln!(out, "a core can do {:.0} ticks a second; this bundle asks for {:.1}", 1e6 / us(mean).max(1e-9), 1e3 / f64::from(bundle.contract.time.tick_ms))?;
+    Ok(())
+}
+
+fn onnx(file: &std::path::Path, args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
+    let mut graph = any_onnx(file)?;
+    let input = graph.zeros();
+    let rounds = args.rounds.max(20);
+    let mut times = Vec::with_capacity(rounds as usize);
+    let mut allocs = 0;
+    for round in 0..rounds + 3 {
+        let (before, start) = (alloc::count(), cpu_time());
+        graph.run(&input)?;
+        // The first three make what tract keeps.
+        if round >= 3 {
+            times.push(cpu_time().saturating_sub(start));
+            allocs += alloc::count() - before;
+        }
+    }
+    times.sort_unstable();
+    let (median, min) = (times[times.len() / 2], times[0]);
+    let name = file.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    let allocs = allocs as f64 / f64::from(rounds);
+    if args.json {
+        let line = serde_json::json!({ "name": name, "isa": "tract", "cpu_ms_median": us(median) / 1e3, "cpu_ms_min": us(min) / 1e3, "rounds": rounds, "allocs": allocs });
+        writeln!(out, "{line}")?;
+    } else {
+        writeln!(out, "{name}: median {:.3} ms, best {:.3} ms of processor time in {rounds} runs, {allocs:.0} allocations a run", us(median) / 1e3, us(min) / 1e3)?;
+    }
+    Ok(())
+}
+
+fn us(d: Duration) -> f64 {
+    d.as_secs_f64() * 1e6
+}
+
+/// Processor time of this process so far: what other programs on the machine do does not count.
+pub fn cpu_time() -> Duration {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(u64::try_from(t.tv_sec).unwrap_or(0), u32::try_from(t.tv_nsec).unwrap_or(0))
+}

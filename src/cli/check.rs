@@ -1,0 +1,221 @@
+//! `lookout check`: does this bundle compute here what it computed where it was trained, and how fast?
+//!
+//! With `--onnx` any ONNX file runs through the same engine on a `.npy` input, to compare with the framework it came from.
+
+use super::Failure;
+use super::bench::cpu_time;
+use super::setup::{BundleArg, load};
+use crate::bundle::{Bundle, ENCODER, HEAD};
+use crate::encoder::{Encoder, Form};
+use crate::golden;
+use crate::head::Head;
+use crate::onnx;
+use ndarray::ArrayD;
+use ndarray_npy::{ReadNpyExt, WriteNpyExt};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::internal::*;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Bundle folder instead of the one baked into the program
+    #[arg(value_name = "BUNDLE", conflicts_with = "onnx")]
+    dir: Option<PathBuf>,
+    /// Check this ONNX file instead
+    #[arg(long, value_name = "FILE", requires = "input")]
+    onnx: Option<PathBuf>,
+    /// Its input, .npy
+    #[arg(long, value_name = "NPY", requires = "onnx")]
+    input: Option<PathBuf>,
+    /// Compare its output with this .npy
+    #[arg(long, value_name = "NPY", requires = "onnx", conflicts_with = "output")]
+    expect: Option<PathBuf>,
+    /// Write its output to this .npy
+    #[arg(long, value_name = "NPY", requires = "onnx")]
+    output: Option<PathBuf>,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
+    if let (Some(file), Some(input)) = (&args.onnx, &args.input) {
+        return parity(file, input, args, out);
+    }
+    let bundle = load(&BundleArg { bundle: args.dir.clone() })?;
+    let mut encoder = bundle.contract.input.as_ref().map(|_| Encoder::load(&bundle, Form::AsBuilt)).transpose()?;
+    let mut float = bundle.contract.input.as_ref().map(|_| Encoder::load(&bundle, Form::Float)).transpose()?;
+    let mut head = Head::load(&bundle)?;
+    let deviation = golden::run(&bundle, encoder.as_mut(), &mut head)?;
+    let levels = bundle.contract.input.as_ref().map(|i| vec![128u8; i.planes() * i.height * i.width]).unwrap_or_default();
+    let built = encoder.as_mut().map(|e| time(|| e.run(&levels).map(|_| ()).map_err(|e| e.to_string()))).transpose()?;
+    let plain = float.as_mut().map(|e| time(|| e.run(&levels).map(|_| ()).map_err(|e| e.to_string()))).transpose()?;
+    let window = vec![0.0; bundle.contract.time.window * bundle.features()];
+    let step = time(|| head.run_window(&window).map(|_| ()).map_err(|e| e.to_string()))?;
+    let d = deviation.unwrap_or_default();
+    if args.json {
+        let line = serde_json::json!({
+            "ok": true, "bundle": bundle.contract.name, "version": bundle.contract.version, "hash": bundle.hash,
+            "max_abs": d.features.unwrap_or(0.0).max(d.logits), "top1_equal": d.top1_equal, "vectors": d.vectors,
+            "encoder_ms": built.map(ms), "encoder_f32_ms": plain.map(ms), "head_ms": ms(step), "cached": head.is_cached(),
+            "taken": [], "left": [ENCODER, HEAD], "rss_kb": peak_kb(),
+        });
+        writeln!(out, "{line}")?;
+        return Ok(());
+    }
+    describe(&bundle, out)?;
+    match deviation {
+        Some(d) => {
+            let features = d.features.map_or(String::new(), |f| format!("features within {f:.6}, "));
+            writeln!(out, "golden    {} vectors: {features}logits within {:.6}, best class {}", d.vectors, d.logits, if d.top1_equal { "always equal" } else { "differs" })?;
+        }
+        None => writeln!(out, "golden    none in this bundle: nothing proves that it computes here what it computed where it was trained")?,
+    }
+    if let (Some(built), Some(plain)) = (built, plain) {
+        writeln!(out, "encoder   {:.2} ms as built, {:.2} ms in float, of processor time a tick", ms(built), ms(plain))?;
+    }
+    let how = if head.is_cached() { "input projections cached in the ring" } else { "nothing cached" };
+    writeln!(out, "head      {:.2} ms a window, projections included ({how})", ms(step))?;
+    writeln!(out, "memory    {:.1} MB at most so far", f64::from(peak_kb()) / 1e3)?;
+    writeln!(out, "ok")?;
+    Ok(())
+}
+
+fn describe(bundle: &Bundle, out: &mut dyn Write) -> std::io::Result<()> {
+    let c = &bundle.contract;
+    writeln!(out, "bundle    {} {} ({}), hash {}", c.name, c.version, bundle.origin, &bundle.hash[..8])?;
+    if !c.description.is_empty() {
+        writeln!(out, "          {}", c.description)?;
+    }
+    if let Some(i) = &c.input {
+        writeln!(out, "input     {}x{}, {} planes {:?}, {:?}, {} features", i.width, i.height, i.planes(), i.channels, i.resize, i.features)?;
+    }
+    writeln!(out, "time      a tick is {} ms, a window {} of them, mode {:?}", c.time.tick_ms, c.time.window, c.time.mode)?;
+    writeln!(out, "classes   {} (background: {})", c.head.labels.join(" "), c.head.background)?;
+    let kb = |f: &str| bundle.file(f).map_or(0.0, |b| b.len() as f64 / 1e3);
+    writeln!(out, "files     {ENCODER} {:.0} kB, {HEAD} {:.0} kB", kb(ENCODER), kb(HEAD))
+}
+
+/// Median processor time of a run, after a warm-up; at least 20 runs or half a second.
+fn time(mut run: impl FnMut() -> Result<(), String>) -> Result<Duration, Failure> {
+    let mut times = vec![];
+    let begin = cpu_time();
+    for n in 0..200 {
+        let start = cpu_time();
+        run().map_err(Failure::broke)?;
+        if n >= 3 {
+            times.push(cpu_time().saturating_sub(start));
+        }
+        if times.len() >= 20 && cpu_time().saturating_sub(begin) > Duration::from_millis(500) {
+            break;
+        }
+    }
+    times.sort_unstable();
+    Ok(times[times.len() / 2])
+}
+
+fn ms(d: Duration) -> f64 {
+    (d.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// Most memory this process ever held, kB, as Linux counts it.
+fn peak_kb() -> u32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+    line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse().ok()).unwrap_or(0)
+}
+
+/// Any ONNX file, ready to run.
+pub struct AnyOnnx {
+    name: String,
+    plan: onnx::Plan,
+    kind: DatumType,
+    shape: Vec<usize>,
+}
+
+/// Loads any ONNX file with one input; open dimensions become 1.
+pub fn any_onnx(file: &Path) -> Result<AnyOnnx, Failure> {
+    let name = file.display().to_string();
+    let refuse = |why: String| Failure::refused(format!("{name}: {why}"));
+    let bytes = std::fs::read(file).map_err(|e| refuse(e.to_string()))?;
+    let proto = onnx::parse(&bytes).map_err(refuse)?;
+    let (kind, dims) = onnx::input_fact(&proto).map_err(refuse)?;
+    let shape: Vec<usize> = dims.iter().map(|d| d.unwrap_or(1)).collect();
+    let outputs = proto.graph.as_ref().map_or(1, |g| g.output.len());
+    let plan = || onnx::typed(&proto, &[(0, kind.fact(&*shape).into())], outputs)?.into_optimized()?.into_runnable();
+    let plan = plan().map_err(|e| refuse(onnx::sentence(&e)))?;
+    Ok(AnyOnnx { name, plan, kind, shape })
+}
+
+impl AnyOnnx {
+    /// An input of zeros.
+    pub fn zeros(&self) -> Tensor {
+        Tensor::zero_dt(self.kind, &self.shape).unwrap_or_default()
+    }
+
+    /// The first output, as f32.
+    pub fn run(&mut self, input: &Tensor) -> Result<ArrayD<f32>, Failure> {
+        let run = || -> TractResult<ArrayD<f32>> {
+            let out = self.plan.run(tvec![input.clone().into_tvalue()])?;
+            let out = out[0].cast_to::<f32>()?;
+            let shape = out.shape().to_vec();
+            Ok(ArrayD::from_shape_vec(shape, out.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())?)
+        };
+        run().map_err(|e| Failure::broke(format!("{}: {}", self.name, onnx::sentence(&e))))
+    }
+
+    fn read(&self, file: &Path) -> Result<Tensor, Failure> {
+        let bytes = std::fs::read(file).map_err(|e| Failure::refused(format!("{}: {e}", file.display())))?;
+        let refuse = |e: String| Failure::refused(format!("{}: {e}; {} takes {:?}", file.display(), self.name, self.kind));
+        macro_rules! as_kind {
+            ($t:ty) => {{
+                let a = ArrayD::<$t>::read_npy(bytes.as_slice()).map_err(|e| refuse(e.to_string()))?;
+                let flat: Vec<$t> = a.iter().copied().collect();
+                Tensor::from_shape(a.shape(), &flat).map_err(|e| refuse(onnx::sentence(&e)))?
+            }};
+        }
+        let tensor = match self.kind {
+            DatumType::U8 => as_kind!(u8),
+            DatumType::I8 => as_kind!(i8),
+            DatumType::I64 => as_kind!(i64),
+            DatumType::F32 => as_kind!(f32),
+            other => return Err(Failure::refused(format!("{}: its input is {other:?}; f32, u8, i8 and i64 can be read", self.name))),
+        };
+        if tensor.shape() != self.shape {
+            return Err(Failure::refused(format!("{}: shape {:?} found, {} takes {:?}", file.display(), tensor.shape(), self.name, self.shape)));
+        }
+        Ok(tensor)
+    }
+}
+
+fn parity(file: &Path, input: &Path, args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
+    let mut graph = any_onnx(file)?;
+    let found = graph.run(&graph.read(input)?)?;
+    if let Some(path) = &args.output {
+        let named = |e: String| Failure::broke(format!("{}: {e}", path.display()));
+        let file = std::fs::File::create(path).map_err(|e| named(e.to_string()))?;
+        found.write_npy(file).map_err(|e| named(e.to_string()))?;
+    }
+    let Some(path) = &args.expect else {
+        writeln!(out, "{}: output {:?}", file.display(), found.shape())?;
+        return Ok(());
+    };
+    let bytes = std::fs::read(path).map_err(|e| Failure::refused(format!("{}: {e}", path.display())))?;
+    let wanted = ArrayD::<f32>::read_npy(bytes.as_slice()).map_err(|e| Failure::refused(format!("{}: {e}", path.display())))?;
+    if wanted.len() != found.len() {
+        return Err(Failure::refused(format!("{}: shape {:?}, the graph gives {:?}", path.display(), wanted.shape(), found.shape())));
+    }
+    let worst = found.iter().zip(&wanted).fold(0.0f32, |w, (a, b)| if (a - b).is_nan() { f32::INFINITY } else { w.max((a - b).abs()) });
+    let best = |a: &ArrayD<f32>| a.iter().enumerate().max_by(|x, y| x.1.total_cmp(y.1)).map(|(n, _)| n);
+    let equal = best(&found) == best(&wanted);
+    if args.json {
+        writeln!(out, "{}", serde_json::json!({ "ok": worst.is_finite(), "max_abs": worst, "top1_equal": equal, "taken": [], "left": [] }))?;
+    } else {
+        writeln!(out, "{}: largest difference {worst:e}, best index {}", file.display(), if equal { "equal" } else { "differs" })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! `lookout classify`: one answer per recording, and its segments.
+
+use super::Failure;
+use super::segments::{Segment, Timeline};
+use super::setup::{BundleArg, load};
+use crate::bundle::Bundle;
+use crate::pipeline::{Options, Pipeline};
+use crate::report::ClassId;
+use crate::source::open::{self, Spec};
+use crate::source::{Source, SourceError};
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[group(id = "format", multiple = false, args = ["json", "csv", "srt"])]
+pub struct Args {
+    /// Recordings: files, folders of images, or any source such as y4m:- or features:FILE
+    #[arg(required = true, value_name = "CLIP")]
+    clips: Vec<String>,
+    #[command(flatten)]
+    bundle: BundleArg,
+    /// One JSON object a recording
+    #[arg(long)]
+    json: bool,
+    /// One line a segment: clip,label,start_ms,end_ms,p
+    #[arg(long)]
+    csv: bool,
+    /// Subtitles of the segments, to lay over the recording
+    #[arg(long)]
+    srt: bool,
+}
+
+/// Runs the command. A recording that cannot be read is said on stderr and the others go on; the exit code tells.
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
+    let bundle = load(&args.bundle)?;
+    let mut failed: Option<Failure> = None;
+    if args.csv {
+        writeln!(out, "clip,label,start_ms,end_ms,p")?;
+    }
+    for clip in &args.clips {
+        match one(clip, &bundle) {
+            Ok(timeline) => write(args, out, clip, &bundle, &timeline)?,
+            Err(e) => {
+                let _ = writeln!(std::io::stderr(), "lookout: {}", e.why);
+                failed = Some(failed.map_or(e.code, |f| f.code.max(e.code))).map(|code| Failure { code, why: String::new() });
+            }
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+fn one(clip: &str, bundle: &Bundle) -> Result<Timeline, Failure> {
+    let spec: Spec = clip.parse()?;
+    let mut source = open::open(&spec, &open::Options::for_bundle(bundle))?;
+    if source.is_live() {
+        return Err(Failure::refused(format!("{clip}: a camera never ends; use `lookout run` for it")));
+    }
+    let mut pipeline = Pipeline::new(bundle, &Options::default())?;
+    let mut timeline = Timeline::new(bundle.labels.len(), 0);
+    let mut ends = Timeline::new(bundle.labels.len(), 0);
+    let mut progress = Progress::new(clip, source.len_hint());
+    let mut broken = 0u32;
+    loop {
+        match source.next() {
+            Ok(Some(frame)) => pipeline.step(&frame, &mut timeline, &mut |r| ends.take(&r))?,
+            Ok(None) => break,
+            Err(SourceError::Broken { what, why }) => {
+                if broken == 0 {
+                    log::warn!("{clip}: {what}: {why}");
+                }
+                broken += 1;
+            }
+            Err(e) => return Err(e.into()),
+        }
+        progress.step();
+    }
+    pipeline.finish(&mut timeline, &mut |r| ends.take(&r))?;
+    if broken > 1 {
+        log::warn!("{clip}: {broken} damaged frames left out");
+    }
+    if pipeline.counts().frames == 0 {
+        return Err(Failure::refused(format!("{clip}: no frame could be read from it")));
+    }
+    if timeline.ticks() == 0 {
+        let (found, needed) = (pipeline.counts().ticks, bundle.contract.time.window);
+        log::warn!("{clip}: {found} ticks of {} ms are too few for a window of {needed}; no answer", bundle.contract.time.tick_ms);
+    }
+    timeline.adopt(ends);
+    Ok(timeline)
+}
+
+fn write(args: &Args, out: &mut dyn Write, clip: &str, bundle: &Bundle, timeline: &Timeline) -> Result<(), Failure> {
+    let segments = timeline.segments();
+    let answer = timeline.answer();
+    let label = |c: ClassId| bundle.labels[usize::from(c.0)].as_str();
+    if args.json {
+        let segments: Vec<_> = segments.iter().map(json).collect();
+        let (name, p) = answer.map_or((None, 0.0), |(c, p)| (Some(label(c)), p));
+        let line = serde_json::json!({ "clip": clip, "label": name, "p": round(p), "ticks": timeline.ticks(), "segments": segments });
+        writeln!(out, "{line}")?;
+    } else if args.csv {
+        for s in &segments {
+            writeln!(out, "{},{},{},{},{:.3}", quoted(clip), s.label, s.start_ms, s.end_ms, s.p)?;
+        }
+    } else if args.srt {
+        for (n, s) in segments.iter().enumerate() {
+            writeln!(out, "{}\n{} --> {}\n{} {:.0} %\n", n + 1, srt(s.start_ms), srt(s.end_ms), s.label, s.p * 100.0)?;
+        }
+    } else {
+        let (name, p) = answer.map_or(("no answer", 0.0), |(c, p)| (label(c), p));
+        writeln!(out, "{clip}: {name} {:.0} %  ({} ticks)", p * 100.0, timeline.ticks())?;
+        for s in &segments {
+            writeln!(out, "  {:>8.1} - {:>6.1} s  {:<16} {:>3.0} %", s.start_ms as f64 / 1e3, s.end_ms as f64 / 1e3, s.label, s.p * 100.0)?;
+        }
+    }
+    Ok(out.flush()?)
+}
+
+fn json(s: &Segment) -> serde_json::Value {
+    serde_json::json!({ "label": s.label.as_str(), "start_ms": s.start_ms, "end_ms": s.end_ms, "p": round(s.p) })
+}
+
+/// Three decimals: more would be noise, and differ between processors.
+fn round(p: f32) -> f64 {
+    (f64::from(p) * 1000.0).round() / 1000.0
+}
+
+/// A CSV field, quoted where it must be (RFC 4180).
+fn quoted(text: &str) -> String {
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.into() }
+}
+
+/// `00:00:01,500`
+fn srt(ms: u64) -> String {
+    format!("{:02}:{:02}:{:02},{:03}", ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60, ms % 1_000)
+}
+
+/// A line on stderr that says how far a long recording is; nothing when nobody looks.
+struct Progress<'a> {
+    clip: &'a str,
+    all: Option<u64>,
+    done: u64,
+    shown: Option<Instant>,
+}
+
+impl<'a> Progress<'a> {
+    fn new(clip: &'a str, all: Option<u64>) -> Self {
+        Self { clip, all, done: 0, shown: std::io::stderr().is_terminal().then(Instant::now) }
+    }
+
+    fn step(&mut self) {
+        self.done += 1;
+        // Short work needs no bar: the first line comes after half a second, then four a second.
+        let Some(shown) = self.shown.filter(|s| s.elapsed() > Duration::from_millis(if self.done < 50 { 500 } else { 250 })) else { return };
+        let _ = shown;
+        self.shown = Some(Instant::now());
+        let mut err = std::io::stderr();
+        let _ = match self.all {
+            Some(all) if all > 0 => {
+                let tenths = (self.done * 20 / all).min(20) as usize;
+                write!(err, "\r\x1b[K{} [{}{}] {} %", self.clip, "#".repeat(tenths), ".".repeat(20 - tenths), (self.done * 100 / all).min(100))
+            }
+            _ => write!(err, "\r\x1b[K{} {} frames", self.clip, self.done),
+        };
+    }
+}
+
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        if self.shown.is_some() {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}

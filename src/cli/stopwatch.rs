@@ -1,0 +1,85 @@
+//! Time and allocations per stage and tick, measured from outside the pipeline.
+
+use crate::pipeline::{Probe, Stage};
+use crate::report::ClassId;
+use crate::source::Timestamp;
+use crate::sys::alloc;
+use std::time::{Duration, Instant};
+
+/// Stages in the order in which they are shown.
+pub const STAGES: [(Stage, &str); 6] = [
+    (Stage::Shaper, "shaper"),
+    (Stage::Flow, "flow"),
+    (Stage::Encoder, "encoder"),
+    (Stage::Ring, "ring"),
+    (Stage::Head, "head"),
+    (Stage::Decision, "decision + sentence"),
+];
+
+/// One tick's figures, by the order of [`STAGES`].
+pub type Sample = [(Duration, u32); STAGES.len()];
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Stopwatch {
+    since: (Instant, u64),
+    tick: Sample,
+    samples: Vec<Sample>,
+}
+
+impl Stopwatch {
+    /// Room for `ticks` ticks, so that watching allocates nothing.
+    pub fn new(ticks: usize) -> Self {
+        Self { since: (Instant::now(), alloc::count()), tick: Sample::default(), samples: Vec::with_capacity(ticks) }
+    }
+
+    /// Forgets what was measured so far: after warm-up.
+    pub fn clear(&mut self) {
+        self.samples.clear();
+    }
+
+    /// Ticks measured.
+    pub fn ticks(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Median time, mean time and mean allocations of a stage.
+    pub fn stage(&self, stage: Stage) -> (Duration, Duration, f64) {
+        let n = STAGES.iter().position(|(s, _)| *s == stage).unwrap_or(0);
+        self.figures(|sample| sample[n])
+    }
+
+    /// The same for whole ticks.
+    pub fn whole(&self) -> (Duration, Duration, f64) {
+        self.figures(|sample| sample.iter().fold(Default::default(), |(t, a), (time, allocs)| (t + *time, a + allocs)))
+    }
+
+    fn figures(&self, of: impl Fn(&Sample) -> (Duration, u32)) -> (Duration, Duration, f64) {
+        let mut times: Vec<Duration> = self.samples.iter().map(|s| of(s).0).collect();
+        times.sort_unstable();
+        let count = times.len().max(1);
+        let allocs: u64 = self.samples.iter().map(|s| u64::from(of(s).1)).sum();
+        let mean = times.iter().sum::<Duration>() / u32::try_from(count).unwrap_or(u32::MAX);
+        (times.get(count / 2).copied().unwrap_or_default(), mean, allocs as f64 / count as f64)
+    }
+}
+
+impl Probe for Stopwatch {
+    fn start(&mut self) {
+        self.since = (Instant::now(), alloc::count());
+    }
+
+    fn lap(&mut self, stage: Stage) {
+        let now = (Instant::now(), alloc::count());
+        if let Some(n) = STAGES.iter().position(|(s, _)| *s == stage) {
+            self.tick[n].0 += now.0 - self.since.0;
+            self.tick[n].1 += u32::try_from(now.1 - self.since.1).unwrap_or(u32::MAX);
+        }
+        if stage == Stage::Decision && self.samples.len() < self.samples.capacity() {
+            self.samples.push(std::mem::take(&mut self.tick));
+        }
+        self.since = (Instant::now(), now.1);
+    }
+
+    fn decided(&mut self, _: Timestamp, _: &[f32], _: ClassId) {}
+}

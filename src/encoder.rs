@@ -1,0 +1,183 @@
+//! The CNN: one tick's picture (or the last few, for a clip encoder) to one feature vector, by tract from ONNX.
+//!
+//! The contract between pixels and network is bytes: the shaper hands over levels 0 to 255. An encoder whose ONNX
+//! input is u8 or i8 gets them as they are (i8: level - 128); an f32 input gets `(level - mean) / scale`.
+//! The input tensor and the run state are made once and lent to tract, which allocates inside; we do not.
+
+use crate::bundle::{Bundle, BundleError, ENCODER};
+use crate::onnx;
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::internal::*;
+
+/// The network failed on this input; the next one may work.
+#[derive(Debug, thiserror::Error)]
+#[error("encoder: {0}")]
+pub struct EncoderError(String);
+
+impl From<TractError> for EncoderError {
+    fn from(e: TractError) -> Self {
+        Self(onnx::sentence(&e))
+    }
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Encoder {
+    state: TypedSimpleState,
+    /// Lent to tract for each run and ours again afterwards.
+    input: Arc<Tensor>,
+    kind: InputKind,
+    clip: Clip,
+    features: Box<[f32]>,
+}
+
+#[derive(Debug)]
+enum InputKind {
+    U8,
+    I8,
+    /// Value of every level, 256 a plane.
+    F32(Box<[[f32; 256]]>),
+}
+
+/// The last pictures in the order `[P, T, H, W]`, for rank 5; one picture for rank 4.
+#[derive(Debug)]
+struct Clip {
+    levels: Box<[u8]>,
+    planes: usize,
+    ticks: usize,
+    plane_len: usize,
+    seen: usize,
+}
+
+impl Clip {
+    /// Moves the past back by one tick and puts the new planes at its end. A young clip is filled with its first picture.
+    fn push(&mut self, planes: &[u8]) -> &[u8] {
+        if self.ticks == 1 {
+            self.levels.copy_from_slice(planes);
+            return &self.levels;
+        }
+        for (row, new) in self.levels.chunks_exact_mut(self.ticks * self.plane_len).zip(planes.chunks_exact(self.plane_len)) {
+            row.copy_within(self.plane_len.., 0);
+            let copies = if self.seen == 0 { self.ticks } else { 1 };
+            row.chunks_exact_mut(self.plane_len).rev().take(copies).for_each(|slot| slot.copy_from_slice(new));
+        }
+        self.seen += 1;
+        &self.levels
+    }
+}
+
+/// Which arithmetic to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The graph as the bundle has it.
+    AsBuilt,
+    /// The same graph with the quantisation of activations taken out, to compare with.
+    Float,
+}
+
+impl Encoder {
+    /// Loads the bundle's encoder and holds it against the contract.
+    ///
+    /// # Errors
+    /// One sentence naming both numbers where graph and contract differ.
+    pub fn load(bundle: &Bundle, form: Form) -> Result<Self, BundleError> {
+        let refuse = |why: String| bundle.refuse(format!("{ENCODER}: {why}"));
+        let Some(want) = &bundle.contract.input else { return Err(refuse("this bundle has no [input], so no encoder".into())) };
+        let proto = onnx::parse(bundle.file(ENCODER).unwrap_or_default()).map_err(refuse)?;
+        let proto = if form == Form::Float { onnx::without_activation_quantisation(&proto) } else { proto };
+        let (planes, h, w) = (want.planes(), want.height, want.width);
+        let shape: Vec<usize> = if want.clip > 1 { vec![1, planes, want.clip, h, w] } else { vec![1, planes, h, w] };
+        let found = onnx::input_fact(&proto).map_err(refuse)?;
+        if found.1.len() != shape.len() {
+            return Err(refuse(format!("the input has rank {}, the contract says {shape:?} (clip = {})", found.1.len(), want.clip)));
+        }
+        if found.1.iter().zip(&shape).any(|(f, s)| f.is_some_and(|f| f != *s)) {
+            let found: Vec<String> = found.1.iter().map(|d| d.map_or("?".into(), |d| d.to_string())).collect();
+            return Err(refuse(format!("the graph's input is [{}], the contract says {shape:?}", found.join(", "))));
+        }
+        let kind = match found.0 {
+            DatumType::U8 => InputKind::U8,
+            DatumType::I8 => InputKind::I8,
+            DatumType::F32 => InputKind::F32(levels(planes, &want.mean, &want.scale)),
+            other => return Err(refuse(format!("the input is {other:?}, expected f32, u8 or i8"))),
+        };
+        let run = || -> TractResult<(TypedSimpleState, Arc<Tensor>, usize)> {
+            let model = onnx::typed(&proto, &[(0, found.0.fact(&*shape).into())], 1)?.into_optimized()?;
+            let out = model.output_fact(0)?;
+            let len = out.shape.as_concrete().map_or(0, |dims| dims.iter().product());
+            let plan = model.into_runnable()?;
+            Ok((plan.spawn()?, Arc::new(Tensor::zero_dt(found.0, &shape)?), len))
+        };
+        let (state, input, len) = run().map_err(|e| refuse(onnx::sentence(&e)))?;
+        if len != want.features {
+            return Err(refuse(format!("the graph gives {len} features, the contract says input.features = {}", want.features)));
+        }
+        let plane_len = h * w;
+        let levels = vec![0; planes * want.clip * plane_len].into();
+        let clip = Clip { levels, planes, ticks: want.clip, plane_len, seen: 0 };
+        Ok(Self { state, input, kind, clip, features: vec![0.0; len].into() })
+    }
+
+    /// One tick: `planes` are levels `[P, H, W]`; the features of this tick are returned.
+    ///
+    /// # Errors
+    /// When tract fails, or `planes` has the wrong length.
+    pub fn run(&mut self, planes: &[u8]) -> Result<&[f32], EncoderError> {
+        if planes.len() != self.clip.planes * self.clip.plane_len {
+            return Err(EncoderError(format!("{} levels given, {} expected", planes.len(), self.clip.planes * self.clip.plane_len)));
+        }
+        self.clip.push(planes);
+        self.infer()
+    }
+
+    /// One whole encoder input at once, `[P, H, W]` or `[P, T, H, W]` levels: for golden vectors.
+    ///
+    /// # Errors
+    /// As [`Encoder::run`].
+    pub fn run_clip(&mut self, levels: &[u8]) -> Result<&[f32], EncoderError> {
+        if levels.len() != self.clip.levels.len() {
+            return Err(EncoderError(format!("{} levels given, {} expected", levels.len(), self.clip.levels.len())));
+        }
+        self.clip.levels.copy_from_slice(levels);
+        self.infer()
+    }
+
+    /// Forgets earlier pictures (after a gap).
+    pub fn reset(&mut self) {
+        self.clip.seen = 0;
+    }
+
+    fn infer(&mut self) -> Result<&[f32], EncoderError> {
+        if Arc::get_mut(&mut self.input).is_none() {
+            // tract kept the last input; it does not today, and this keeps us right if it ever does.
+            self.input = Arc::new(self.input.as_ref().clone());
+        }
+        let input = Arc::get_mut(&mut self.input).ok_or_else(|| EncoderError("the input is still in use".into()))?;
+        let levels = &self.clip.levels;
+        match &self.kind {
+            InputKind::U8 => input.try_as_plain_ram_mut()?.as_slice_mut::<u8>()?.copy_from_slice(levels),
+            InputKind::I8 => {
+                let out = input.try_as_plain_ram_mut()?.as_slice_mut::<i8>()?.iter_mut();
+                out.zip(levels).for_each(|(o, l)| *o = (l ^ 0x80) as i8);
+            }
+            InputKind::F32(tables) => {
+                let mut plain = input.try_as_plain_ram_mut()?;
+                let per_plane = self.clip.ticks * self.clip.plane_len;
+                let out = plain.as_slice_mut::<f32>()?.chunks_exact_mut(per_plane);
+                for ((out, levels), table) in out.zip(levels.chunks_exact(per_plane)).zip(tables) {
+                    out.iter_mut().zip(levels).for_each(|(o, l)| *o = table[*l as usize]);
+                }
+            }
+        }
+        let result = self.state.run(tvec![TValue::Const(self.input.clone())])?;
+        let plain = result[0].try_as_plain_ram()?;
+        self.features.copy_from_slice(plain.as_slice::<f32>()?);
+        Ok(&self.features)
+    }
+}
+
+/// `(level - mean) / scale` for every level of every plane.
+fn levels(planes: usize, mean: &[f32], scale: &[f32]) -> Box<[[f32; 256]]> {
+    let of = |list: &[f32], p: usize| if list.len() == 1 { list[0] } else { list[p] };
+    (0..planes).map(|p| std::array::from_fn(|l| (l as f32 - of(mean, p)) / of(scale, p))).collect()
+}

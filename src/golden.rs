@@ -1,0 +1,98 @@
+//! The golden vectors of a bundle: what the training framework computed, held against what we compute.
+//!
+//! Run at every start and by `lookout check`. A build or a processor that computes something else is found here, before
+//! it says anything wrong on a wire.
+
+use crate::bundle::{Bundle, BundleError};
+use crate::encoder::Encoder;
+use crate::head::Head;
+use ndarray::{ArrayD, Axis};
+use ndarray_npy::{ReadNpyExt, ReadableElement};
+
+/// Largest deviations found.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Deviation {
+    /// Of a feature; `None` without an encoder or its vectors.
+    pub features: Option<f32>,
+    /// Of a logit.
+    pub logits: f32,
+    /// Do all windows have the same best class as in the training framework?
+    pub top1_equal: bool,
+    /// Pictures and windows compared.
+    pub vectors: usize,
+}
+
+/// Runs the golden vectors; `None` where the bundle has none.
+///
+/// # Errors
+/// A file that does not fit the contract, or a deviation above the bundle's tolerance: one sentence with both numbers.
+pub fn run(bundle: &Bundle, encoder: Option<&mut Encoder>, head: &mut Head) -> Result<Option<Deviation>, BundleError> {
+    let Some(golden) = &bundle.contract.golden else { return Ok(None) };
+    let mut found = Deviation { top1_equal: true, ..Deviation::default() };
+    if let (Some(input), Some(frames), Some(features), Some(encoder)) = (&bundle.contract.input, &golden.frames, &golden.features, encoder) {
+        let mut shape = vec![0, input.planes(), input.height, input.width];
+        if input.clip > 1 {
+            shape.insert(2, input.clip);
+        }
+        let levels: ArrayD<u8> = read(bundle, frames, &shape)?;
+        let wanted: ArrayD<f32> = read(bundle, features, &[levels.len_of(Axis(0)), input.features])?;
+        let mut worst = 0.0f32;
+        for (levels, wanted) in levels.outer_iter().zip(wanted.outer_iter()) {
+            let levels: Vec<u8> = levels.iter().copied().collect();
+            let got = encoder.run_clip(&levels).map_err(|e| bundle.refuse(e.to_string()))?;
+            worst = got.iter().zip(&wanted).fold(worst, |w, (g, x)| worse(w, g - x));
+            found.vectors += 1;
+        }
+        encoder.reset();
+        within(bundle, "features", worst, golden.features_tolerance)?;
+        found.features = Some(worst);
+    }
+    let windows: ArrayD<f32> = read(bundle, &golden.windows, &[0, bundle.contract.time.window, bundle.features()])?;
+    let logits: ArrayD<f32> = read(bundle, &golden.logits, &[windows.len_of(Axis(0)), bundle.labels.len()])?;
+    for (window, wanted) in windows.outer_iter().zip(logits.outer_iter()) {
+        let window: Vec<f32> = window.iter().copied().collect();
+        let got = head.run_window(&window).map_err(|e| bundle.refuse(e.to_string()))?;
+        found.logits = got.iter().zip(&wanted).fold(found.logits, |w, (g, x)| worse(w, g - x));
+        found.top1_equal &= best(got.iter()) == best(wanted.iter());
+        found.vectors += 1;
+    }
+    within(bundle, "logits", found.logits, golden.logits_tolerance)?;
+    Ok(Some(found))
+}
+
+/// A difference that is not a number is the worst there is.
+fn worse(worst: f32, difference: f32) -> f32 {
+    if difference.is_nan() { f32::INFINITY } else { worst.max(difference.abs()) }
+}
+
+fn best<'a>(values: impl Iterator<Item = &'a f32>) -> Option<usize> {
+    values.enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(n, _)| n)
+}
+
+fn within(bundle: &Bundle, what: &str, found: f32, allowed: f32) -> Result<(), BundleError> {
+    if found <= allowed {
+        return Ok(());
+    }
+    Err(bundle.refuse(format!("golden {what} deviate by {found:.6}, at most {allowed:.6} is accepted: this build or processor computes something else")))
+}
+
+/// A `.npy` of the bundle. `shape` is what is expected; a first 0 stands for any number of vectors.
+fn read<T: ReadableElement>(bundle: &Bundle, name: &str, shape: &[usize]) -> Result<ArrayD<T>, BundleError> {
+    let bytes = bundle.file(name).unwrap_or_default();
+    let array = ArrayD::<T>::read_npy(bytes).map_err(|e| bundle.refuse(format!("{name}: {e}")))?;
+    let fits = array.ndim() == shape.len() && array.shape().iter().zip(shape).skip(1).all(|(a, b)| a == b);
+    let count = array.shape().first().copied().unwrap_or(0);
+    if !fits || count == 0 || (shape[0] != 0 && shape[0] != count) {
+        return Err(bundle.refuse(format!("{name} has shape {:?}, expected {shape:?} (a first 0 is any number above 0)", array.shape())));
+    }
+    Ok(array)
+}
+
+/// Loads both networks, runs the golden vectors and lets go again: the proof at start.
+///
+/// # Errors
+/// As [`run`], and whatever keeps the networks from loading.
+pub fn prove(bundle: &Bundle) -> Result<Option<Deviation>, BundleError> {
+    let mut encoder = bundle.contract.input.as_ref().map(|_| Encoder::load(bundle, crate::encoder::Form::AsBuilt)).transpose()?;
+    run(bundle, encoder.as_mut(), &mut Head::load(bundle)?)
+}

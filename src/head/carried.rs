@@ -1,0 +1,100 @@
+//! A head whose state lives on between ticks, as tensors that we hold ourselves.
+//!
+//! tract can keep a `Scan`'s state inside a `SimpleState`, but only unseen and unresettable, and it inlines a loop of
+//! one step. So the graph is given what ONNX provides for: initial states become graph inputs, final states graph
+//! outputs. One step is then a pure function, and a reset is a zero.
+
+use super::{HeadError, copy_out, lend};
+use crate::onnx::{self, Plan};
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::{GraphProto, ModelProto, TensorShapeProto, TypeProto, ValueInfoProto, type_proto};
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::internal::*;
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(super) struct Carried {
+    plan: Plan,
+    tick: Arc<Tensor>,
+    zero: Vec<TValue>,
+    state: Vec<TValue>,
+}
+
+impl Carried {
+    pub(super) fn load(proto: &ModelProto, features: usize) -> TractResult<Self> {
+        let mut proto = proto.clone();
+        let graph = proto.graph.as_mut().context("an ONNX file without a graph")?;
+        let hidden = open_states(graph)?;
+        let mut facts = vec![(0, f32::fact([1, 1, features]).into())];
+        facts.extend(hidden.iter().enumerate().map(|(n, h)| (n + 1, f32::fact([1, 1, *h]).into())));
+        let model = onnx::typed(&proto, &facts, 1 + hidden.len())?.into_optimized()?;
+        let zero = hidden.iter().map(|h| Ok(Tensor::zero_dt(f32::datum_type(), &[1, 1, *h])?.into_tvalue()));
+        let zero: Vec<TValue> = zero.collect::<TractResult<_>>()?;
+        let tick = Arc::new(Tensor::zero_dt(f32::datum_type(), &[1, 1, features])?);
+        Ok(Self { plan: model.into_runnable()?, tick, state: zero.clone(), zero })
+    }
+
+    /// Back to zero state.
+    pub(super) fn reset(&mut self) {
+        self.state.clone_from(&self.zero);
+    }
+
+    pub(super) fn step(&mut self, features: &[f32], logits: &mut [f32]) -> Result<(), HeadError> {
+        lend(&mut self.tick, |t| t.copy_from_slice(features))?;
+        let mut inputs = tvec![TValue::Const(self.tick.clone())];
+        inputs.extend(self.state.iter().cloned());
+        let mut out = self.plan.run(inputs)?.into_iter();
+        let first = out.next().ok_or_else(|| HeadError("the graph gave nothing".into()))?;
+        copy_out(&first, logits)?;
+        self.state.iter_mut().zip(out).for_each(|(state, new)| *state = new);
+        Ok(())
+    }
+}
+
+/// Makes the states of every recurrent node inputs and outputs of the graph; returns their sizes in order.
+fn open_states(graph: &mut GraphProto) -> TractResult<Vec<usize>> {
+    let mut hidden = vec![];
+    let (mut inputs, mut outputs) = (vec![], vec![]);
+    for (n, node) in graph.node.iter_mut().enumerate() {
+        let states = match node.op_type.as_str() {
+            "LSTM" => 2,
+            "GRU" | "RNN" => 1,
+            _ => continue,
+        };
+        if node.attribute.iter().any(|a| a.name == "direction" && a.s != b"forward") {
+            bail!("a head that reads backwards cannot carry its state; use mode = \"window\"");
+        }
+        let size = node.attribute.iter().find(|a| a.name == "hidden_size").map_or(0, |a| a.i);
+        let size = usize::try_from(size).ok().filter(|s| (1..=65_536).contains(s)).context("hidden_size is missing")?;
+        node.input.resize(node.input.len().max(5 + states), String::new());
+        node.output.resize(node.output.len().max(1 + states), String::new());
+        for k in 0..states {
+            let name = format!("lookout.state.{n}.{k}");
+            node.input[5 + k].clone_from(&name);
+            inputs.push(value_info(name, size));
+            if node.output[1 + k].is_empty() {
+                node.output[1 + k] = format!("lookout.next.{n}.{k}");
+            }
+            outputs.push(value_info(node.output[1 + k].clone(), size));
+            hidden.push(size);
+        }
+    }
+    ensure!(!hidden.is_empty(), "no LSTM, GRU or RNN found, and mode is \"carried\"");
+    // Some exporters list initialisers as inputs; only real inputs count, and ours follow the first of them.
+    let known: Vec<String> = graph.initializer.iter().map(|t| t.name.clone()).collect();
+    graph.input.retain(|i| !known.contains(&i.name));
+    graph.input.truncate(1);
+    graph.output.truncate(1);
+    graph.input.extend(inputs);
+    graph.output.extend(outputs);
+    Ok(hidden)
+}
+
+fn value_info(name: String, size: usize) -> ValueInfoProto {
+    use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension::Value};
+    let dim = |n: i64| Dimension { denotation: String::new(), value: Some(Value::DimValue(n)) };
+    let shape = Some(TensorShapeProto { dim: vec![dim(1), dim(1), dim(size as i64)] });
+    let tensor = type_proto::Tensor { elem_type: DataType::Float as i32, shape };
+    let r#type = Some(TypeProto { denotation: String::new(), value: Some(type_proto::Value::TensorType(tensor)) });
+    ValueInfoProto { name, r#type, doc_string: String::new() }
+}

@@ -1,0 +1,56 @@
+//! Once a second: how the box is. Counted from frame stamps, so a recording says the same each time.
+
+use crate::pipeline::Pipeline;
+use crate::report::{Health, State};
+use crate::source::Timestamp;
+use heapless::String as Text;
+use std::time::Duration;
+
+/// Time between two health reports.
+pub const PERIOD: Duration = Duration::from_secs(1);
+
+/// Says when a health report is due and fills in what the pipeline knows.
+#[derive(Debug)]
+pub struct HealthClock {
+    next: Timestamp,
+    last: (Timestamp, u32),
+    bundle: Text<8>,
+}
+
+impl HealthClock {
+    /// `hash` is the bundle's, of which eight digits are said.
+    pub fn new(hash: &str) -> Self {
+        let bundle = hash.get(..8).and_then(|h| Text::try_from(h).ok()).unwrap_or_default();
+        Self { next: Timestamp::default() + PERIOD, last: Default::default(), bundle }
+    }
+
+    /// A report, if a period has passed at `now` (since the first frame).
+    pub fn due(&mut self, now: Timestamp, pipeline: &Pipeline) -> Option<Health> {
+        if now < self.next {
+            return None;
+        }
+        // A long silence is one report, not one for each second of it.
+        while self.next <= now {
+            self.next = self.next + PERIOD;
+        }
+        let counts = pipeline.counts();
+        let frames = u64::from(counts.frames.wrapping_sub(self.last.1));
+        let ms = now.since(self.last.0).as_millis().max(1) as u64;
+        self.last = (now, counts.frames);
+        Some(Health {
+            at: now,
+            state: pipeline.state().clone(),
+            fps_tenths: u16::try_from((frames * 10_000 + ms / 2) / ms).unwrap_or(u16::MAX),
+            dropped: counts.dropped,
+            p99_ms: None,
+            celsius: None,
+            throttled: None,
+            bundle: self.bundle.clone(),
+        })
+    }
+
+    /// A report for a time without a camera, when no pipeline can say anything better.
+    pub fn without_frames(&mut self, now: Timestamp, state: State, pipeline: &Pipeline) -> Option<Health> {
+        self.due(now, pipeline).map(|h| Health { state, ..h })
+    }
+}

@@ -1,0 +1,159 @@
+//! ONNX bytes to something tract can run, checked before tract sees them.
+//!
+//! tract trusts its input in places: a tensor whose shape does not fit its data can make it read past a buffer or
+//! panic. So every initialiser's shape product, type and data length are compared here first, external data is refused
+//! and sizes are bounded. Both networks, encoder and head, come through this room.
+
+use std::collections::HashMap;
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::internal::*;
+
+/// A plan that is ready to run.
+pub type Plan = Arc<TypedRunnableModel>;
+type TypedRunnableModel = tract_onnx::tract_core::plan::SimplePlan<TypedFact, Box<dyn TypedOp>>;
+
+/// Most nodes a graph may have; a ResNet-152 has about 500.
+pub const MAX_NODES: usize = 2_000;
+/// Most numbers in one initialiser: 32 MiB of bytes.
+const MAX_ELEMENTS: usize = 32 << 20;
+
+/// Parses and checks; the error is one sentence.
+///
+/// # Errors
+/// What is wrong in the file, found and expected.
+pub fn parse(bytes: &[u8]) -> Result<ModelProto, String> {
+    let proto = tract_onnx::onnx()
+        .proto_model_for_read(&mut std::io::Cursor::new(bytes))
+        .map_err(|_| format!("{} bytes found that are no ONNX model", bytes.len()))?;
+    let graph = proto.graph.as_ref().ok_or("an ONNX file without a graph")?;
+    check(graph, 0)?;
+    if graph.input.is_empty() || graph.output.is_empty() {
+        return Err(format!("a graph with {} inputs and {} outputs", graph.input.len(), graph.output.len()));
+    }
+    Ok(proto)
+}
+
+fn check(graph: &GraphProto, depth: usize) -> Result<(), String> {
+    if depth > 4 {
+        return Err("graphs nested more than 4 deep".into());
+    }
+    if graph.node.len() > MAX_NODES {
+        return Err(format!("{} nodes found, at most {MAX_NODES} are run", graph.node.len()));
+    }
+    graph.initializer.iter().try_for_each(tensor)?;
+    for attribute in graph.node.iter().flat_map(|n| &n.attribute) {
+        attribute.t.iter().chain(&attribute.tensors).try_for_each(tensor)?;
+        attribute.g.iter().chain(&attribute.graphs).try_for_each(|g| check(g, depth + 1))?;
+    }
+    Ok(())
+}
+
+/// One tensor: does its data have the length that its shape and type promise?
+fn tensor(t: &TensorProto) -> Result<(), String> {
+    let name = if t.name.is_empty() { "a constant" } else { &t.name };
+    if t.data_location == Some(1) || !t.external_data.is_empty() {
+        return Err(format!("{name} lies in another file; a bundle holds its weights itself"));
+    }
+    let count = t.dims.iter().try_fold(1usize, |all, d| all.checked_mul(usize::try_from(*d).ok()?));
+    let count = count.filter(|n| *n <= MAX_ELEMENTS);
+    let count = count.ok_or_else(|| format!("{name} has shape {:?}, at most {MAX_ELEMENTS} numbers are read", t.dims))?;
+    let kind = DataType::from_i32(t.data_type).ok_or_else(|| format!("{name} has data type {}, which ONNX does not know", t.data_type))?;
+    let (found, expected) = if !t.raw_data.is_empty() {
+        let size = match kind {
+            DataType::Float | DataType::Int32 | DataType::Uint32 => 4,
+            DataType::Int8 | DataType::Uint8 | DataType::Bool => 1,
+            DataType::Int16 | DataType::Uint16 | DataType::Float16 | DataType::Bfloat16 => 2,
+            DataType::Int64 | DataType::Uint64 | DataType::Double => 8,
+            _ => return Err(format!("{name} holds {kind:?}, which no camera box runs")),
+        };
+        (t.raw_data.len(), count * size)
+    } else {
+        let found = [t.float_data.len(), t.int32_data.len(), t.int64_data.len(), t.double_data.len(), t.uint64_data.len(), t.string_data.len()];
+        (found.iter().sum(), count)
+    };
+    if found != expected {
+        return Err(format!("{name} of shape {:?} holds {found} where {expected} are needed", t.dims));
+    }
+    Ok(())
+}
+
+/// The typed model of a checked graph; only the first output is kept unless `outputs` asks for more.
+pub(crate) fn typed(proto: &ModelProto, inputs: &[(usize, InferenceFact)], outputs: usize) -> TractResult<TypedModel> {
+    infer(proto, inputs, outputs)?.into_typed()
+}
+
+fn infer(proto: &ModelProto, inputs: &[(usize, InferenceFact)], outputs: usize) -> TractResult<InferenceModel> {
+    // Shapes written for another window or batch would contradict the facts that we set.
+    let framework = tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
+    let mut model = framework.model_for_proto_model(proto)?;
+    for (n, fact) in inputs {
+        model.set_input_fact(*n, fact.clone())?;
+    }
+    let keep: Vec<OutletId> = model.output_outlets()?.iter().take(outputs).copied().collect();
+    model.select_output_outlets(&keep)?;
+    Ok(model)
+}
+
+/// As [`typed`], with the first input `[1, S, features]` of a symbolic length; returns the symbol too.
+pub(crate) fn typed_over_time(proto: &ModelProto, features: usize) -> TractResult<(TypedModel, Symbol)> {
+    let framework = tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
+    let mut model = framework.model_for_proto_model(proto)?;
+    let s = model.symbols.sym("S");
+    model.set_input_fact(0, f32::fact(&[1.to_dim(), s.clone().into(), features.to_dim()]).into())?;
+    let first = model.output_outlets()?[0];
+    model.select_output_outlets(&[first])?;
+    Ok((model.into_typed()?, s))
+}
+
+/// Type and shape of the first input as the file states them; dimensions that are open are `None`.
+pub(crate) fn input_fact(proto: &ModelProto) -> Result<(DatumType, Vec<Option<usize>>), String> {
+    let model = tract_onnx::onnx().with_ignore_value_info(true).model_for_proto_model(proto).map_err(|e| sentence(&e))?;
+    let fact = model.input_fact(0).map_err(|e| sentence(&e))?;
+    let kind = fact.datum_type.concretize().ok_or("the input has no type")?;
+    let dims = fact.shape.dims().map(|d| d.concretize().and_then(|d| d.to_usize().ok())).collect();
+    Ok((kind, dims))
+}
+
+/// A tract error and its causes as one sentence.
+pub(crate) fn sentence(e: &TractError) -> String {
+    let mut text = String::new();
+    for (n, cause) in e.chain().enumerate().take(4) {
+        let cause = cause.to_string();
+        let line = cause.lines().next().unwrap_or_default();
+        text.push_str(if n == 0 { "" } else { ": " });
+        text.extend(line.chars().take(160));
+    }
+    text
+}
+
+/// Removes every QuantizeLinear → DequantizeLinear pair between float nodes, so that the graph computes in float what
+/// it would have computed without quantisation (weights stay as quantised). For timing and comparison.
+pub(crate) fn without_activation_quantisation(proto: &ModelProto) -> ModelProto {
+    let mut proto = proto.clone();
+    let Some(graph) = proto.graph.as_mut() else { return proto };
+    let made: HashMap<&str, &NodeProto> = graph.node.iter().flat_map(|n| n.output.iter().map(move |o| (o.as_str(), n))).collect();
+    let mut renamed: HashMap<String, String> = HashMap::new();
+    for node in graph.node.iter().filter(|n| n.op_type == "DequantizeLinear") {
+        let source = node.input.first().and_then(|i| made.get(i.as_str())).filter(|q| q.op_type == "QuantizeLinear");
+        if let (Some(q), Some(out)) = (source, node.output.first()) {
+            renamed.insert(out.clone(), q.input.first().cloned().unwrap_or_default());
+        }
+    }
+    let resolve = |mut name: String| {
+        while let Some(to) = renamed.get(&name) {
+            name.clone_from(to);
+        }
+        name
+    };
+    let outputs: Vec<String> = graph.output.iter().map(|o| o.name.clone()).collect();
+    graph.node.retain(|n| n.output.first().is_none_or(|o| !renamed.contains_key(o) || outputs.contains(o)));
+    for node in &mut graph.node {
+        // A pair that makes the graph's output stays: somebody has to carry the name.
+        for input in &mut node.input {
+            *input = resolve(std::mem::take(input));
+        }
+    }
+    proto
+}

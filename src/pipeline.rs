@@ -1,0 +1,413 @@
+//! The order of the stages: the only file that knows it. No I/O, no clock.
+//!
+//! ```text
+//! frame -> shaper -> encoder -> (head's projections) -> ring -> head -> decision -> reports
+//! ```
+//! Time is cut into ticks from the first frame on: tick k is at `start + k * tick`. The newest frame at or before a
+//! tick fills its slot. A frame is shaped when it arrives, since it may be the last before the tick, and the tick is
+//! closed by the first frame after it (or by [`Pipeline::finish`] at the end of a recording), so that a live camera
+//! and its recording give the same reports. Reports count time from the first frame.
+
+use crate::bundle::{Bundle, BundleError};
+use crate::decision::{Decision, Thresholds, softmax};
+use crate::encoder::{Encoder, EncoderError, Form};
+use crate::head::{Head, HeadError};
+use crate::report::{ClassId, ClassNow, Label, Report, State};
+use crate::ring::{Held, Ring};
+use crate::shaper::{Region, Shaper, ShaperError};
+use crate::source::{Frame, Payload, Seq, Timestamp};
+use std::time::Duration;
+
+/// What can go wrong in a step. The pipeline stays usable: the tick counts as held.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The picture could not be shaped.
+    #[error(transparent)]
+    Shaper(#[from] ShaperError),
+    /// The encoder failed.
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
+    /// The head failed.
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    /// Pictures for a bundle of rows, or rows for a bundle of pictures, or rows of the wrong length.
+    #[error("{found} given, the bundle expects {expected}")]
+    Payload {
+        /// What came.
+        found: String,
+        /// What the bundle is made for.
+        expected: String,
+    },
+}
+
+/// The parts of a step, for whoever wants to time them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Pixels to planes, without flow.
+    Shaper,
+    /// Lucas-Kanade.
+    Flow,
+    /// The CNN.
+    Encoder,
+    /// Ring.
+    Ring,
+    /// Projections and recurrent head.
+    Head,
+    /// Softmax, classes, events.
+    Decision,
+}
+
+/// Is told when each stage of a tick has ended. `()` does nothing and costs nothing.
+pub trait Probe {
+    /// A measured stretch begins.
+    fn start(&mut self) {}
+    /// `stage` has ended; the next one begins.
+    fn lap(&mut self, _stage: Stage) {}
+    /// A tick was decided at `at` (since the first frame): probabilities in label order, and the class that is on.
+    fn decided(&mut self, _at: Timestamp, _p: &[f32], _class: ClassId) {}
+}
+impl Probe for () {}
+
+/// Both are told.
+impl<A: Probe, B: Probe> Probe for (A, B) {
+    fn start(&mut self) {
+        self.0.start();
+        self.1.start();
+    }
+    fn lap(&mut self, stage: Stage) {
+        self.0.lap(stage);
+        self.1.lap(stage);
+    }
+    fn decided(&mut self, at: Timestamp, p: &[f32], class: ClassId) {
+        self.0.decided(at, p, class);
+        self.1.decided(at, p, class);
+    }
+}
+
+/// What may differ from the bundle's defaults.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The part of the picture to look at.
+    pub region: Region,
+    /// One a label, or empty for the bundle's own.
+    pub thresholds: Vec<Thresholds>,
+    /// A class is said again after this time even if it has not changed.
+    pub heartbeat: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { region: Region::default(), thresholds: vec![], heartbeat: Duration::from_secs(1) }
+    }
+}
+
+/// Counts since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Frames that came in.
+    pub frames: u32,
+    /// Frames that the source's own numbers say were lost, or that came out of order.
+    pub dropped: u32,
+    /// Ticks closed.
+    pub ticks: u32,
+    /// Of those, ticks that repeated the last features.
+    pub held: u32,
+    /// Times the ring emptied.
+    pub gaps: u32,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Pipeline {
+    shaper: Option<Shaper>,
+    encoder: Option<Encoder>,
+    ring: Ring,
+    head: Head,
+    decision: Decision,
+    labels: Box<[Label]>,
+    temperature: f32,
+    tick: Duration,
+    heartbeat: Duration,
+    /// A row of numbers that waits for its tick.
+    staged_row: Box<[f32]>,
+    time: Time,
+    said: Said,
+    state: State,
+    counts: Counts,
+}
+
+/// Where we are between ticks.
+#[derive(Debug, Default)]
+struct Time {
+    /// Stamp of the first frame.
+    start: Option<Timestamp>,
+    /// The tick that is open.
+    next: u64,
+    /// The newest frame, if it came after the last tick that was closed.
+    fresh: bool,
+    newest: Timestamp,
+    seq: Option<Seq>,
+}
+
+/// The class that was last reported, and when.
+#[derive(Debug, Default)]
+struct Said {
+    class: Option<Option<ClassId>>,
+    at: Timestamp,
+}
+
+impl Pipeline {
+    /// Loads both networks and makes every buffer.
+    ///
+    /// # Errors
+    /// What in the bundle does not fit, in one sentence.
+    pub fn new(bundle: &Bundle, options: &Options) -> Result<Self, BundleError> {
+        let c = &bundle.contract;
+        let head = Head::load(bundle)?;
+        let shaper = c.input.as_ref().map(|i| Shaper::new(i, options.region)).transpose().map_err(|e| bundle.refuse(e.to_string()))?;
+        let encoder = c.input.as_ref().map(|_| Encoder::load(bundle, Form::AsBuilt)).transpose()?;
+        let d = &c.decision;
+        let default = Thresholds { enter: d.enter, leave: d.leave, min: Duration::from_millis(d.min_ms.into()) };
+        let thresholds = if options.thresholds.len() == bundle.labels.len() { options.thresholds.clone() } else { vec![default; bundle.labels.len()] };
+        Ok(Self {
+            shaper,
+            encoder,
+            ring: Ring::new(c.time.window, head.row_len(), c.time.max_held),
+            head,
+            decision: Decision::new(&bundle.labels, &thresholds, bundle.background),
+            labels: bundle.labels.clone().into(),
+            temperature: c.head.temperature,
+            tick: Duration::from_millis(c.time.tick_ms.into()),
+            heartbeat: options.heartbeat,
+            staged_row: vec![0.0; if c.input.is_some() { 0 } else { bundle.features() }].into(),
+            time: Time::default(),
+            said: Said::default(),
+            state: State::Warming { have: 0, need: c.time.window as u16 },
+            counts: Counts::default(),
+        })
+    }
+
+    /// One frame: closes the ticks before it, then takes it in. Reports go to `out` in order.
+    ///
+    /// # Errors
+    /// The first stage that failed; its tick counts as held and the next frame may be given as usual.
+    pub fn step(&mut self, frame: &Frame<'_>, probe: &mut impl Probe, out: &mut impl FnMut(Report)) -> Result<(), PipelineError> {
+        let start = *self.time.start.get_or_insert(frame.at);
+        self.count(frame);
+        if self.time.newest > frame.at && self.counts.frames > 1 {
+            // A clock that went back a little is a frame out of order; a lot is another recording.
+            if self.time.newest.since(frame.at) < Duration::from_secs(1) {
+                self.counts.dropped += 1;
+                return Ok(());
+            }
+            let shift = self.time.newest.since(start) + self.tick;
+            self.forget(out);
+            self.time.start = Some(Timestamp(frame.at.0.saturating_sub(shift.as_nanos() as u64)));
+            self.time.next = (shift.as_nanos() / self.tick.as_nanos()) as u64;
+        }
+        let mut outcome = self.close_before(frame.at, probe, out);
+        probe.start();
+        let staged = self.stage(frame);
+        probe.lap(Stage::Shaper);
+        self.time.newest = frame.at;
+        match staged {
+            Ok(()) => self.time.fresh = true,
+            Err(e) => outcome = outcome.and(Err(e)),
+        }
+        if self.tick_at(self.time.next) == frame.at {
+            // No later frame can be at or before this tick.
+            outcome = outcome.and(self.close(probe, out));
+        }
+        outcome
+    }
+
+    /// The end of a recording: closes the ticks up to its last frame and ends what is on.
+    ///
+    /// # Errors
+    /// As [`Pipeline::step`].
+    pub fn finish(&mut self, probe: &mut impl Probe, out: &mut impl FnMut(Report)) -> Result<(), PipelineError> {
+        if self.counts.frames == 0 {
+            return Ok(());
+        }
+        let outcome = if self.time.fresh { self.close(probe, out) } else { Ok(()) };
+        let at = self.since_start(self.tick_at(self.time.next));
+        self.decision.interrupt(at).map(Report::Event).into_iter().for_each(out);
+        outcome
+    }
+
+    /// The camera is gone or silent: ends what is on and warms up again with the next frame.
+    pub fn interrupt(&mut self, out: &mut impl FnMut(Report)) {
+        self.forget(out);
+    }
+
+    /// What the pipeline is doing.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Counts since the start.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// When the newest frame was taken, since the first one.
+    pub fn now(&self) -> Timestamp {
+        self.since_start(self.time.newest)
+    }
+
+    /// Are input projections cached?
+    pub fn is_cached(&self) -> bool {
+        self.head.is_cached()
+    }
+
+    /// Closes every tick before `at`. A long gap empties the ring after `max_held` ticks; the rest of it is skipped.
+    fn close_before(&mut self, at: Timestamp, probe: &mut impl Probe, out: &mut impl FnMut(Report)) -> Result<(), PipelineError> {
+        let mut outcome = Ok(());
+        while self.tick_at(self.time.next) < at {
+            outcome = outcome.and(self.close(probe, out));
+            if self.ring.is_empty() && !self.time.fresh {
+                let start = self.time.start.unwrap_or(at);
+                let passed = (at.since(start).as_nanos() / self.tick.as_nanos()) as u64;
+                // The tick that `at` itself falls on, or the next one after it.
+                let on_tick = self.tick_at(passed) == at;
+                self.time.next = self.time.next.max(if on_tick { passed } else { passed + 1 });
+            }
+        }
+        outcome
+    }
+
+    /// One tick: this function is the block diagram.
+    fn close(&mut self, probe: &mut impl Probe, out: &mut impl FnMut(Report)) -> Result<(), PipelineError> {
+        let tick = self.tick_at(self.time.next);
+        let at = self.since_start(tick);
+        self.time.next += 1;
+        self.counts.ticks += 1;
+        let taken = if std::mem::take(&mut self.time.fresh) { self.encode(probe) } else { self.hold(at, out) };
+        if taken.is_err() {
+            self.hold(at, out)?;
+        }
+        let logits = self.head.run(&self.ring)?;
+        probe.lap(Stage::Head);
+        let (Some(p), Some(window)) = (logits, self.ring.window()) else {
+            self.state = State::Warming { have: self.ring.len() as u16, need: self.ring.capacity() as u16 };
+            return taken;
+        };
+        let age_ms = u32::try_from(tick.since(self.time.newest).as_millis()).unwrap_or(u32::MAX);
+        let finite = window.finite && softmax(p, self.temperature);
+        let mut now = ClassNow { at, class: None, label: invalid(), p: 0.0, valid_slots: window.fresh, age_ms };
+        if finite {
+            let verdict = self.decision.update(at, p);
+            probe.decided(at, p, verdict.class);
+            now.class = Some(verdict.class);
+            now.label = self.labels[usize::from(verdict.class.0)].clone();
+            now.p = verdict.p;
+            verdict.events.into_iter().map(Report::Event).for_each(&mut *out);
+        } else {
+            self.decision.interrupt(at).map(Report::Event).into_iter().for_each(&mut *out);
+        }
+        self.state = if finite { State::Ok } else { State::Invalid };
+        if self.said.class != Some(now.class) || at.since(self.said.at) >= self.heartbeat {
+            self.said = Said { class: Some(now.class), at };
+            out(Report::Class(now));
+        }
+        probe.lap(Stage::Decision);
+        taken
+    }
+
+    /// The staged picture (or row) into the ring.
+    fn encode(&mut self, probe: &mut impl Probe) -> Result<(), PipelineError> {
+        probe.start();
+        let features = match (&mut self.shaper, &mut self.encoder) {
+            (Some(shaper), Some(encoder)) => {
+                shaper.close();
+                probe.lap(Stage::Shaper);
+                shaper.flow();
+                probe.lap(Stage::Flow);
+                let features = encoder.run(shaper.planes())?;
+                probe.lap(Stage::Encoder);
+                features
+            }
+            _ => &self.staged_row,
+        };
+        let head = &mut self.head;
+        self.ring.push(|row| {
+            let done = head.project(features, row);
+            probe.lap(Stage::Head);
+            done
+        })?;
+        probe.lap(Stage::Ring);
+        Ok(())
+    }
+
+    /// A tick without a new frame.
+    fn hold(&mut self, at: Timestamp, out: &mut impl FnMut(Report)) -> Result<(), PipelineError> {
+        self.counts.held += 1;
+        if let Some(shaper) = &mut self.shaper {
+            shaper.hold();
+        }
+        if !self.ring.is_empty() && self.ring.hold() == Held::Emptied {
+            self.emptied(at, out);
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, out: &mut impl FnMut(Report)) {
+        let at = self.since_start(self.time.newest);
+        if !self.ring.is_empty() {
+            self.ring.clear();
+            self.emptied(at, out);
+        }
+        self.time.fresh = false;
+    }
+
+    /// The ring has just become empty: nothing that remembers may go on remembering.
+    fn emptied(&mut self, at: Timestamp, out: &mut impl FnMut(Report)) {
+        self.counts.gaps += 1;
+        self.head.reset();
+        self.shaper.iter_mut().for_each(Shaper::reset);
+        self.encoder.iter_mut().for_each(Encoder::reset);
+        self.said.class = None;
+        self.state = State::Warming { have: 0, need: self.ring.capacity() as u16 };
+        self.decision.interrupt(at).map(Report::Event).into_iter().for_each(out);
+    }
+
+    fn stage(&mut self, frame: &Frame<'_>) -> Result<(), PipelineError> {
+        let wrong = |found: String, expected: String| Err(PipelineError::Payload { found, expected });
+        match (&frame.payload, &mut self.shaper) {
+            (Payload::Image(image), Some(shaper)) => Ok(shaper.stage(image)?),
+            (Payload::Row(row), None) if row.len() == self.staged_row.len() => {
+                self.staged_row.copy_from_slice(row);
+                Ok(())
+            }
+            (Payload::Row(row), None) => {
+                wrong(format!("a row of {} numbers", row.len()), format!("rows of {}", self.staged_row.len()))
+            }
+            (Payload::Row(_), Some(_)) => wrong("a row of numbers".into(), "pictures".into()),
+            (Payload::Image(_), None) => wrong("a picture".into(), format!("rows of {} numbers", self.staged_row.len())),
+        }
+    }
+
+    fn count(&mut self, frame: &Frame<'_>) {
+        self.counts.frames += 1;
+        if let Some(last) = self.time.seq.replace(frame.seq) {
+            let lost = frame.seq.0.wrapping_sub(last.0).wrapping_sub(1);
+            // More than that is a counter that went back or began again, not two billion lost frames.
+            if lost < u32::MAX / 2 {
+                self.counts.dropped = self.counts.dropped.saturating_add(lost);
+            }
+        }
+    }
+
+    fn tick_at(&self, k: u64) -> Timestamp {
+        Timestamp(self.time.start.unwrap_or_default().0.saturating_add(k.saturating_mul(self.tick.as_nanos() as u64)))
+    }
+
+    fn since_start(&self, at: Timestamp) -> Timestamp {
+        Timestamp(at.0.saturating_sub(self.time.start.unwrap_or_default().0))
+    }
+}
+
+/// What stands in the place of a label when a number is not finite.
+fn invalid() -> Label {
+    Label::try_from("invalid").unwrap_or_default()
+}
