@@ -17,7 +17,8 @@ use std::time::Duration;
 pub type Opener = Box<dyn FnMut() -> Result<Box<dyn Source>, SourceError> + Send>;
 
 /// Waits between attempts to open a lost camera.
-const BACK_OFF: [Duration; 4] = [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+const BACK_OFF: [Duration; 4] =
+    [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 
 /// A frame that owns its pixels or numbers.
 #[derive(Debug, Default)]

@@ -7,7 +7,6 @@
 use crate::bundle::{Bundle, BundleError, ENCODER};
 use crate::onnx;
 use tract_onnx::prelude::*;
-use tract_onnx::tract_hir::internal::*;
 
 /// The network failed on this input; the next one may work.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +88,11 @@ impl Encoder {
         let shape: Vec<usize> = if want.clip > 1 { vec![1, planes, want.clip, h, w] } else { vec![1, planes, h, w] };
         let found = onnx::input_fact(&proto).map_err(refuse)?;
         if found.1.len() != shape.len() {
-            return Err(refuse(format!("the input has rank {}, the contract says {shape:?} (clip = {})", found.1.len(), want.clip)));
+            return Err(refuse(format!(
+                "the input has rank {}, the contract says {shape:?} (clip = {})",
+                found.1.len(),
+                want.clip
+            )));
         }
         if found.1.iter().zip(&shape).any(|(f, s)| f.is_some_and(|f| f != *s)) {
             let found: Vec<String> = found.1.iter().map(|d| d.map_or("?".into(), |d| d.to_string())).collect();
@@ -124,7 +127,11 @@ impl Encoder {
     /// When tract fails, or `planes` has the wrong length.
     pub fn run(&mut self, planes: &[u8]) -> Result<&[f32], EncoderError> {
         if planes.len() != self.clip.planes * self.clip.plane_len {
-            return Err(EncoderError(format!("{} levels given, {} expected", planes.len(), self.clip.planes * self.clip.plane_len)));
+            return Err(EncoderError(format!(
+                "{} levels given, {} expected",
+                planes.len(),
+                self.clip.planes * self.clip.plane_len
+            )));
         }
         self.clip.push(planes);
         self.infer()
@@ -157,8 +164,8 @@ impl Encoder {
         match &self.kind {
             InputKind::U8 => input.try_as_plain_ram_mut()?.as_slice_mut::<u8>()?.copy_from_slice(levels),
             InputKind::I8 => {
-                let out = input.try_as_plain_ram_mut()?.as_slice_mut::<i8>()?.iter_mut();
-                out.zip(levels).for_each(|(o, l)| *o = (l ^ 0x80) as i8);
+                let mut plain = input.try_as_plain_ram_mut()?;
+                plain.as_slice_mut::<i8>()?.iter_mut().zip(levels).for_each(|(o, l)| *o = (l ^ 0x80) as i8);
             }
             InputKind::F32(tables) => {
                 let mut plain = input.try_as_plain_ram_mut()?;
@@ -169,7 +176,7 @@ impl Encoder {
                 }
             }
         }
-        let result = self.state.run(tvec![TValue::Const(self.input.clone())])?;
+        let result = self.state.run(tvec![TValue::from_const(self.input.clone())])?;
         let plain = result[0].try_as_plain_ram()?;
         self.features.copy_from_slice(plain.as_slice::<f32>()?);
         Ok(&self.features)

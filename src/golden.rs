@@ -29,7 +29,9 @@ pub struct Deviation {
 pub fn run(bundle: &Bundle, encoder: Option<&mut Encoder>, head: &mut Head) -> Result<Option<Deviation>, BundleError> {
     let Some(golden) = &bundle.contract.golden else { return Ok(None) };
     let mut found = Deviation { top1_equal: true, ..Deviation::default() };
-    if let (Some(input), Some(frames), Some(features), Some(encoder)) = (&bundle.contract.input, &golden.frames, &golden.features, encoder) {
+    if let (Some(input), Some(frames), Some(features), Some(encoder)) =
+        (&bundle.contract.input, &golden.frames, &golden.features, encoder)
+    {
         let mut shape = vec![0, input.planes(), input.height, input.width];
         if input.clip > 1 {
             shape.insert(2, input.clip);
@@ -73,7 +75,9 @@ fn within(bundle: &Bundle, what: &str, found: f32, allowed: f32) -> Result<(), B
     if found <= allowed {
         return Ok(());
     }
-    Err(bundle.refuse(format!("golden {what} deviate by {found:.6}, at most {allowed:.6} is accepted: this build or processor computes something else")))
+    Err(bundle.refuse(format!(
+        "golden {what} deviate by {found:.6}, at most {allowed:.6} is accepted: this build or processor computes something else"
+    )))
 }
 
 /// A `.npy` of the bundle. `shape` is what is expected; a first 0 stands for any number of vectors.
@@ -83,7 +87,9 @@ fn read<T: ReadableElement>(bundle: &Bundle, name: &str, shape: &[usize]) -> Res
     let fits = array.ndim() == shape.len() && array.shape().iter().zip(shape).skip(1).all(|(a, b)| a == b);
     let count = array.shape().first().copied().unwrap_or(0);
     if !fits || count == 0 || (shape[0] != 0 && shape[0] != count) {
-        return Err(bundle.refuse(format!("{name} has shape {:?}, expected {shape:?} (a first 0 is any number above 0)", array.shape())));
+        return Err(
+            bundle.refuse(format!("{name} has shape {:?}, expected {shape:?} (a first 0 is any number above 0)", array.shape()))
+        );
     }
     Ok(array)
 }

@@ -3,18 +3,18 @@
 //! Modules are listed in the order in which data flows.
 #![deny(unsafe_code)]
 
-pub mod source;
-pub mod capture;
-pub mod shaper;
 pub mod bundle;
-pub mod onnx;
-pub mod encoder;
-pub mod ring;
-pub mod head;
-pub mod decision;
-pub mod pipeline;
-pub mod golden;
-pub mod health;
-pub mod report;
+pub mod capture;
 pub mod cli;
+pub mod decision;
+pub mod encoder;
+pub mod golden;
+pub mod head;
+pub mod health;
+pub mod onnx;
+pub mod pipeline;
+pub mod report;
+pub mod ring;
+pub mod shaper;
+pub mod source;
 pub mod sys;

@@ -59,7 +59,8 @@ fn tensor(t: &TensorProto) -> Result<(), String> {
     let count = t.dims.iter().try_fold(1usize, |all, d| all.checked_mul(usize::try_from(*d).ok()?));
     let count = count.filter(|n| *n <= MAX_ELEMENTS);
     let count = count.ok_or_else(|| format!("{name} has shape {:?}, at most {MAX_ELEMENTS} numbers are read", t.dims))?;
-    let kind = DataType::from_i32(t.data_type).ok_or_else(|| format!("{name} has data type {}, which ONNX does not know", t.data_type))?;
+    let kind =
+        DataType::try_from(t.data_type).map_err(|_| format!("{name} has data type {}, which ONNX does not know", t.data_type))?;
     let (found, expected) = if !t.raw_data.is_empty() {
         let size = match kind {
             DataType::Float | DataType::Int32 | DataType::Uint32 => 4,
@@ -70,7 +71,14 @@ fn tensor(t: &TensorProto) -> Result<(), String> {
         };
         (t.raw_data.len(), count * size)
     } else {
-        let found = [t.float_data.len(), t.int32_data.len(), t.int64_data.len(), t.double_data.len(), t.uint64_data.len(), t.string_data.len()];
+        let found = [
+            t.float_data.len(),
+            t.int32_data.len(),
+            t.int64_data.len(),
+            t.double_data.len(),
+            t.uint64_data.len(),
+            t.string_data.len(),
+        ];
         (found.iter().sum(), count)
     };
     if found != expected {

@@ -164,11 +164,16 @@ impl Pipeline {
     pub fn new(bundle: &Bundle, options: &Options) -> Result<Self, BundleError> {
         let c = &bundle.contract;
         let head = Head::load(bundle)?;
-        let shaper = c.input.as_ref().map(|i| Shaper::new(i, options.region)).transpose().map_err(|e| bundle.refuse(e.to_string()))?;
+        let shaper =
+            c.input.as_ref().map(|i| Shaper::new(i, options.region)).transpose().map_err(|e| bundle.refuse(e.to_string()))?;
         let encoder = c.input.as_ref().map(|_| Encoder::load(bundle, Form::AsBuilt)).transpose()?;
         let d = &c.decision;
         let default = Thresholds { enter: d.enter, leave: d.leave, min: Duration::from_millis(d.min_ms.into()) };
-        let thresholds = if options.thresholds.len() == bundle.labels.len() { options.thresholds.clone() } else { vec![default; bundle.labels.len()] };
+        let thresholds = if options.thresholds.len() == bundle.labels.len() {
+            options.thresholds.clone()
+        } else {
+            vec![default; bundle.labels.len()]
+        };
         Ok(Self {
             shaper,
             encoder,

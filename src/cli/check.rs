@@ -16,7 +16,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tract_onnx::prelude::*;
-use tract_onnx::tract_hir::internal::*;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]

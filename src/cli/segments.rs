@@ -65,7 +65,8 @@ impl Timeline {
         let mut segments = self.segments.clone();
         for s in &mut segments {
             let class = usize::from(s.class.0);
-            let inside = self.at.iter().zip(self.p.chunks_exact(self.classes)).filter(|(at, _)| (s.start_ms..s.end_ms).contains(&at.ms()));
+            let inside =
+                self.at.iter().zip(self.p.chunks_exact(self.classes)).filter(|(at, _)| (s.start_ms..s.end_ms).contains(&at.ms()));
             let (sum, n) = inside.fold((0.0, 0), |(sum, n), (_, p)| (sum + p[class], n + 1));
             if n > 0 {
                 s.p = sum / n as f32;

@@ -41,7 +41,7 @@ impl Carried {
 
     pub(super) fn step(&mut self, features: &[f32], logits: &mut [f32]) -> Result<(), HeadError> {
         lend(&mut self.tick, |t| t.copy_from_slice(features))?;
-        let mut inputs = tvec![TValue::Const(self.tick.clone())];
+        let mut inputs = tvec![TValue::from_const(self.tick.clone())];
         inputs.extend(self.state.iter().cloned());
         let mut out = self.plan.run(inputs)?.into_iter();
         let first = out.next().ok_or_else(|| HeadError("the graph gave nothing".into()))?;

@@ -78,7 +78,7 @@ impl Split {
             return Err(HeadError(format!("{} features given, {} expected", features.len(), self.tick.len())));
         }
         lend(&mut self.tick, |t| t.copy_from_slice(features))?;
-        let out = self.project.run(tvec![TValue::Const(self.tick.clone())])?;
+        let out = self.project.run(tvec![TValue::from_const(self.tick.clone())])?;
         let mut at = 0;
         for (value, (_, width)) in out.iter().zip(&self.inputs) {
             copy_out(value, &mut row[at..at + width])?;
@@ -110,7 +110,7 @@ impl Split {
                 }
             })?;
             at += *width;
-            values.push(TValue::Const(tensor.clone()));
+            values.push(TValue::from_const(tensor.clone()));
         }
         // `run` on the plan spawns a fresh state: window mode must not see the last window's.
         copy_out(&self.rest.run(values)?[0], logits)

@@ -1,0 +1,118 @@
+//! The promise: after warm-up our own code allocates nothing per tick, and a window's answer depends on that window alone.
+
+use lookout::baked;
+use lookout::bundle::Bundle;
+use lookout::head::Head;
+use lookout::pipeline::{Options, Pipeline, Probe, Stage};
+use lookout::report::sentence::Sentence;
+use lookout::ring::Ring;
+use lookout::source::scene::Scene;
+use lookout::source::{Frame, Payload, Seq, Source, Timestamp};
+use lookout::sys::alloc::{Counting, count};
+use std::path::Path;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Allocations of our own stages; encoder and head run inside tract, which allocates.
+#[derive(Default)]
+struct Ours {
+    since: u64,
+    allocations: u64,
+    ticks: u32,
+}
+
+impl Probe for Ours {
+    fn start(&mut self) {
+        self.since = count();
+    }
+    fn lap(&mut self, stage: Stage) {
+        if !matches!(stage, Stage::Encoder | Stage::Head) && self.ticks > 30 {
+            self.allocations += count() - self.since;
+        }
+        self.ticks += u32::from(stage == Stage::Decision);
+        self.since = count();
+    }
+}
+
+#[test]
+fn our_own_stages_allocate_nothing_per_tick() {
+    let bundle = baked::bundle().unwrap();
+    let mut pipeline = Pipeline::new(&bundle, &Options::default()).unwrap();
+    let mut scene = Scene::new(7);
+    let mut ours = Ours::default();
+    let (mut seq, mut letters) = (0, 0);
+    while let Some(frame) = scene.next().unwrap() {
+        // The sentence is written inside the step, so it counts too.
+        let mut say = |report| {
+            letters += Sentence::of(seq, &report).encode().len();
+            seq += 1;
+        };
+        pipeline.step(&frame, &mut ours, &mut say).unwrap();
+    }
+    assert!(ours.ticks > 150 && letters > 1000, "{} ticks, {letters} letters: the clip was not played", ours.ticks);
+    assert_eq!(ours.allocations, 0);
+    // The counter counts: it would be easy to measure nothing.
+    let before = count();
+    drop(std::hint::black_box(vec![1u8; 100]));
+    assert!(count() > before);
+}
+
+/// A repeatable stream of rows.
+fn row(n: u32, len: usize) -> Vec<f32> {
+    (0..len as u32).map(|k| ((n * 31 + k * 7) % 97) as f32 / 48.5 - 1.0).collect()
+}
+
+#[test]
+fn after_100_000_ticks_the_answer_is_a_fresh_process_fed_the_last_window_bit_for_bit() {
+    let bundle = Bundle::open(Path::new("tests/bundles/rows-lstm")).unwrap();
+    let (window, width) = (bundle.contract.time.window, bundle.features());
+    let mut old = Head::load(&bundle).unwrap();
+    let mut ring = Ring::new(window, old.row_len(), 3);
+    let feed = |head: &mut Head, ring: &mut Ring, n: u32| {
+        ring.push(|to| head.project(&row(n, width), to)).unwrap();
+        head.run(ring).unwrap().map(|l| l.iter().map(|v| v.to_bits()).collect::<Vec<_>>())
+    };
+    let ticks = 100_000;
+    let mut last = None;
+    for n in 0..ticks {
+        last = feed(&mut old, &mut ring, n);
+    }
+    let mut fresh = Head::load(&bundle).unwrap();
+    let mut ring = Ring::new(window, fresh.row_len(), 3);
+    let mut again = None;
+    for n in ticks - window as u32..ticks {
+        again = feed(&mut fresh, &mut ring, n);
+    }
+    assert!(last.is_some());
+    assert_eq!(last, again);
+}
+
+#[test]
+fn a_number_that_is_not_finite_is_invalid_and_gone_within_one_window() {
+    let bundle = Bundle::open(Path::new("tests/bundles/rows-lstm")).unwrap();
+    let (window, width, tick) = (bundle.contract.time.window as u32, bundle.features(), bundle.contract.time.tick_ms);
+    for poison in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut pipeline =
+            Pipeline::new(&bundle, &Options { heartbeat: std::time::Duration::ZERO, ..Options::default() }).unwrap();
+        let mut said: Vec<(u64, bool)> = vec![];
+        let bad = 2 * window;
+        for n in 0..4 * window {
+            let mut numbers = row(n, width);
+            if n == bad {
+                numbers[1] = poison;
+            }
+            let frame = Frame { at: Timestamp::from_ms(u64::from(n * tick)), seq: Seq(n), payload: Payload::Row(&numbers) };
+            pipeline
+                .step(&frame, &mut (), &mut |r| {
+                    if let lookout::report::Report::Class(c) = r {
+                        said.push((c.at.ms() / u64::from(tick), c.class.is_none()));
+                        assert_eq!(c.class.is_none(), c.label == "invalid");
+                    }
+                })
+                .unwrap();
+        }
+        let invalid: Vec<u64> = said.iter().filter(|(_, i)| *i).map(|(n, _)| *n).collect();
+        assert_eq!(invalid, (u64::from(bad)..u64::from(bad + window)).collect::<Vec<_>>());
+    }
+}
