@@ -5,6 +5,7 @@
 //! the frame's place in the recording otherwise. A recording therefore replays to the same reports, byte for byte.
 
 pub mod jpeg;
+pub mod v4l2;
 
 use std::time::Duration;
 

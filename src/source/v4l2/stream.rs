@@ -1,0 +1,154 @@
+//! Frames out of an open, set-up camera: newest first, damaged ones left out, waits bounded.
+//!
+//! Four buffers circle between us and the driver; one of them is lent to the pipeline at a time. When we come back late
+//! several are ready: the newest is taken, the others go back at once and are counted, so that a slow reader never
+//! looks at the past. The jump in the driver's frame numbers tells the pipeline how many it has missed.
+
+use crate::source::{Seq, SourceError, Timestamp};
+use crate::sys::video::{Device, Filled, Ready, Stream};
+use rustix::time::{ClockId, clock_gettime};
+use std::io;
+use std::time::Duration;
+
+/// Buffers asked for: one lent, one being filled, two for a late reader.
+const BUFFERS: u32 = 4;
+/// Longest wait for a frame. A camera in the dark may be down at 2 frames a second; below 1 it counts as stalled.
+pub const WAIT: Duration = Duration::from_secs(1);
+
+const READING: &str = "reading frames";
+const GIVING: &str = "giving a buffer back";
+
+/// What has been left out since the camera was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Frames that were good, but not the newest any more.
+    pub stale: u64,
+    /// Frames that the driver flagged as damaged, or that were empty.
+    pub damaged: u64,
+}
+
+/// One frame's facts; its bytes are [`Frames::bytes`].
+#[derive(Clone, Copy, Debug)]
+pub struct Taken {
+    /// When it was taken.
+    pub at: Timestamp,
+    /// The driver's count.
+    pub seq: Seq,
+}
+
+/// A running stream and the buffer lent out of it.
+#[derive(Debug)]
+pub struct Frames {
+    stream: Stream,
+    lent: Option<Filled>,
+    counts: Counts,
+}
+
+/// Why no frame came, before it is put into words.
+#[derive(Debug)]
+pub enum Missed {
+    /// Nothing within [`WAIT`].
+    Stalled,
+    /// All that was ready was flagged as damaged; the number is the driver's count.
+    Damaged(Seq),
+    /// A call failed: while doing what, and what the system said.
+    Failed(&'static str, io::Error),
+}
+
+/// Says what was being done when a call failed.
+const fn failed(doing: &'static str) -> impl Fn(io::Error) -> Missed {
+    move |e| Missed::Failed(doing, e)
+}
+
+impl Frames {
+    /// Maps the buffers. The camera starts with the first [`Frames::next`], so that loading a model after opening the
+    /// camera does not make the first frames old.
+    ///
+    /// # Errors
+    /// As [`Stream::map`].
+    pub fn new(device: Device) -> io::Result<Self> {
+        Ok(Self { stream: Stream::map(device, BUFFERS)?, lent: None, counts: Counts::default() })
+    }
+
+    /// Takes back the frame lent before and waits for the next one, at most [`WAIT`].
+    ///
+    /// # Errors
+    /// See [`Missed`].
+    pub fn next(&mut self) -> Result<Taken, Missed> {
+        if let Some(lent) = self.lent.take() {
+            self.stream.give_back(lent).map_err(failed(GIVING))?;
+        }
+        if !self.stream.is_on() {
+            self.stream.start().map_err(failed("starting the stream"))?;
+        }
+        if self.stream.wait(WAIT).map_err(failed(READING))? == Ready::No {
+            return Err(Missed::Stalled);
+        }
+        let mut damaged = None;
+        // Not more often than there are buffers: a fast camera must not keep us here.
+        for _ in 0..self.stream.buffers() {
+            let filled = match self.stream.dequeue() {
+                Ok(Some(filled)) => filled,
+                Ok(None) => break,
+                // What was taken before the trouble is still a frame; the trouble is there next time as well.
+                Err(_) if self.lent.is_some() => break,
+                Err(e) => return Err(Missed::Failed(READING, e)),
+            };
+            if filled.damaged || filled.bytes_used == 0 {
+                damaged = Some(Seq(filled.sequence));
+                self.counts.damaged += 1;
+                self.stream.give_back(filled).map_err(failed(GIVING))?;
+            } else if let Some(older) = self.lent.replace(filled) {
+                self.counts.stale += 1;
+                self.stream.give_back(older).map_err(failed(GIVING))?;
+            }
+        }
+        match (&self.lent, damaged) {
+            (Some(newest), _) => {
+                let at = Timestamp(newest.monotonic_ns.unwrap_or_else(monotonic_ns));
+                Ok(Taken { at, seq: Seq(newest.sequence) })
+            }
+            (None, Some(seq)) => Err(Missed::Damaged(seq)),
+            // Ready, but nothing there: the driver says POLLERR for a stream that has stopped by itself.
+            (None, None) => Err(Missed::Failed(READING, rustix::io::Errno::IO.into())),
+        }
+    }
+
+    /// Bytes of the frame lent by the last [`Frames::next`]; empty when that failed.
+    pub fn bytes(&self) -> &[u8] {
+        self.lent.as_ref().map_or(&[], |lent| self.stream.bytes(lent))
+    }
+
+    /// What has been left out so far.
+    pub const fn counts(&self) -> Counts {
+        self.counts
+    }
+}
+
+/// Now, for drivers that stamp with another clock or none.
+fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    let (s, ns) = (u64::try_from(now.tv_sec).unwrap_or(0), u64::try_from(now.tv_nsec).unwrap_or(0));
+    s.saturating_mul(1_000_000_000).saturating_add(ns)
+}
+
+/// What the system said about `device`, in the user's words: what to do, and whether trying again helps.
+pub fn in_words(device: &str, doing: &str, e: &io::Error) -> SourceError {
+    use rustix::io::Errno;
+    let why = match Errno::from_io_error(e) {
+        Some(Errno::NODEV | Errno::NXIO) => "the camera was unplugged".to_owned(),
+        Some(Errno::NOENT) => "no such device; is the camera plugged in? `lookout doctor` lists what is there".to_owned(),
+        Some(Errno::BUSY) => "another program is reading this camera; stop it, or use another camera".to_owned(),
+        Some(Errno::NOSPC) => {
+            "the USB bus has no bandwidth left for this format and rate; use MJPG, a smaller size or another USB port".to_owned()
+        }
+        Some(Errno::IO) => format!("the camera's stream broke while {doing} (I/O error); it will be opened again"),
+        Some(Errno::ACCESS | Errno::PERM) => {
+            "no right to open it; add this user to the group `video` and log in again".to_owned()
+        }
+        Some(Errno::NOMEM) => format!("out of memory while {doing}; use a smaller size"),
+        Some(Errno::INVAL) => format!("the driver refused while {doing} (invalid argument)"),
+        _ => format!("{e} while {doing}"),
+    };
+    SourceError::Lost { device: device.to_owned(), why }
+}
