@@ -3,6 +3,23 @@
 //! Reports are made by pure stages, so they hold stamps, never clocks. A sink must never hold up inference: it is
 //! handed a report, queues it within a fixed bound and says itself what it had to leave out.
 
+mod complaint;
+pub mod envelope;
+mod fields;
+pub mod gpio;
+pub mod json;
+mod lines;
+pub mod outbox;
+mod port;
+pub mod queries;
+pub mod sentence;
+pub mod serial;
+mod spec;
+mod stream;
+mod writer;
+
+pub use spec::{DEFAULT_BAUD, ReportSpec, open};
+
 use crate::source::Timestamp;
 use heapless::String as Text;
 
@@ -129,11 +146,104 @@ pub enum Report {
     Health(Health),
 }
 
-/// Somewhere reports go. Implementations never block and never fail the caller: trouble is counted, retried and logged once.
+/// Who is reporting: what queries on the wire are answered with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Program and version, as `lookout 0.1.0`.
+    pub version: String,
+    /// The bundle's name.
+    pub bundle: String,
+    /// Its hash in hex; the first eight digits are said.
+    pub hash: String,
+    /// Its labels in output order, at most 256.
+    pub labels: Vec<String>,
+}
+
+/// Whether time waits for a slow reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// It does not: `send` never waits, old status reports are replaced by new ones.
+    Live,
+    /// A recording is being played: `send` may wait for the writer, nothing is left out, the output is the same every time.
+    Recording,
+}
+
+/// Why a sink cannot be used, split by what the caller does next.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// Wrong argument, configuration or rights: a restart does not help (exit code 2).
+    #[error("{what}: {why}")]
+    Refused {
+        /// Argument, file or device.
+        what: String,
+        /// Found against expected, and what to try.
+        why: String,
+    },
+    /// The system broke: a restart may help (exit code 1).
+    #[error("{what}: {why}")]
+    Lost {
+        /// Argument, file or device.
+        what: String,
+        /// What the system said.
+        why: String,
+    },
+}
+
+/// Somewhere reports go. Implementations never block (but see [`Pace::Recording`]) and never fail the caller: trouble is
+/// retried, said once, and what was lost on the way is announced.
 pub trait Sink: Send {
     /// Takes one report. `seq` counts the reports of this run, so that a reader sees what is missing.
     fn send(&mut self, seq: u32, report: &Report);
 
+    /// True once nobody can ever read this sink again (standard output was a pipe whose reader went away):
+    /// a run that has no other sink ends quietly, with exit code 0.
+    fn gone(&self) -> bool {
+        false
+    }
+
     /// Gives what is queued a last chance to leave, for at most `limit`, and puts outputs into their safe state.
     fn close(&mut self, limit: std::time::Duration);
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    //! One report of each kind, for the tests of the sinks.
+    use super::*;
+
+    fn at() -> Timestamp {
+        Timestamp::from_ms(61_200)
+    }
+    fn right() -> Label {
+        Label::try_from("right").unwrap()
+    }
+    pub fn class() -> Report {
+        Report::Class(ClassNow { at: at(), class: Some(ClassId(2)), label: right(), p: 0.9734, valid_slots: 16, age_ms: 12 })
+    }
+    pub fn event() -> Report {
+        let onset = Timestamp::from_ms(60_900);
+        Report::Event(Event {
+            at: at(),
+            edge: Edge::Start,
+            class: ClassId(2),
+            label: right(),
+            onset,
+            duration_ms: 300,
+            peak: 0.99,
+        })
+    }
+    pub fn novelty(alarm: bool) -> Report {
+        Report::Novelty(Novelty { at: at(), score: 2.5, threshold: 1.25, blocks: 60, alarm })
+    }
+    pub fn health() -> Report {
+        Report::Health(Health {
+            at: at(),
+            state: State::Warming { have: 3, need: 16 },
+            fps_tenths: 299,
+            dropped: 4,
+            p99_ms: None,
+            celsius: Some(-5),
+            throttled: Some(false),
+            bundle: Text::try_from("0011aabb").unwrap(),
+        })
+    }
 }

@@ -1,0 +1,309 @@
+//! The bounded hand-over from inference to one writer thread.
+//!
+//! Live, the sender never waits: events are kept (the oldest go when there are too many, and the writer is told which
+//! numbers are missing), of class, novelty and health only the latest is kept, because an old status helps nobody. What is
+//! left goes out in the order in which it came. A recording is not live: nothing is left out, the sender waits for room,
+//! so that the same recording gives the same bytes however slow the reader is.
+//!
+//! All memory is made at the start. The writer sleeps in `poll(2)` on [`Outbox::wake_fd`] beside its own device.
+
+use super::{Pace, Report};
+use heapless::Deque;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Events kept while nobody takes them.
+pub const EVENTS: usize = 256;
+/// Longest that a recording waits for a reader who takes nothing at all; then it goes on as if live.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the writer takes out.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Parcel {
+    /// One report and its number.
+    Report(u32, Report),
+    /// Events between these numbers, both included, had to be left out.
+    Gap {
+        /// First number left out.
+        from: u32,
+        /// Last number left out.
+        to: u32,
+    },
+}
+
+#[derive(Clone)]
+struct Item {
+    /// Order of arrival: unlike `seq` it never wraps.
+    ticket: u64,
+    seq: u32,
+    report: Report,
+}
+
+#[derive(Default)]
+struct Inner {
+    tickets: u64,
+    /// Boxed so that making it never needs it on a thread's stack twice.
+    events: Box<Deque<Item, EVENTS>>,
+    class: Option<Item>,
+    novelty: Option<Item>,
+    health: Option<Item>,
+    /// An alarm that begins or ends is an event.
+    alarm: bool,
+    gap: Option<(u32, u32)>,
+    closing: Option<Instant>,
+    done: bool,
+    gone: bool,
+}
+
+/// See the module.
+pub struct Outbox {
+    pace: Pace,
+    inner: Mutex<Inner>,
+    /// Room was made, or the writer is done.
+    moved: Condvar,
+    wake: OwnedFd,
+}
+
+impl Outbox {
+    /// # Errors
+    /// The system has no file descriptor left.
+    pub fn new(pace: Pace) -> std::io::Result<Self> {
+        let wake = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+        Ok(Self { pace, inner: Mutex::default(), moved: Condvar::new(), wake })
+    }
+
+    /// Takes a report for the writer. Live it never waits longer than the writer needs to copy one report out.
+    pub fn push(&self, seq: u32, report: &Report) {
+        let mut inner = self.lock();
+        if inner.gone || inner.closing.is_some() {
+            return;
+        }
+        inner.tickets += 1;
+        let item = Item { ticket: inner.tickets, seq, report: report.clone() };
+        let alarm_edge = matches!(report, Report::Novelty(n) if n.alarm != inner.alarm);
+        inner.alarm ^= alarm_edge;
+        match report {
+            _ if self.pace == Pace::Recording => {
+                inner = self.wait_for_room(inner);
+                inner.keep(item);
+            }
+            Report::Event(_) => inner.keep(item),
+            Report::Novelty(_) if alarm_edge => inner.keep(item),
+            Report::Novelty(_) => inner.novelty = Some(item),
+            Report::Class(_) => inner.class = Some(item),
+            Report::Health(_) => inner.health = Some(item),
+        }
+        drop(inner);
+        self.wake();
+    }
+
+    /// The next thing to say: a gap first, then the oldest.
+    pub fn pop(&self) -> Option<Parcel> {
+        let mut inner = self.lock();
+        if let Some((from, to)) = inner.gap.take() {
+            return Some(Parcel::Gap { from, to });
+        }
+        let Inner { events, class, novelty, health, .. } = &mut *inner;
+        let oldest = [class, novelty, health].into_iter().filter(|slot| slot.is_some());
+        let oldest = oldest.min_by_key(|slot| slot.as_ref().map(|item| item.ticket));
+        let item = match (oldest, events.front()) {
+            (Some(slot), Some(event)) if slot.as_ref().is_some_and(|item| item.ticket < event.ticket) => slot.take(),
+            (Some(slot), None) => slot.take(),
+            _ => events.pop_front(),
+        };
+        drop(inner);
+        self.moved.notify_all();
+        item.map(|item| Parcel::Report(item.seq, item.report))
+    }
+
+    /// Readable when there is something to take or the box is being closed; see [`Outbox::settle`].
+    pub fn wake_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+
+    /// Makes [`Outbox::wake_fd`] unreadable again. Call it before looking with `pop`.
+    pub fn settle(&self) {
+        let mut count = [0; 8];
+        // Nothing to read is as good as having read it.
+        let _ = rustix::io::read(&self.wake, &mut count);
+    }
+
+    /// Sleeps until there may be something to take, or until `deadline`. For writers with no device to poll.
+    pub fn sleep(&self, deadline: Option<Instant>) {
+        let mut fds = [PollFd::new(&self.wake, PollFlags::IN)];
+        let wait = deadline.map(|at| timespec(at.saturating_duration_since(Instant::now())));
+        // An interrupted or failed sleep is a short one: the caller looks again anyway.
+        let _ = poll(&mut fds, wait.as_ref());
+        self.settle();
+    }
+
+    /// When to be finished by, once closing.
+    pub fn closing(&self) -> Option<Instant> {
+        self.lock().closing
+    }
+
+    /// Asks the writer to finish and waits for it, for at most `limit`. True when it has finished.
+    pub fn close(&self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        let mut inner = self.lock();
+        inner.closing.get_or_insert(deadline);
+        self.moved.notify_all();
+        self.wake();
+        while !inner.done {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            inner = self.moved.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    /// The writer says: nobody can ever read this again (a closed pipe).
+    pub fn set_gone(&self) {
+        self.lock().gone = true;
+        self.moved.notify_all();
+    }
+
+    /// See [`Sink::gone`](super::Sink::gone).
+    pub fn gone(&self) -> bool {
+        self.lock().gone
+    }
+
+    /// The writer's last word: call it when the thread ends, however it ends.
+    pub fn set_done(&self) {
+        self.lock().done = true;
+        self.moved.notify_all();
+    }
+
+    fn wake(&self) {
+        // Only fails when the counter is full: then it is readable already.
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+
+    /// Every state of `Inner` is a whole one, so a writer that panicked has left nothing half done.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_for_room<'a>(&'a self, mut inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
+        let mut since = Instant::now();
+        while inner.events.is_full() && !inner.gone && !inner.done && inner.closing.is_none() {
+            let before = inner.events.front().map(|item| item.ticket);
+            let left = PATIENCE.saturating_sub(since.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            inner = self.moved.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
+            if inner.events.front().map(|item| item.ticket) != before {
+                since = Instant::now();
+            }
+        }
+        inner
+    }
+}
+
+impl Inner {
+    fn keep(&mut self, item: Item) {
+        if let Err(item) = self.events.push_back(item) {
+            if let Some(lost) = self.events.pop_front() {
+                self.gap = Some((self.gap.map_or(lost.seq, |(from, _)| from), lost.seq));
+            }
+            let kept = self.events.push_back(item);
+            debug_assert!(kept.is_ok(), "one was just taken out");
+        }
+    }
+}
+
+/// A span for `poll(2)`, rounded up to a whole millisecond so that a wait never spins.
+pub(super) fn timespec(span: Duration) -> Timespec {
+    let ms = u64::try_from(span.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX).min(3_600_000);
+    Timespec { tv_sec: i64::try_from(ms / 1_000).unwrap_or(3_600), tv_nsec: (ms % 1_000 * 1_000_000).try_into().unwrap_or(0) }
+}
+
+/// Says `done` when the writer thread ends, by whatever way.
+pub(super) struct DoneOnDrop(pub std::sync::Arc<Outbox>);
+
+impl Drop for DoneOnDrop {
+    fn drop(&mut self) {
+        self.0.set_done();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::{class, event, health, novelty};
+
+    fn seqs(outbox: &Outbox) -> Vec<u32> {
+        let mut seqs = Vec::new();
+        while let Some(parcel) = outbox.pop() {
+            match parcel {
+                Parcel::Report(seq, _) => seqs.push(seq),
+                Parcel::Gap { from, to } => seqs.extend([from + 1_000_000, to + 1_000_000]),
+            }
+        }
+        seqs
+    }
+
+    #[test]
+    fn status_is_latest_wins_and_events_are_kept_in_order() {
+        let outbox = Outbox::new(Pace::Live).unwrap();
+        for (seq, report) in [class(), event(), class(), health(), event(), health(), class(), novelty(false)].iter().enumerate()
+        {
+            outbox.push(u32::try_from(seq).unwrap(), report);
+        }
+        assert_eq!(seqs(&outbox), [1, 4, 5, 6, 7]);
+        assert_eq!(outbox.pop(), None);
+    }
+
+    #[test]
+    fn alarm_edges_are_events() {
+        let outbox = Outbox::new(Pace::Live).unwrap();
+        for (seq, alarm) in [false, true, true, false, false].into_iter().enumerate() {
+            outbox.push(u32::try_from(seq).unwrap(), &novelty(alarm));
+        }
+        assert_eq!(seqs(&outbox), [1, 3, 4]);
+    }
+
+    #[test]
+    fn oldest_events_go_first_and_the_gap_is_said_first() {
+        let outbox = Outbox::new(Pace::Live).unwrap();
+        for seq in 0..300 {
+            outbox.push(seq, &event());
+        }
+        let seqs = seqs(&outbox);
+        assert_eq!(seqs[..3], [1_000_000, 1_000_043, 44]);
+        assert_eq!((seqs.len(), seqs.last()), (258, Some(&299)));
+    }
+
+    #[test]
+    fn a_recording_waits_for_room_and_loses_nothing() {
+        let outbox = std::sync::Arc::new(Outbox::new(Pace::Recording).unwrap());
+        let writer = std::thread::spawn({
+            let outbox = outbox.clone();
+            move || {
+                let mut seen = Vec::new();
+                while seen.len() < 5_000 {
+                    outbox.sleep(Some(Instant::now() + Duration::from_secs(5)));
+                    seen.extend(seqs(&outbox));
+                }
+                seen
+            }
+        });
+        for seq in 0..5_000 {
+            outbox.push(seq, &class());
+        }
+        assert_eq!(writer.join().unwrap(), (0..5_000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn close_gives_up_at_its_limit() {
+        let outbox = Outbox::new(Pace::Live).unwrap();
+        assert!(!outbox.close(Duration::from_millis(20)));
+        outbox.set_done();
+        assert!(outbox.close(Duration::ZERO));
+    }
+}

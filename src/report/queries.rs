@@ -1,0 +1,198 @@
+//! What is asked on the wire, and what is answered.
+//!
+//! Nothing that comes in can change anything: the only lines that have an effect are intact queries, and their effect is
+//! an answer. Noise is dropped up to the next line end; it is counted and never answered.
+
+use super::envelope::{Line, MAX_COMMAND};
+use super::sentence::{Answer, Page, Query, Sentence, Status};
+use super::{Identity, Report};
+use heapless::{Deque, String as Text, Vec};
+
+/// Cuts what comes in into lines of bounded length. After a line that is too long it waits for the next line end.
+#[derive(Debug, Default)]
+pub struct LineAssembler {
+    line: Vec<u8, { MAX_COMMAND - 2 }>,
+    overlong: bool,
+}
+
+impl LineAssembler {
+    /// Calls `each` for every whole line in `bytes` and what came before them, without line ends; empty lines are skipped.
+    pub fn feed(&mut self, bytes: &[u8], mut each: impl FnMut(&[u8])) {
+        for &byte in bytes {
+            if matches!(byte, b'\r' | b'\n') {
+                if !self.overlong && !self.line.is_empty() {
+                    each(&self.line);
+                }
+                self.reset();
+            } else if self.line.push(byte).is_err() {
+                self.overlong = true;
+            }
+        }
+    }
+
+    /// Forgets the beginning of a line: for a wire that was opened again.
+    pub fn reset(&mut self) {
+        self.line.clear();
+        self.overlong = false;
+    }
+}
+
+/// Queries that wait for their answer, and where the answers come from.
+pub(super) struct Replies {
+    identity: Identity,
+    status: Option<Status>,
+    /// More questions than this at a time are dropped: a reader has no use for the answers anyway.
+    asked: Deque<Query, 8>,
+    /// The page of labels that is next, from 1, and the id of its first label.
+    page: Option<(u16, usize)>,
+}
+
+impl Replies {
+    pub fn new(identity: Identity) -> Self {
+        Self { identity, status: None, asked: Deque::new(), page: None }
+    }
+
+    /// Remembers the last health report.
+    pub fn note(&mut self, report: &Report) {
+        if let Report::Health(health) = report {
+            self.status = Some(Status::of(health));
+        }
+    }
+
+    /// Takes a line from the wire. True if it was a query.
+    pub fn hear(&mut self, line: &[u8]) -> bool {
+        let Ok(Sentence::Query(query)) = Sentence::decode(line) else { return false };
+        // A full queue drops the question; the asker will ask again.
+        let _ = self.asked.push_back(query);
+        true
+    }
+
+    /// The next line to answer with.
+    pub fn next(&mut self) -> Option<Line> {
+        let answer = match self.page {
+            Some((page, first)) => self.labels(page, first),
+            None => match self.asked.pop_front()? {
+                Query::Status => Answer::Status(self.status.clone()),
+                Query::Version => Answer::Version(cut(&self.identity.version)),
+                Query::Bundle => Answer::Bundle { name: cut(&self.identity.bundle), hash: cut(&self.identity.hash) },
+                Query::Labels => self.labels(1, 0),
+                Query::Unknown => Answer::Error(cut("unknown query")),
+            },
+        };
+        Some(Sentence::Answer(answer).encode())
+    }
+
+    fn labels(&mut self, page: u16, first: usize) -> Answer {
+        let (names, next) = fill(&self.identity.labels, first);
+        let mut pages = page;
+        let mut from = next;
+        while from < self.identity.labels.len() {
+            from = fill(&self.identity.labels, from).1;
+            pages = pages.saturating_add(1);
+        }
+        self.page = (next < self.identity.labels.len()).then_some((page + 1, next));
+        Answer::Labels { page, pages, first: u8::try_from(first).unwrap_or(u8::MAX), names }
+    }
+}
+
+/// As many labels as fit into one page, and the first one of the next page.
+fn fill(labels: &[String], first: usize) -> (Page, usize) {
+    let mut names = Page::new();
+    let mut at = first;
+    while let Some(label) = labels.get(at).filter(|_| at <= usize::from(u8::MAX)) {
+        let comma = usize::from(at > first);
+        if at > first && names.len() + comma + label.len() > names.capacity() {
+            return (names, at);
+        }
+        // A label is at most 32 bytes when the bundle was read: the first one of a page always fits.
+        let _ = if comma > 0 { names.push(',') } else { Ok(()) };
+        let _ = names.push_str(label);
+        at += 1;
+    }
+    (names, labels.len())
+}
+
+/// The beginning of a text, as much as a field holds.
+fn cut<const N: usize>(text: &str) -> Text<N> {
+    let mut out = Text::new();
+    // Stops at the first character that no longer fits.
+    let _ = text.chars().try_for_each(|c| out.push(c));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::health;
+
+    fn replies(labels: Vec<String, 300>) -> Replies {
+        let labels = labels.into_iter().collect();
+        Replies::new(Identity { version: "lookout 0.1.0".into(), bundle: "motion".into(), hash: "0011aabbccdd".into(), labels })
+    }
+
+    fn ask(replies: &mut Replies, query: Query) -> String {
+        assert!(replies.hear(query.sentence().trim_end().as_bytes()));
+        let mut text = String::new();
+        while let Some(line) = replies.next() {
+            text.push_str(&line[..line.len() - 10]);
+            text.push('\n');
+            assert!(Sentence::decode(line.as_bytes()).is_ok(), "{line}");
+        }
+        text
+    }
+
+    #[test]
+    fn every_query_is_answered() {
+        let mut replies = replies(["idle", "left", "right"].map(String::from).into_iter().collect());
+        assert_eq!(ask(&mut replies, Query::Status), "$PLKTA,STATUS,,,,,,,\n");
+        replies.note(&health());
+        assert_eq!(ask(&mut replies, Query::Status), "$PLKTA,STATUS,61200,WARMING 3/16,29.9,4,,-5,0\n");
+        assert_eq!(ask(&mut replies, Query::Version), "$PLKTA,VERSION,lookout 0.1.0\n");
+        assert_eq!(ask(&mut replies, Query::Bundle), "$PLKTA,BUNDLE,motion,0011aabb\n");
+        assert_eq!(ask(&mut replies, Query::Labels), "$PLKTA,LABELS,1/1,0,idle,left,right\n");
+        let unknown = super::super::envelope::seal(&Text::try_from("PLKTQ,REBOOT").unwrap());
+        assert!(replies.hear(unknown.as_bytes()));
+        assert!(replies.next().unwrap().starts_with("$PLKTA,ERROR,unknown query,"));
+    }
+
+    #[test]
+    fn many_labels_come_on_numbered_pages() {
+        let all: Vec<String, 300> = (0..256).map(|k| format!("{k:0>width$}", width = [3, 32, 10][k % 3])).collect();
+        let mut replies = replies(all.clone());
+        let text = ask(&mut replies, Query::Labels);
+        let pages = text.lines().count();
+        let mut seen = std::vec::Vec::new();
+        for (k, line) in text.lines().enumerate() {
+            let mut fields = line.split(',').skip(2);
+            assert_eq!(fields.next().unwrap(), format!("{}/{pages}", k + 1));
+            assert_eq!(fields.next().unwrap(), seen.len().to_string());
+            seen.extend(fields.map(String::from));
+        }
+        assert_eq!(seen, all.into_iter().collect::<std::vec::Vec<_>>());
+    }
+
+    #[test]
+    fn no_labels_is_one_empty_page() {
+        assert_eq!(ask(&mut replies(Vec::new()), Query::Labels), "$PLKTA,LABELS,1/1,0,\n");
+    }
+
+    #[test]
+    fn lines_are_cut_at_either_end_and_overlong_ones_dropped() {
+        let mut assembler = LineAssembler::default();
+        let mut seen = std::vec::Vec::new();
+        let long = "x".repeat(500);
+        for part in ["a", "b\r\nc\r\r", &long, "tail\nd\n", &long[..126], "\n", &long[..127], "\n"] {
+            assembler.feed(part.as_bytes(), |line| seen.push(line.len()));
+        }
+        assert_eq!(seen, [2, 1, 1, 126]);
+    }
+
+    #[test]
+    fn questions_beyond_the_bound_are_dropped() {
+        let mut replies = replies(Vec::new());
+        for _ in 0..100 {
+            replies.hear(Query::Version.sentence().as_bytes());
+        }
+        assert_eq!(std::iter::from_fn(|| replies.next()).count(), 8);
+    }
+}

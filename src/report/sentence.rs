@@ -1,0 +1,405 @@
+//! The wire format: every sentence, encoded and decoded side by side.
+//!
+//! Proprietary NMEA 0183 sentences under the code `LKT`, at most 82 characters with CR LF whatever the values are.
+//! `crc*xx` is the tail described in [`envelope`](super::envelope). A field in brackets may be empty.
+//!
+//! ```text
+//! $PLKTC,seq,ms,[id],label,[p],slots,age,crc*xx            class now
+//! $PLKTE,seq,S|E,label,onset,duration,[peak],crc*xx        event: start or end
+//! $PLKTN,seq,ms,[score],[threshold],blocks,0|1,crc*xx      novelty; 1: alarm
+//! $PLKTH,seq,ms,state,fps,dropped,[p99],[celsius],[0|1],bundle,crc*xx   health; 1: throttled
+//! $PLKTG,from,to,crc*xx                                    reports from..to had to be left out
+//! $PLKTQ,STATUS|VERSION|LABELS|BUNDLE,crc*xx               query
+//! $PLKTA,STATUS,[ms],[state],[fps],[dropped],[p99],[celsius],[0|1],crc*xx   the last health; all empty before the first
+//! $PLKTA,VERSION,text,crc*xx
+//! $PLKTA,LABELS,k/n,first id,label,...,crc*xx              page k of n
+//! $PLKTA,BUNDLE,name,hash,crc*xx
+//! $PLKTA,ERROR,text,crc*xx                                 an intact query that we do not know
+//! ```
+//!
+//! | field | form | beyond its range |
+//! |---|---|---|
+//! | seq, from, to | 0..9999 | starts again at 0 |
+//! | ms, onset | ms since start, up to 9 digits | starts again at 0 after 11.6 days |
+//! | duration | ms, up to 9 digits | stays at 999999999 |
+//! | id | 0..255; empty for `invalid` | |
+//! | label | 1 to 32 of `a-z0-9_-` | |
+//! | p, peak | 0.000 to 1.000; p has two decimals beside a label of 32 characters | clamped; empty when not a number |
+//! | slots | 0..999 | stays at 999 |
+//! | age | ms, 0..9999 | stays at 9999 |
+//! | score, threshold | four decimals, ±999999.9999 | clamped; empty when not a number |
+//! | blocks, dropped | 0..9999999 | stays at 9999999 |
+//! | state | `OK`, `WARMING k/N` (each up to 999), `INVALID`, `NO CAMERA`, `NO FRAMES` | |
+//! | fps | 0.0 to 999.9 | stays at 999.9 |
+//! | p99 | ms, 0..99999 | stays at 99999 |
+//! | celsius | -99..999 | clamped |
+//! | bundle, hash | eight hex digits | |
+//!
+//! A number has no leading zeros, no sign but `-`, and `.` as its point: one value has one spelling, so a decoded sentence
+//! encodes to the same bytes. The four queries are constants that can be pasted into a terminal: see [`Query::sentence`].
+
+use super::envelope::{self, Body, Line, SentenceError};
+use super::fields::{self, Fields, fixed, push};
+use super::{Edge, Label, Report, State};
+use heapless::String as Text;
+
+/// `seq` on the wire counts modulo this.
+pub const SEQ_WRAP: u32 = 10_000;
+/// Times on the wire count modulo this many ms.
+pub const MS_WRAP: u64 = 1_000_000_000;
+/// The label that is said for numbers that are not finite.
+pub const INVALID: &str = "invalid";
+/// Labels of one `LABELS` page, joined by commas.
+pub type Page = Text<46>;
+
+/// What a sentence says, in the units of the wire. Values beyond a field's range are wrapped or clamped by `encode`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // the fields are the grammar's, one to one
+pub enum Sentence {
+    /// `$PLKTC`; `p` in thousandths.
+    Class { seq: u32, ms: u64, id: Option<u8>, label: Label, p: Option<u16>, slots: u16, age_ms: u32 },
+    /// `$PLKTE`; `peak` in thousandths.
+    Event { seq: u32, edge: Edge, label: Label, onset_ms: u64, duration_ms: u32, peak: Option<u16> },
+    /// `$PLKTN`; score and threshold in ten-thousandths.
+    Novelty { seq: u32, ms: u64, score: Option<i64>, threshold: Option<i64>, blocks: u32, alarm: bool },
+    /// `$PLKTH`
+    Health { seq: u32, status: Status, bundle: Text<8> },
+    /// `$PLKTG`
+    Gap { from: u32, to: u32 },
+    /// `$PLKTQ`
+    Query(Query),
+    /// `$PLKTA`
+    Answer(Answer),
+}
+
+/// How the box is: the middle of `$PLKTH` and the answer to `STATUS`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Time of the report, ms since start.
+    pub ms: u64,
+    /// What it is doing.
+    pub state: State,
+    /// Frames a second, in tenths.
+    pub fps_tenths: u16,
+    /// Frames lost since start.
+    pub dropped: u32,
+    /// 99th percentile of the time from frame to decision, ms.
+    pub p99_ms: Option<u32>,
+    /// Degrees Celsius.
+    pub celsius: Option<i16>,
+    /// Slowed down by heat or voltage.
+    pub throttled: Option<bool>,
+}
+
+/// What may be asked on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// How are you: the last health report.
+    Status,
+    /// Which program are you.
+    Version,
+    /// Which classes do you know.
+    Labels,
+    /// Which bundle do you run.
+    Bundle,
+    /// An intact query that this version does not know.
+    Unknown,
+}
+
+impl Query {
+    const WORDS: [(&'static str, Self); 4] =
+        [("STATUS", Self::Status), ("VERSION", Self::Version), ("LABELS", Self::Labels), ("BUNDLE", Self::Bundle)];
+
+    /// The sentence that asks this, as it goes over the wire.
+    pub fn sentence(self) -> Line {
+        Sentence::Query(self).encode()
+    }
+}
+
+/// The answer to a [`Query`]. Text fields hold no `,` or other reserved character (`encode` writes `_` for those).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The last health report, or `None` before the first.
+    Status(Option<Status>),
+    /// Program and version.
+    Version(Text<40>),
+    /// One page of labels.
+    Labels {
+        /// This page, from 1.
+        page: u16,
+        /// Pages in all.
+        pages: u16,
+        /// Class id of the first label here.
+        first: u8,
+        /// Labels of this page, joined by commas.
+        names: Page,
+    },
+    /// Name and first eight hex digits of the hash.
+    Bundle {
+        /// Its name.
+        name: Text<32>,
+        /// Its hash.
+        hash: Text<8>,
+    },
+    /// The query was intact, but is not known here.
+    Error(Text<40>),
+}
+
+impl Sentence {
+    /// A report in the units of the wire. Numbers that are not finite become empty; a class without a finite
+    /// probability becomes `invalid`.
+    pub fn of(seq: u32, report: &Report) -> Self {
+        match report {
+            Report::Class(c) => {
+                let id = c.class.filter(|_| c.p.is_finite()).map(|id| id.0);
+                let label = if id.is_some() { c.label.clone() } else { invalid() };
+                let (p, age_ms) = (if id.is_some() { thousandths(c.p) } else { Some(0) }, c.age_ms);
+                Self::Class { seq, ms: c.at.ms(), id, label, p, slots: c.valid_slots, age_ms }
+            }
+            Report::Event(e) => Self::Event {
+                seq,
+                edge: e.edge,
+                label: e.label.clone(),
+                onset_ms: e.onset.ms(),
+                duration_ms: e.duration_ms,
+                peak: thousandths(e.peak),
+            },
+            Report::Novelty(n) => Self::Novelty {
+                seq,
+                ms: n.at.ms(),
+                score: fixed(n.score, 10_000.0),
+                threshold: fixed(n.threshold, 10_000.0),
+                blocks: n.blocks,
+                alarm: n.alarm,
+            },
+            Report::Health(h) => Self::Health { seq, status: Status::of(h), bundle: h.bundle.clone() },
+        }
+    }
+
+    /// The line that goes over the wire, at most 82 bytes with CR LF. Never allocates, never fails.
+    pub fn encode(&self) -> Line {
+        let mut body = Body::new();
+        let b = &mut body;
+        match self {
+            Self::Class { seq, ms, id, label, p, slots, age_ms } => {
+                let label = if id.is_some() { label.as_str() } else { INVALID };
+                push!(b, "PLKTC,{},{},", seq % SEQ_WRAP, ms % MS_WRAP);
+                fields::optional(b, *id);
+                fields::label(b, label);
+                fields::probability(b, *p, if label.chars().count() < super::MAX_LABEL { 3 } else { 2 });
+                push!(b, ",{},{}", slots.min(&999), age_ms.min(&9_999));
+            }
+            Self::Event { seq, edge, label, onset_ms, duration_ms, peak } => {
+                let edge = if *edge == Edge::Start { 'S' } else { 'E' };
+                push!(b, "PLKTE,{},{edge}", seq % SEQ_WRAP);
+                fields::label(b, label);
+                push!(b, ",{},{}", onset_ms % MS_WRAP, duration_ms.min(&999_999_999));
+                fields::probability(b, *peak, 3);
+            }
+            Self::Novelty { seq, ms, score, threshold, blocks, alarm } => {
+                push!(b, "PLKTN,{},{}", seq % SEQ_WRAP, ms % MS_WRAP);
+                fields::decimal4(b, *score);
+                fields::decimal4(b, *threshold);
+                push!(b, ",{},{}", blocks.min(&9_999_999), u8::from(*alarm));
+            }
+            Self::Health { seq, status, bundle } => {
+                push!(b, "PLKTH,{},", seq % SEQ_WRAP);
+                status.encode(b);
+                fields::text(b, bundle);
+            }
+            Self::Gap { from, to } => push!(b, "PLKTG,{},{}", from % SEQ_WRAP, to % SEQ_WRAP),
+            Self::Query(query) => {
+                let word = Query::WORDS.iter().find(|(_, q)| q == query).map_or("UNKNOWN", |(word, _)| word);
+                push!(b, "PLKTQ,{word}");
+            }
+            Self::Answer(answer) => answer.encode(b),
+        }
+        envelope::seal(&body)
+    }
+
+    /// Reads a line, with or without its line end. Anything but an intact sentence of this grammar is refused.
+    ///
+    /// # Errors
+    /// [`SentenceError`] says what is wrong first.
+    pub fn decode(line: &[u8]) -> Result<Self, SentenceError> {
+        let body = envelope::unseal(line)?;
+        let (head, rest) = body.split_once(',').ok_or_else(|| unknown(body))?;
+        let said = match head {
+            "PLKTC" => {
+                let mut f = Fields::new("PLKTC", rest);
+                let (seq, ms) = (f.seq("seq")?, f.ms("ms")?);
+                let (id, label): (Option<u8>, Label) = (f.optional("id", |f, s| f.number(s, 255))?, f.label()?);
+                if id.is_none() && label != INVALID {
+                    return Err(f.wrong("label", "`invalid` without an id"));
+                }
+                let p = f.probability("p", if label.len() < super::MAX_LABEL { 3 } else { 2 })?;
+                let said = Self::Class { seq, ms, id, label, p, slots: f.number("slots", 999)?, age_ms: f.number("age", 9_999)? };
+                f.end(said)?
+            }
+            "PLKTE" => {
+                let mut f = Fields::new("PLKTE", rest);
+                let seq = f.seq("seq")?;
+                let edge = match f.next("edge")? {
+                    "S" => Edge::Start,
+                    "E" => Edge::End,
+                    _ => return Err(f.wrong("edge", "S or E")),
+                };
+                let (label, onset_ms, duration_ms) = (f.label()?, f.ms("onset")?, f.number("duration", 999_999_999)?);
+                let said = Self::Event { seq, edge, label, onset_ms, duration_ms, peak: f.probability("peak", 3)? };
+                f.end(said)?
+            }
+            "PLKTN" => {
+                let mut f = Fields::new("PLKTN", rest);
+                let (seq, ms) = (f.seq("seq")?, f.ms("ms")?);
+                let (score, threshold) = (f.decimal4("score")?, f.decimal4("threshold")?);
+                let (blocks, alarm) = (f.number("blocks", 9_999_999)?, f.flag("alarm")?);
+                f.end(Self::Novelty { seq, ms, score, threshold, blocks, alarm })?
+            }
+            "PLKTH" => {
+                let mut f = Fields::new("PLKTH", rest);
+                let (seq, status, bundle) = (f.seq("seq")?, Status::decode(&mut f)?, f.text("bundle")?);
+                f.end(Self::Health { seq, status, bundle })?
+            }
+            "PLKTG" => {
+                let mut f = Fields::new("PLKTG", rest);
+                let said = Self::Gap { from: f.seq("from")?, to: f.seq("to")? };
+                f.end(said)?
+            }
+            "PLKTQ" => Self::Query(Query::WORDS.iter().find(|(w, _)| *w == rest).map_or(Query::Unknown, |(_, q)| *q)),
+            "PLKTA" => Self::Answer(Answer::decode(rest)?),
+            _ => return Err(unknown(body)),
+        };
+        Ok(said)
+    }
+}
+
+impl Status {
+    /// The middle of a health report.
+    pub fn of(h: &super::Health) -> Self {
+        let super::Health { at, state, fps_tenths, dropped, p99_ms, celsius, throttled, bundle: _ } = h.clone();
+        Self { ms: at.ms(), state, fps_tenths, dropped, p99_ms, celsius, throttled }
+    }
+
+    fn encode(&self, b: &mut Body) {
+        push!(b, "{},", self.ms % MS_WRAP);
+        match self.state {
+            State::Ok => push!(b, "OK"),
+            State::Warming { have, need } => push!(b, "WARMING {}/{}", have.min(999), need.min(999)),
+            State::Invalid => push!(b, "INVALID"),
+            State::NoCamera => push!(b, "NO CAMERA"),
+            State::NoFrames => push!(b, "NO FRAMES"),
+        }
+        let fps = self.fps_tenths.min(9_999);
+        push!(b, ",{}.{},{},", fps / 10, fps % 10, self.dropped.min(9_999_999));
+        fields::optional(b, self.p99_ms.map(|ms| ms.min(99_999)));
+        push!(b, ",");
+        fields::optional(b, self.celsius.map(|c| c.clamp(-99, 999)));
+        push!(b, ",");
+        fields::optional(b, self.throttled.map(u8::from));
+    }
+
+    fn decode(f: &mut Fields<'_>) -> Result<Self, SentenceError> {
+        let ms = f.ms("ms")?;
+        let state = match f.next("state")? {
+            "OK" => State::Ok,
+            "INVALID" => State::Invalid,
+            "NO CAMERA" => State::NoCamera,
+            "NO FRAMES" => State::NoFrames,
+            other => {
+                let counts = other.strip_prefix("WARMING ").and_then(|c| c.split_once('/'));
+                let counts = counts.and_then(|(k, n)| Some((fields::natural(k, 999)?, fields::natural(n, 999)?)));
+                let (have, need) = counts.ok_or_else(|| f.wrong("state", "a state of the grammar"))?;
+                State::Warming { have, need }
+            }
+        };
+        Ok(Self {
+            ms,
+            state,
+            fps_tenths: f.tenths("fps")?,
+            dropped: f.number("dropped", 9_999_999)?,
+            p99_ms: f.optional("p99", |f, s| f.number(s, 99_999))?,
+            celsius: f.optional("celsius", |f, s| f.celsius(s))?,
+            throttled: f.optional("throttled", |f, s| f.flag(s))?,
+        })
+    }
+}
+
+impl Answer {
+    fn encode(&self, b: &mut Body) {
+        match self {
+            Self::Status(None) => push!(b, "PLKTA,STATUS,,,,,,,"),
+            Self::Status(Some(status)) => {
+                push!(b, "PLKTA,STATUS,");
+                status.encode(b);
+            }
+            Self::Version(text) => {
+                push!(b, "PLKTA,VERSION");
+                fields::text(b, text);
+            }
+            Self::Labels { page, pages, first, names } => {
+                push!(b, "PLKTA,LABELS,{}/{},{first}", page.min(&256), pages.min(&256));
+                for name in names.split(',') {
+                    fields::text(b, name);
+                }
+            }
+            Self::Bundle { name, hash } => {
+                push!(b, "PLKTA,BUNDLE");
+                fields::text(b, name);
+                fields::text(b, hash);
+            }
+            Self::Error(text) => {
+                push!(b, "PLKTA,ERROR");
+                fields::text(b, text);
+            }
+        }
+    }
+
+    fn decode(rest: &str) -> Result<Self, SentenceError> {
+        let mut f = Fields::new("PLKTA", rest);
+        match f.next("subject")? {
+            "STATUS" if rest == "STATUS,,,,,,," => Ok(Self::Status(None)),
+            "STATUS" => {
+                let status = Status::decode(&mut f)?;
+                f.end(Self::Status(Some(status)))
+            }
+            "VERSION" => {
+                let text = f.text("version")?;
+                f.end(Self::Version(text))
+            }
+            "LABELS" => {
+                let (page, pages) = f.page("page")?;
+                let first = f.number("first id", 255)?;
+                let names = f.texts("labels")?;
+                Ok(Self::Labels { page, pages, first, names })
+            }
+            "BUNDLE" => {
+                let (name, hash) = (f.text("name")?, f.text("hash")?);
+                f.end(Self::Bundle { name, hash })
+            }
+            "ERROR" => {
+                let text = f.text("text")?;
+                f.end(Self::Error(text))
+            }
+            _ => Err(f.wrong("subject", "STATUS, VERSION, LABELS, BUNDLE or ERROR")),
+        }
+    }
+}
+
+/// The label of a window that holds numbers that are not finite.
+fn invalid() -> Label {
+    Label::try_from(INVALID).unwrap_or_default()
+}
+
+/// A probability in thousandths, clamped to 0..=1000; `None` when not finite.
+fn thousandths(p: f32) -> Option<u16> {
+    fixed(p, 1_000.0).and_then(|p| u16::try_from(p.clamp(0, 1_000)).ok())
+}
+
+fn unknown(body: &str) -> SentenceError {
+    let start = body.char_indices().nth(16).map_or(body, |(at, _)| &body[..at]);
+    SentenceError::Unknown(Text::try_from(start).unwrap_or_default())
+}
+
+#[cfg(test)]
+#[path = "sentence_tests.rs"]
+mod tests;

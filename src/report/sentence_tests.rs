@@ -1,0 +1,215 @@
+//! The promises of the wire format: length, one spelling per value, every corruption of one character noticed.
+
+use super::*;
+use crate::report::{ClassId, ClassNow, Event, Health, MAX_LABEL, Novelty, envelope::MAX_SENTENCE};
+use crate::source::Timestamp;
+use proptest::prelude::*;
+
+fn label() -> impl Strategy<Value = Label> {
+    "[a-z0-9_-]{1,32}".prop_map(|s| Label::try_from(s.as_str()).unwrap())
+}
+
+/// Any state, any number, not a number included.
+fn report() -> impl Strategy<Value = Report> {
+    let at = || any::<u64>().prop_map(Timestamp);
+    let class = (at(), any::<Option<u8>>(), label(), any::<f32>(), any::<u16>(), any::<u32>());
+    let class = class.prop_map(|(at, id, label, p, valid_slots, age_ms)| {
+        let label = if id.is_some() { label } else { invalid() };
+        Report::Class(ClassNow { at, class: id.map(ClassId), label, p, valid_slots, age_ms })
+    });
+    let event = (at(), any::<bool>(), label(), at(), any::<u32>(), any::<f32>());
+    let event = event.prop_map(|(at, start, label, onset, duration_ms, peak)| {
+        let edge = if start { Edge::Start } else { Edge::End };
+        Report::Event(Event { at, edge, class: ClassId(1), label, onset, duration_ms, peak })
+    });
+    let novelty = (at(), any::<f32>(), any::<f32>(), any::<u32>(), any::<bool>());
+    let novelty = novelty
+        .prop_map(|(at, score, threshold, blocks, alarm)| Report::Novelty(Novelty { at, score, threshold, blocks, alarm }));
+    let state = prop_oneof![
+        Just(State::Ok),
+        Just(State::Invalid),
+        Just(State::NoCamera),
+        Just(State::NoFrames),
+        (any::<u16>(), any::<u16>()).prop_map(|(have, need)| State::Warming { have, need }),
+    ];
+    let health = (
+        at(),
+        state,
+        any::<u16>(),
+        any::<u32>(),
+        any::<Option<u32>>(),
+        any::<Option<i16>>(),
+        any::<Option<bool>>(),
+        "[0-9a-f]{8}",
+    );
+    let health = health.prop_map(|(at, state, fps_tenths, dropped, p99_ms, celsius, throttled, bundle)| {
+        let bundle = Text::try_from(bundle.as_str()).unwrap();
+        Report::Health(Health { at, state, fps_tenths, dropped, p99_ms, celsius, throttled, bundle })
+    });
+    prop_oneof![class, event, novelty, health]
+}
+
+fn sentence() -> impl Strategy<Value = Sentence> {
+    let text = || "[ -~]{0,32}".prop_map(|s| Text::try_from(s.as_str()).unwrap());
+    let names = proptest::collection::vec("[a-z0-9_-]{1,14}", 1..4)
+        .prop_map(|names| Page::try_from(names.join(",").as_str()).unwrap_or_default());
+    let queries = [Query::Status, Query::Version, Query::Labels, Query::Bundle];
+    prop_oneof![
+        6 => (any::<u32>(), report()).prop_map(|(seq, report)| Sentence::of(seq, &report)),
+        1 => (any::<u32>(), any::<u32>()).prop_map(|(from, to)| Sentence::Gap { from, to }),
+        1 => proptest::sample::select(queries.to_vec()).prop_map(Sentence::Query),
+        1 => text().prop_map(|t: Text<40>| Sentence::Answer(Answer::Version(t))),
+        1 => "[ -~]{0,32}".prop_map(|s| Text::try_from(s.as_str()).unwrap()).prop_map(|name| Sentence::Answer(Answer::Bundle { name, hash: Text::new() })),
+        1 => (1..=256u16, any::<u8>(), names).prop_map(|(pages, first, names)| {
+            Sentence::Answer(Answer::Labels { page: 1, pages, first, names })
+        }),
+        1 => (any::<u32>(), report()).prop_map(|(seq, report)| match Sentence::of(seq, &report) {
+            Sentence::Health { status, .. } => Sentence::Answer(Answer::Status(Some(status))),
+            _ => Sentence::Answer(Answer::Status(None)),
+        }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_report_fits_and_comes_back(said in sentence()) {
+        let line = said.encode();
+        prop_assert!(line.len() <= MAX_SENTENCE && line.ends_with("\r\n"), "{line}");
+        let back = Sentence::decode(line.as_bytes());
+        prop_assert!(back.is_ok(), "{line}: {back:?}");
+        prop_assert_eq!(back.unwrap().encode(), line);
+    }
+
+    #[test]
+    fn what_decodes_has_one_spelling(line in "\\$PLKT[CENHGA],[A-Z0-9a-z.,/ -]{0,60}") {
+        // Sealed here, so that the fields themselves are what is judged.
+        let line = envelope::seal(&Body::try_from(&line[1..]).unwrap());
+        if let Ok(said) = Sentence::decode(line.as_bytes()) {
+            prop_assert_eq!(said.encode(), line);
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_refused_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        prop_assert!(Sentence::decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn one_changed_character_is_noticed(said in sentence(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let line = said.encode();
+        let mut bytes = line.as_bytes().to_vec();
+        let at = at.index(bytes.len());
+        prop_assume!(bytes[at] != byte);
+        bytes[at] = byte;
+        prop_assert!(Sentence::decode(&bytes).is_err(), "{:?}", String::from_utf8_lossy(&bytes));
+    }
+
+    #[test]
+    fn merged_lines_are_noticed(a in sentence(), b in sentence(), keep in any::<prop::sample::Index>(), from in any::<prop::sample::Index>()) {
+        let (a, b) = (a.encode(), b.encode());
+        let (keep, from) = (keep.index(a.len()), from.index(b.len()));
+        let merged = format!("{}{}", &a[..keep], &b[from..]);
+        prop_assume!(merged != a.as_str() && merged != b.as_str());
+        prop_assert!(Sentence::decode(merged.as_bytes()).is_err(), "{merged:?}");
+    }
+}
+
+#[test]
+fn every_single_byte_change_of_one_line_is_noticed() {
+    let class = ClassNow {
+        at: Timestamp::from_ms(61_200),
+        class: Some(ClassId(2)),
+        label: Label::try_from("right").unwrap(),
+        p: 0.9734,
+        valid_slots: 16,
+        age_ms: 12,
+    };
+    let line = Sentence::of(7, &Report::Class(class)).encode();
+    assert!(line.starts_with("$PLKTC,7,61200,2,right,0.973,16,12,"), "{line}");
+    for at in 0..line.len() {
+        for byte in 0..=255u8 {
+            let mut bytes = line.as_bytes().to_vec();
+            if bytes[at] != byte {
+                bytes[at] = byte;
+                assert!(Sentence::decode(&bytes).is_err(), "{:?}", String::from_utf8_lossy(&bytes));
+            }
+        }
+        let mut shorter = line.as_bytes().to_vec();
+        shorter.remove(at);
+        // Losing CR alone leaves an intact line.
+        assert_eq!(Sentence::decode(&shorter).is_ok(), at >= line.len() - 2 && shorter.ends_with(b"\n"), "{at}");
+    }
+    for at in 1..line.len() - 6 {
+        let mut swapped = line.as_bytes().to_vec();
+        swapped.swap(at, at + 1);
+        assert!(swapped == line.as_bytes() || Sentence::decode(&swapped).is_err(), "swap at {at}: XOR alone would miss it");
+    }
+}
+
+#[test]
+fn extremes_fill_the_line_exactly() {
+    let label = Label::try_from("w".repeat(MAX_LABEL).as_str()).unwrap();
+    let at = Timestamp::from_ms(999_999_999);
+    let (seq, age_ms, valid_slots) = (9_999, u32::MAX, u16::MAX);
+    let class = ClassNow { at, class: Some(ClassId(255)), label: label.clone(), p: 1.0, valid_slots, age_ms };
+    let class = Sentence::of(seq, &Report::Class(class)).encode();
+    assert_eq!((class.len(), &class[..72]), (82, &*format!("$PLKTC,9999,999999999,255,{label},1.00,999,9999")));
+
+    let onset = at;
+    let event = Event { at, edge: Edge::End, class: ClassId(1), label, onset, duration_ms: u32::MAX, peak: 2.0 };
+    let event = Sentence::of(seq, &Report::Event(event)).encode();
+    assert_eq!((event.len(), event.contains(",999999999,999999999,1.000,")), (82, true), "{event}");
+
+    let novelty = Novelty { at, score: f32::MIN, threshold: f32::MAX, blocks: u32::MAX, alarm: true };
+    let novelty = Sentence::of(seq, &Report::Novelty(novelty)).encode();
+    assert!(novelty.contains(",-999999.9999,999999.9999,9999999,1,"), "{novelty}");
+
+    let health = Health {
+        at,
+        state: State::Warming { have: 999, need: 1_000 },
+        fps_tenths: u16::MAX,
+        dropped: u32::MAX,
+        p99_ms: Some(u32::MAX),
+        celsius: Some(i16::MAX),
+        throttled: Some(true),
+        bundle: Text::try_from("01234567").unwrap(),
+    };
+    let health = Sentence::of(seq, &Report::Health(health)).encode();
+    assert_eq!(health.len(), 82, "{health}");
+    assert!(health.starts_with("$PLKTH,9999,999999999,WARMING 999/999,999.9,9999999,99999,999,1,01234567,"), "{health}");
+}
+
+#[test]
+fn not_a_number_never_reaches_the_wire() {
+    let at = Timestamp::default();
+    for p in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let label = Label::try_from("left").unwrap();
+        let class = ClassNow { at, class: Some(ClassId(1)), label: label.clone(), p, valid_slots: 1, age_ms: 0 };
+        let line = Sentence::of(0, &Report::Class(class)).encode();
+        assert!(line.starts_with("$PLKTC,0,0,,invalid,0.000,1,0,"), "{line}");
+        let event = Event { at, edge: Edge::Start, class: ClassId(1), label, onset: at, duration_ms: 0, peak: p };
+        let line = Sentence::of(0, &Report::Event(event)).encode();
+        assert!(line.starts_with("$PLKTE,0,S,left,0,0,,"), "{line}");
+        let novelty = Novelty { at, score: p, threshold: p, blocks: 0, alarm: false };
+        let line = Sentence::of(0, &Report::Novelty(novelty)).encode();
+        assert!(line.starts_with("$PLKTN,0,0,,,0,0,"), "{line}");
+    }
+}
+
+#[test]
+fn queries_are_constants_to_paste() {
+    for (query, line) in [
+        (Query::Status, "$PLKTQ,STATUS,"),
+        (Query::Version, "$PLKTQ,VERSION,"),
+        (Query::Labels, "$PLKTQ,LABELS,"),
+        (Query::Bundle, "$PLKTQ,BUNDLE,"),
+    ] {
+        assert!(query.sentence().starts_with(line), "{}", query.sentence());
+        assert_eq!(Sentence::decode(query.sentence().as_bytes()), Ok(Sentence::Query(query)));
+        println!("{}", query.sentence());
+    }
+    let other = envelope::seal(&Body::try_from("PLKTQ,REBOOT").unwrap());
+    assert_eq!(Sentence::decode(other.as_bytes()), Ok(Sentence::Query(Query::Unknown)));
+}

@@ -1,0 +1,151 @@
+//! Sentences or JSON lines to standard output or to a file.
+//!
+//! One line is one write, so that lines of several writers never mix. After a failed write the next line starts with a
+//! line end, so that a reader sees one damaged line and not two merged ones. A pipe that nobody will read again ends the
+//! sink quietly; a full or read-only disk costs lines, is said once a minute and costs nothing else.
+
+use super::complaint::Complaint;
+use super::outbox::{Outbox, Parcel, timespec};
+use super::sentence::Sentence;
+use super::writer::Writer;
+use super::{Pace, ReportError, json};
+use rustix::event::{PollFd, PollFlags, poll};
+use std::fs::File;
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// [`sentence`](super::sentence)s, CR LF.
+    Sentences,
+    /// [`json`](super::json) objects, LF.
+    Json,
+}
+
+impl Format {
+    fn line(self, parcel: &Parcel, line: &mut Vec<u8>) {
+        line.clear();
+        match (self, parcel) {
+            (Self::Json, parcel) => json::line(parcel, line),
+            (Self::Sentences, Parcel::Report(seq, report)) => {
+                line.extend_from_slice(Sentence::of(*seq, report).encode().as_bytes())
+            }
+            (Self::Sentences, &Parcel::Gap { from, to }) => {
+                line.extend_from_slice(Sentence::Gap { from, to }.encode().as_bytes())
+            }
+        }
+    }
+}
+
+/// Standard output, as it was at this moment.
+pub(super) fn stdout(format: Format, pace: Pace) -> Result<Writer, ReportError> {
+    let lost = |e| ReportError::Lost { what: "stdout".into(), why: format!("cannot be written to: {e}") };
+    let file = File::from(std::io::stdout().as_fd().try_clone_to_owned().map_err(lost)?);
+    Writer::start("stdout", pace, move |outbox| Stream::new("stdout".into(), file, false).run(format, outbox))
+}
+
+/// Appends to `path`, which is made if it is not there.
+pub(super) fn file(path: &Path, format: Format, pace: Pace) -> Result<Writer, ReportError> {
+    let what = path.display().to_string();
+    let refused = |e: std::io::Error| ReportError::Refused { what: what.clone(), why: format!("cannot be appended to: {e}") };
+    let file = File::options().append(true).create(true).open(path).map_err(refused)?;
+    // A file that may not be read (a pipe must not be) is taken as it is.
+    let torn = file.metadata().is_ok_and(|m| m.is_file()) && ends_in_mid_line(path).unwrap_or(false);
+    let name = what.clone();
+    Writer::start("file", pace, move |outbox| Stream::new(name, file, torn).run(format, outbox))
+}
+
+/// A run that was killed leaves half a line at the end.
+fn ends_in_mid_line(path: &Path) -> std::io::Result<bool> {
+    let mut file = File::open(path)?;
+    let mut last = [b'\n'];
+    if file.seek(SeekFrom::End(0))? > 0 {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+    }
+    Ok(last != [b'\n'])
+}
+
+struct Stream {
+    name: String,
+    file: File,
+    /// The last byte that was written is not a line end.
+    torn: bool,
+    complaint: Complaint,
+}
+
+/// Nobody will ever read this again, or the time for closing is over.
+struct End;
+
+impl Stream {
+    fn new(name: String, file: File, torn: bool) -> Self {
+        Self { name, file, torn, complaint: Complaint::default() }
+    }
+
+    fn run(mut self, format: Format, outbox: &Outbox) {
+        let mut line = Vec::with_capacity(512);
+        loop {
+            while let Some(parcel) = outbox.pop() {
+                format.line(&parcel, &mut line);
+                if let Err(End) = self.write(&line, outbox) {
+                    return;
+                }
+            }
+            if outbox.closing().is_some() {
+                return;
+            }
+            outbox.sleep(None);
+        }
+    }
+
+    fn write(&mut self, line: &[u8], outbox: &Outbox) -> Result<(), End> {
+        if self.torn {
+            self.torn = self.put(b"\n", outbox)?;
+        }
+        if !self.torn {
+            self.torn = self.put(line, outbox)?;
+        }
+        Ok(())
+    }
+
+    /// True when not all of it was written.
+    fn put(&mut self, mut bytes: &[u8], outbox: &Outbox) -> Result<bool, End> {
+        while !bytes.is_empty() {
+            self.wait_for_room(outbox)?;
+            match self.file.write(bytes) {
+                Ok(n) if n > 0 => bytes = &bytes[n..],
+                Err(e) if matches!(e.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
+                Err(e) if e.kind() == ErrorKind::BrokenPipe => {
+                    outbox.set_gone();
+                    return Err(End);
+                }
+                failed => {
+                    let why = failed.err().map_or_else(|| "no byte was taken".into(), |e| e.to_string());
+                    self.complaint.say(format!("{}: reports are lost: {why}", self.name));
+                    return Ok(true);
+                }
+            }
+        }
+        self.complaint.end(format_args!("{}: written again", self.name));
+        Ok(false)
+    }
+
+    /// Waits without blocking in `write`, so that closing keeps its limit even when the reader of a pipe sleeps.
+    fn wait_for_room(&self, outbox: &Outbox) -> Result<(), End> {
+        const LOOK_AGAIN: Duration = Duration::from_millis(100);
+        loop {
+            let mut fds = [PollFd::new(&self.file, PollFlags::OUT)];
+            match poll(&mut fds, Some(&timespec(LOOK_AGAIN))) {
+                Ok(0) | Err(rustix::io::Errno::INTR) => {}
+                // Ready, or an error that the write itself will name.
+                _ => return Ok(()),
+            }
+            if outbox.closing().is_some_and(|at| at <= Instant::now()) {
+                return Err(End);
+            }
+        }
+    }
+}
