@@ -3,9 +3,12 @@
 //! Modules are listed in the order in which data flows.
 #![deny(unsafe_code)]
 
+pub mod baked;
+pub mod board;
 pub mod bundle;
 pub mod capture;
 pub mod cli;
+pub mod config;
 pub mod decision;
 pub mod encoder;
 pub mod golden;
@@ -18,3 +21,4 @@ pub mod ring;
 pub mod shaper;
 pub mod source;
 pub mod sys;
+pub mod vitals;

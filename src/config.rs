@@ -1,0 +1,334 @@
+//! `/etc/lookout/lookout.toml`: what an integrator says about this one installation.
+//!
+//! Every key may be left out; what is left out is said by the board file and the bundle, and flags override what is
+//! said here. Unknown keys are refused, because a misspelt key that is silently ignored is a fault found on the road.
+//! `board/lookout.toml` is the example that is installed; a test keeps it equal to the defaults here.
+
+use crate::board::{Line, LineSpec, check_lines, from_toml};
+use crate::bundle::Decision;
+use crate::report::Label;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Where the configuration lies unless `--config` says otherwise.
+pub const PATH: &str = "/etc/lookout/lookout.toml";
+/// Largest configuration or board file that is read, in bytes.
+pub const MAX_TOML_BYTES: u64 = 64 << 10;
+
+/// Why a configuration cannot be used. It never helps to try again: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{file}: {why}")]
+pub struct ConfigError {
+    /// The file.
+    pub file: String,
+    /// The sentence: key, found, expected.
+    pub why: String,
+}
+
+/// The configuration, checked against itself.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Board name or path of a board file; left out: the board that the device tree names.
+    pub board: Option<String>,
+    /// Bundle folder; left out: the one baked into the program.
+    pub bundle: Option<PathBuf>,
+    /// Source, as after `--source`; left out: the board's camera.
+    pub source: Option<String>,
+    /// Where reports go, as after `--report`; left out: what the board says.
+    pub report: Option<Vec<String>>,
+    /// Seconds after which an unchanged class is said again, 1 to 3600.
+    pub heartbeat_s: u32,
+    /// Which part of the picture is looked at; left out: all of it.
+    pub region: Option<Region>,
+    /// When a class counts as seen, instead of what the bundle says.
+    pub decision: Overrides,
+    /// Lines for this box's wiring, instead of the board's.
+    pub gpio: Gpio,
+    /// What a reader of the serial line may change.
+    pub commands: Commands,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            board: None,
+            bundle: None,
+            source: None,
+            report: None,
+            heartbeat_s: 5,
+            region: None,
+            decision: Overrides::default(),
+            gpio: Gpio::default(),
+            commands: Commands::default(),
+        }
+    }
+}
+
+/// `[region]`: the part of the picture that is looked at, as fractions of its width and height, so that it
+/// holds for any resolution.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Region {
+    /// Left edge, 0 to 1.
+    pub x: f32,
+    /// Upper edge, 0 to 1.
+    pub y: f32,
+    /// Width, more than 0; `x + width` is at most 1.
+    pub width: f32,
+    /// Height, more than 0; `y + height` is at most 1.
+    pub height: f32,
+}
+
+/// `[decision]`: thresholds for all classes, and `[decision.label.NAME]` for one.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Overrides {
+    /// Probability at which a class may start, 0 to 1.
+    pub enter: Option<f32>,
+    /// Probability below which it ends, 0 to `enter`.
+    pub leave: Option<f32>,
+    /// How long either must hold, in ms.
+    pub min_ms: Option<u32>,
+    /// The same three keys for one class.
+    pub label: BTreeMap<String, LabelOverride>,
+}
+
+/// `[decision.label.NAME]`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct LabelOverride {
+    /// Probability at which this class may start, 0 to 1.
+    pub enter: Option<f32>,
+    /// Probability below which it ends, 0 to `enter`.
+    pub leave: Option<f32>,
+    /// How long either must hold, in ms.
+    pub min_ms: Option<u32>,
+}
+
+/// `[gpio]`: this box's wiring. What is left out is the board's.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gpio {
+    /// Chip label (`gpiodetect` prints it) or device path.
+    pub chip: Option<String>,
+    /// The line that toggles while decisions are made.
+    pub heartbeat: Option<LineSpec>,
+    /// Label to line. If any is given, the board's own lines are not used.
+    pub lines: BTreeMap<String, Line>,
+}
+
+/// `[commands]`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Commands {
+    /// May commands on the serial line change anything? Queries are always answered.
+    pub armed: bool,
+}
+
+impl Config {
+    /// Reads and checks a configuration file.
+    ///
+    /// # Errors
+    /// One sentence naming file, line and key, what was found and what was expected.
+    pub fn open(path: &Path) -> Result<Self, ConfigError> {
+        let file = path.display().to_string();
+        let text = read_text(path).map_err(|why| ConfigError { file: file.clone(), why })?;
+        Self::parse(&file, &text)
+    }
+
+    /// The installed configuration, or the defaults where none is installed.
+    ///
+    /// # Errors
+    /// As [`Config::open`]; a file that is not there is no error.
+    pub fn installed() -> Result<Self, ConfigError> {
+        let path = Path::new(PATH);
+        if path.exists() { Self::open(path) } else { Ok(Self::default()) }
+    }
+
+    /// Checks the text of a configuration; `file` is for messages.
+    ///
+    /// # Errors
+    /// As [`Config::open`].
+    pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
+        let refuse = |why: String| ConfigError { file: file.to_string(), why };
+        let config: Self = from_toml(text).map_err(refuse)?;
+        config.check().map_err(refuse)?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if !(1..=3600).contains(&self.heartbeat_s) {
+            return Err(format!("heartbeat_s = {}, expected 1 to 3600", self.heartbeat_s));
+        }
+        if self.report.as_ref().is_some_and(Vec::is_empty) {
+            return Err("report = [] says nothing to anyone; name a sink, or leave the key out for the board's own".into());
+        }
+        if let Some(r) = &self.region {
+            // One thousandth of room: 0.3 + 0.7 need not be exactly 1 in binary.
+            let inside = |at: f32, size: f32| at >= 0.0 && size > 0.0 && at + size <= 1.001;
+            if !inside(r.x, r.width) || !inside(r.y, r.height) {
+                return Err(format!(
+                    "region: x {} width {} y {} height {}, expected fractions of the picture that stay within 0 to 1",
+                    r.x, r.width, r.y, r.height
+                ));
+            }
+        }
+        let d = &self.decision;
+        let all = LabelOverride { enter: d.enter, leave: d.leave, min_ms: d.min_ms };
+        all.check("decision")?;
+        d.label.iter().try_for_each(|(name, one)| one.check(&format!("decision.label.{name}")))?;
+        let lines = self.gpio.lines.iter().map(|(l, line)| (l.as_str(), &line.line));
+        check_lines("gpio", lines, self.gpio.heartbeat.as_ref())?;
+        self.gpio.lines.iter().try_for_each(|(label, line)| line.check(&format!("gpio.lines.{label}")))
+    }
+
+    /// The thresholds of every class: the bundle's, changed by `[decision]`, changed by `[decision.label.NAME]`.
+    ///
+    /// # Errors
+    /// A class that the bundle does not have, or `leave` above `enter` once both are put together.
+    pub fn decisions(&self, file: &str, bundle: &Decision, labels: &[Label]) -> Result<Vec<Decision>, ConfigError> {
+        let refuse = |why: String| ConfigError { file: file.to_string(), why };
+        known(self.decision.label.keys(), labels, "decision.label").map_err(refuse)?;
+        let all = LabelOverride { enter: self.decision.enter, leave: self.decision.leave, min_ms: self.decision.min_ms };
+        let mut out = Vec::with_capacity(labels.len());
+        for label in labels {
+            let one = self.decision.label.get(label.as_str()).copied().unwrap_or_default();
+            let d = one.over(&all.over(bundle));
+            if d.leave > d.enter {
+                return Err(refuse(format!(
+                    "decision for {label}: leave = {} is above enter = {} (bundle: enter {}, leave {})",
+                    d.leave, d.enter, bundle.enter, bundle.leave
+                )));
+            }
+            out.push(d);
+        }
+        Ok(out)
+    }
+}
+
+impl LabelOverride {
+    fn check(&self, key: &str) -> Result<(), String> {
+        for (name, value) in [("enter", self.enter), ("leave", self.leave)] {
+            if let Some(v) = value.filter(|v| !(0.0..=1.0).contains(v)) {
+                return Err(format!("{key}.{name} = {v}, expected 0 to 1"));
+            }
+        }
+        match (self.enter, self.leave, self.min_ms) {
+            (Some(e), Some(l), _) if l > e => Err(format!("{key}.leave = {l}, expected at most {key}.enter = {e}")),
+            (_, _, Some(ms)) if ms > 3_600_000 => Err(format!("{key}.min_ms = {ms}, expected at most 3600000 (an hour)")),
+            _ => Ok(()),
+        }
+    }
+
+    /// `self` where it says something, `below` elsewhere.
+    fn over(&self, below: &Decision) -> Decision {
+        Decision {
+            enter: self.enter.unwrap_or(below.enter),
+            leave: self.leave.unwrap_or(below.leave),
+            min_ms: self.min_ms.unwrap_or(below.min_ms),
+        }
+    }
+}
+
+/// Refuses names that are not labels of the bundle, naming those that are.
+pub(crate) fn known<'a>(names: impl Iterator<Item = &'a String>, labels: &[Label], key: &str) -> Result<(), String> {
+    for name in names {
+        if !labels.iter().any(|l| l.as_str() == name) {
+            let list: Vec<&str> = labels.iter().map(Label::as_str).collect();
+            return Err(format!("{key}: the bundle has no class {name:?}, it has {}", list.join(", ")));
+        }
+    }
+    Ok(())
+}
+
+/// Reads a small text file.
+///
+/// # Errors
+/// A sentence without the path: not there, a directory, too large, not UTF-8.
+pub(crate) fn read_text(path: &Path) -> Result<String, String> {
+    let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
+    let meta = file.metadata().map_err(|e| e.to_string())?;
+    if meta.is_dir() {
+        return Err("a file is expected here, found a directory".into());
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_TOML_BYTES + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    if bytes.len() as u64 > MAX_TOML_BYTES {
+        return Err(format!("more than {MAX_TOML_BYTES} bytes, no configuration is that long"));
+    }
+    String::from_utf8(bytes).map_err(|e| format!("not UTF-8 text: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        Config::parse("lookout.toml", text).expect_err("this must be refused").to_string()
+    }
+
+    fn labels() -> Vec<Label> {
+        ["idle", "left", "right"].iter().map(|l| Label::try_from(*l).expect("short")).collect()
+    }
+
+    #[test]
+    fn nothing_said_is_the_default() {
+        assert_eq!(Config::parse("x", "").expect("empty is fine"), Config::default());
+        assert!(!Config::default().commands.armed);
+    }
+
+    #[test]
+    fn unknown_key_is_refused_with_file_line_and_known_keys() {
+        let why = refused("heartbeat_s = 2\nheartbeet = 3\n");
+        assert!(why.starts_with("lookout.toml: line 2: unknown field `heartbeet`, expected one of `board`,"), "{why}");
+        let why = refused("[region]\nx = 0.0\ny = 0.0\nwidth = 1.0\nheigth = 1.0\n");
+        assert!(why.contains("line 5: unknown field `heigth`") && why.contains("`height`"), "{why}");
+        assert!(!why.contains('\n'));
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_with_both_sides() {
+        assert!(refused("heartbeat_s = 0").contains("heartbeat_s = 0, expected 1 to 3600"));
+        assert!(refused("report = []").contains("report = []"));
+        assert!(refused("[region]\nx = 0.5\ny = 0.0\nwidth = 0.6\nheight = 1.0").contains("within 0 to 1"));
+        assert!(refused("[region]\nx = nan\ny = 0.0\nwidth = 0.6\nheight = 1.0").contains("within 0 to 1"));
+        assert!(refused("[decision]\nenter = 1.5").contains("decision.enter = 1.5, expected 0 to 1"));
+        assert!(refused("[decision]\nenter = nan").contains("decision.enter = NaN"));
+        assert!(refused("[decision.label.left]\nenter = 0.5\nleave = 0.7").contains("decision.label.left.leave = 0.7"));
+        assert!(refused("[commands]\narmed = \"yes\"").contains("line 2"));
+        assert!(refused("a = [").contains("line 1"));
+    }
+
+    #[test]
+    fn two_classes_on_one_line_are_refused() {
+        let why = refused("[gpio.lines]\nleft = { line = \"GPIO5\" }\nright = { line = \"GPIO5\" }\n");
+        assert!(why.contains("left") && why.contains("right") && why.contains("GPIO5"), "{why}");
+        let why = refused("[gpio]\nheartbeat = 7\n[gpio.lines]\nleft = { line = 7 }\n");
+        assert!(why.contains("heartbeat") && why.contains("left"), "{why}");
+    }
+
+    #[test]
+    fn thresholds_come_from_bundle_then_all_then_label() {
+        let text = "[decision]\nmin_ms = 500\n[decision.label.left]\nenter = 0.9\n";
+        let config = Config::parse("x", text).expect("good");
+        let d = config.decisions("x", &Decision::default(), &labels()).expect("good");
+        assert_eq!((d[0].enter, d[0].min_ms), (0.6, 500));
+        assert_eq!((d[1].enter, d[1].leave, d[1].min_ms), (0.9, 0.4, 500));
+        let bad = Config::parse("x", "[decision]\nleave = 0.8\n").expect("alone it is fine");
+        let why = bad.decisions("x", &Decision::default(), &labels()).expect_err("above enter").to_string();
+        assert!(why.contains("leave = 0.8 is above enter = 0.6"), "{why}");
+        let bad = Config::parse("x", "[decision.label.jump]\nenter = 0.8\n").expect("alone it is fine");
+        let why = bad.decisions("x", &Decision::default(), &labels()).expect_err("no such class").to_string();
+        assert!(why.contains("\"jump\"") && why.contains("idle, left, right"), "{why}");
+    }
+
+    #[test]
+    fn a_directory_or_a_flood_is_refused() {
+        assert!(Config::open(Path::new("/")).expect_err("directory").to_string().contains("directory"));
+        assert!(Config::open(Path::new("/dev/zero")).expect_err("endless").to_string().contains("bytes"));
+        assert!(Config::open(Path::new("/nowhere.toml")).expect_err("missing").to_string().starts_with("/nowhere.toml: "));
+    }
+}
