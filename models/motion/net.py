@@ -1,37 +1,53 @@
 """The two networks: a small CNN per tick and an LSTM over the window.
 
-The CNN takes levels as value = (level - 128) / 64, never pads its first layer (a border of zeros would look like motion), and ends
-in a dense layer over a 4x4 grid, so that the features keep where things are: what moves faster than optical flow can see is
-followed from tick to tick by the LSTM.
+The CNN takes levels as they come (0 to 255). Its first layer looks at patches of 4x4 without padding (a border of zeros would look like
+motion) and is cheap to train and to run; it ends in a dense layer over a 4x4 grid, so that the features keep where things are: what moves
+faster than optical flow can see is followed from tick to tick by the LSTM.
 
 Needs: python3-torch (1.13 or newer).
 """
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 SIZE, PLANES, FEATURES, HIDDEN, WINDOW, CLASSES = 64, 5, 64, 64, 16, 7
 
 
-def layer(inner, outer, stride, pad=1):
-    return nn.Sequential(nn.Conv2d(inner, outer, 3, stride, pad, bias=False), nn.BatchNorm2d(outer), nn.ReLU())
-
-
-class Encoder(nn.Module):
-    """[N,5,64,64] -> [N,64]; 1.8 MMAC."""
+class Stem(nn.Module):
+    """Patches of 4x4 levels to 24 channels. BatchNorm takes the mean level out, so the levels need no centring."""
 
     def __init__(self):
         super().__init__()
-        self.a = layer(PLANES, 8, 2, 0)
-        self.b = layer(8, 16, 2)
-        self.c = layer(16, 32, 2)
-        self.d = layer(32, 32, 1)
-        self.e = layer(32, 48, 2)
+        self.conv = nn.Conv2d(PLANES, 24, 4, 4, bias=False)
+        self.norm = nn.BatchNorm2d(24)
+
+    def forward(self, levels, gain=None):
+        """`gain` [5]: contrast of each plane, for augmentation."""
+        weight = self.conv.weight / 64
+        if gain is not None:
+            weight = weight * gain[None, :, None, None]
+        return F.relu(self.norm(F.conv2d(levels, weight.contiguous(memory_format=torch.channels_last), stride=4)))
+
+
+def layer(inner, outer, stride):
+    return nn.Sequential(nn.Conv2d(inner, outer, 3, stride, 1, bias=False), nn.BatchNorm2d(outer), nn.ReLU())
+
+
+class Encoder(nn.Module):
+    """Levels [N,5,64,64] -> [N,64]; 1.8 MMAC."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = Stem()
+        self.b = layer(24, 32, 2)
+        self.c = layer(32, 32, 1)
+        self.d = layer(32, 48, 2)
         self.out = nn.Linear(48 * 16, FEATURES)
 
-    def forward(self, x):
-        x = self.c(self.b(self.a(x)))
-        x = x + self.d(x)
-        return self.out(torch.flatten(self.e(x), 1))
+    def forward(self, levels, gain=None):
+        x = self.b(self.a(levels, gain))
+        x = x + self.c(x)
+        return self.out(torch.flatten(self.d(x), 1))
 
 
 class Head(nn.Module):
@@ -44,11 +60,6 @@ class Head(nn.Module):
 
     def forward(self, window):
         return self.out(self.lstm(window)[0][:, -1])
-
-
-def levels(x):
-    """Levels u8 -> what the encoder computes with."""
-    return (x.float() - 128.0) / 64.0
 
 
 def windows(features):

@@ -24,6 +24,7 @@ IDLE, LEFT, RIGHT, TOWARD, AWAY, SHAKE, COVERED = range(7)
 IGNORE = -1
 TICK_S = 0.1
 TICKS = 30
+EXAM_TICKS = 45
 SIZES = [(160, 120), (128, 96), (176, 100), (192, 144)]
 
 
@@ -287,11 +288,10 @@ class Cover:
 class Play:
     """One clip's script: actors, knocks, covers and the scene; `picture(t)` and `label(t)`."""
 
-    def __init__(self, rng, acts, pictures, footage_, split, calm):
+    def __init__(self, rng, acts, pictures, footage_, split, calm, length=TICKS * TICK_S):
         self.wide, self.high = SIZES[rng.integers(len(SIZES))]
         high, wide = self.high, self.wide
         self.scene, night = scenes.background(rng, high, wide, pictures)
-        length = TICKS * TICK_S
         self.light = scenes.Light(rng, high, wide, length, calm)
         self.weather = scenes.Weather(rng, 0.06 if calm else 0.15)
         self.camera = scenes.Camera(rng, high, wide)
@@ -356,7 +356,7 @@ class Play:
             self.screen = (x, y, int(wide * rng.uniform(0.05, 0.2)), int(high * rng.uniform(0.05, 0.2)), rng.uniform(5, 60), rng)
 
     def still(self, rng, thing, x, y, h, sway, hz):
-        actor = Actor(rng, thing, IDLE, 0, TICKS * TICK_S, lambda t: (x, y, h))
+        actor = Actor(rng, thing, IDLE, 0, 1e9, lambda t: (x, y, h))
         actor.sway, actor.hz = sway, hz
         self.actors.append(actor)
 
@@ -410,11 +410,13 @@ class Play:
         return doing if best >= 0.35 else IGNORE
 
 
-def script(rng, main):
-    """Acts (class, t0, t1) of a clip. With `main`, every act is that class or idle."""
-    length = TICKS * TICK_S
+def script(rng, main, exam, length):
+    """Acts (class, t0, t1) of a clip. With `main`, every act is that class or idle; in an exam it starts when the window is about full."""
     if main == IDLE:
         return []
+    if exam:
+        t0 = rng.uniform(1.3, 2.3)
+        return [(main, t0, length if rng.random() < 0.5 else min(length, t0 + rng.uniform(1.2, 2.4)))]
     if main is not None:
         t0 = 0.0 if rng.random() < 0.35 else rng.uniform(0.2, 1.2)
         t1 = length if rng.random() < 0.6 else min(length, t0 + rng.uniform(1.2, 2.6))
@@ -429,26 +431,33 @@ def script(rng, main):
     return acts
 
 
-def clip(seed, index, main=None, found=None, split="train"):
-    """Luma u8 [TICKS,high,wide] and labels i8 [TICKS]; main = a class for clips of one class, None for mixed plays."""
-    rng = np.random.default_rng([seed, index])
-    pictures = found.backgrounds[split] if found else None
-    play = Play(rng, script(rng, main), pictures, found, split, calm=main != IDLE)
+def clip(seed, index, main=None, found=None, split="train", exam=False):
+    """Luma u8 [ticks,high,wide] and labels i8 [ticks]; main = a class for clips of one class, None for mixed plays.
+
+    Training clips have TICKS ticks. An exam clip has EXAM_TICKS and shows its class for at least 0.4 s once a window is full.
+    """
+    for attempt in range(20):
+        rng = np.random.default_rng([seed, index, attempt] if attempt else [seed, index])
+        ticks = EXAM_TICKS if exam else TICKS
+        length = ticks * TICK_S
+        play = Play(rng, script(rng, main, exam, length), found.backgrounds[split] if found else None, found, split, main != IDLE, length)
+        known = {}
+
+        def at(n):  # the label every 50 ms
+            if n not in known:
+                known[n] = play.label(n * 0.05)
+            return known[n]
+
+        near = [{at(2 * k + d) for d in (-3, -2, -1, 0, 1)} for k in range(ticks)]
+        labels = np.array([n.pop() if len(n) == 1 else IGNORE for n in near], np.int8)
+        if not exam or (labels[15:] == main).sum() >= 4:
+            break
     late = rng.choice([0.0, 0.033, 0.066], p=[0.15, 0.55, 0.3])
-    pictures_, labels, known = [], [], {}
-
-    def at(n):  # the label every 50 ms
-        if n not in known:
-            known[n] = play.label(n * 0.05)
-        return known[n]
-
-    for k in range(TICKS):
-        t = k * TICK_S
+    pictures = []
+    for k in range(ticks):
         ago = rng.uniform(0, late) + (0.066 if rng.random() < 0.03 else 0.0)
-        pictures_.append(play.picture(max(0.0, t - ago) if k else t))
-        near = {at(2 * k + d) for d in (-3, -2, -1, 0, 1)}
-        labels.append(near.pop() if len(near) == 1 else IGNORE)
-    return np.stack(pictures_), np.array(labels, np.int8)
+        pictures.append(play.picture(max(0.0, k * TICK_S - ago)))
+    return np.stack(pictures), labels
 
 
 def sheet(path, seed, found, rows=21):

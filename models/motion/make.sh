@@ -1,0 +1,18 @@
+#!/bin/sh
+# Rebuilds the bundle from nothing: renders, trains, quantises, writes golden vectors and bundle.toml, examines.
+#   sh make.sh [WORK_DIR] [DATA_DIR]
+# About 5 GB of disk; an hour or two on a desktop. Needs python3-torch (or current PyTorch), libopenblas0-pthread,
+# python3-opencv, python3-numpy, onnx, onnxruntime. Without DATA_DIR's real frames it still works, and holds less well on real footage.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+work=${1:-$here/work}
+data=${2:-$here/../../../shared/data}
+python=${PYTHON:-python3}
+export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=10000000000 MALLOC_TOP_PAD_=300000000
+mkdir -p "$work"
+cd "$here"
+$python dataset.py --out "$work/shards" --clips 500 --seed 900 --split val --data "$data" --cache "$work/footage.pkl"
+$python dataset.py --out "$work/shards" --clips 9000 --seed 1 --data "$data" --cache "$work/footage.pkl"
+$python train.py --data-dir "$work/shards" --out "$work/float.pt" --epochs 16
+$python export.py --weights "$work/float.pt" --data-dir "$work/shards" --out "$here"
+$python evaluate.py --clips 1000 --seed 20261121 --data "$data" --cache "$work/footage.pkl" --onnx "$here" --weights "$work/float.pt"
