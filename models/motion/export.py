@@ -25,7 +25,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from net import CLASSES, FEATURES, HIDDEN, PLANES, SIZE, WINDOW, Encoder, Head
 from train import NAMES, predict, read, report
 
-VERSION = "1.0.0"
+VERSION = "0.1.0"
 
 
 class Calibration(CalibrationDataReader):
@@ -227,6 +227,7 @@ def main():
     args.add_argument("--weights", default="float.pt")
     args.add_argument("--data-dir", required=True)
     args.add_argument("--out", default=".")
+    args.add_argument("--frames", type=int, default=600, help="frames the encoder is calibrated on")
     args.add_argument("--enter", type=float, default=0.6)
     args.add_argument("--leave", type=float, default=0.4)
     args.add_argument("--min-ms", type=int, default=200)
@@ -241,7 +242,7 @@ def main():
     def file(name):
         return os.path.join(a.out, name)
 
-    step, zero = write_encoder(encoder, file("encoder.onnx"), train)
+    step, zero = write_encoder(encoder, file("encoder.onnx"), train, a.frames)
     write_head(head, file("head.onnx"))
     accuracy, each = report(*predict(encoder, head, val)[:2])
     print(f"float: validation ticks {accuracy:.4f} | {each}")
