@@ -230,6 +230,11 @@ fn pump(shared: &Shared, source: &mut dyn Source, attempt: &mut usize) -> Result
                 }
                 continue;
             }
+            Err(SourceError::Stalled { .. }) if !source.reopens_after_stall() => {
+                say(shared, Trouble::NoFrames, *attempt == 0);
+                *attempt = 1;
+                continue;
+            }
             Err(e) => return Err(e),
         };
         *attempt = 0;
@@ -257,7 +262,7 @@ fn take(shared: &Shared, live: bool) -> Box<Owned> {
 fn say(shared: &Shared, trouble: Trouble, first: bool) {
     if first {
         match &trouble {
-            Trouble::NoFrames => log::warn!("the camera gives no frames; opening it again"),
+            Trouble::NoFrames => log::warn!("the source gives no frames"),
             Trouble::NoCamera(why) => log::warn!("{why}; waiting for it to come back"),
         }
     }

@@ -4,8 +4,20 @@
 //! Time enters the program here and nowhere else: `Frame::at` is the driver's monotonic stamp on a live camera and
 //! the frame's place in the recording otherwise. A recording therefore replays to the same reports, byte for byte.
 
+pub mod avi;
+pub mod clip;
+pub mod faulty;
+pub mod images;
+mod input;
 pub mod jpeg;
+pub mod open;
+pub mod picture;
+pub mod pipe;
+mod rate;
+pub mod rows;
 pub mod v4l2;
+
+pub use rate::Rate;
 
 use std::time::Duration;
 
@@ -211,6 +223,12 @@ pub trait Source: Send {
 
     /// Does the world go on while nobody reads? Then the newest frame wins; a recording waits instead.
     fn is_live(&self) -> bool {
+        false
+    }
+
+    /// Does it help to open the source again after [`SourceError::Stalled`]? A camera may have hung itself up; in a pipe, what has
+    /// arrived so far would be lost.
+    fn reopens_after_stall(&self) -> bool {
         false
     }
 

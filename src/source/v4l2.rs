@@ -241,6 +241,10 @@ impl Source for Camera {
     fn is_live(&self) -> bool {
         true
     }
+
+    fn reopens_after_stall(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,188 @@
+//! Bytes from a file or from standard input, for the sources that read a format from front to back.
+//!
+//! Standard input may come from a program that has stopped: it is polled, and a silent second becomes
+//! [`SourceError::Stalled`]. What had arrived by then is kept, so the same call made again goes on where it stopped.
+
+use super::SourceError;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+/// How long a source waits for bytes before it says so.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+/// How often [`PATIENCE`] may pass before anything at all has come, when a source is opened.
+const FIRST_WAITS: u32 = 10;
+
+/// A named stream of bytes.
+pub(super) struct Input {
+    /// What the user called it.
+    pub name: String,
+    /// Its size, where it has one.
+    pub bytes: Option<u64>,
+    /// Bytes taken so far.
+    pub at: u64,
+    from: BufReader<Box<dyn Read + Send>>,
+    /// How far the call to `fill` in progress is.
+    got: usize,
+    /// The last bytes that `seek` has seen.
+    recent: u64,
+}
+
+impl Input {
+    /// Opens a file, or standard input for `-`.
+    pub fn open(path: &str) -> Result<Self, SourceError> {
+        if path == "-" {
+            return Ok(Self::new("standard input", None, Box::new(Polled)));
+        }
+        let file = std::fs::File::open(path).map_err(|e| refused(path, words(&e)))?;
+        let meta = file.metadata().map_err(|e| refused(path, words(&e)))?;
+        if meta.is_dir() {
+            return Err(refused(path, "a folder, expected a file (frames:DIR reads a folder of pictures)"));
+        }
+        Ok(Self::new(path, meta.is_file().then_some(meta.len()), Box::new(file)))
+    }
+
+    /// Reads from anything.
+    pub fn new(name: &str, bytes: Option<u64>, from: Box<dyn Read + Send>) -> Self {
+        Self { name: name.into(), bytes, at: 0, from: BufReader::with_capacity(1 << 16, from), got: 0, recent: 0 }
+    }
+
+    /// Fills `buf`. Fewer bytes come back only at the end of the stream.
+    pub fn fill(&mut self, buf: &mut [u8]) -> Result<usize, SourceError> {
+        while self.got < buf.len() {
+            match self.from.read(&mut buf[self.got..]) {
+                Ok(0) => break,
+                Ok(n) => self.got += n,
+                Err(e) => self.trouble(&e)?,
+            }
+        }
+        self.at += self.got as u64;
+        Ok(std::mem::take(&mut self.got))
+    }
+
+    /// Appends to `line` up to and with a line feed, until it holds `limit` bytes, or up to the end of the stream.
+    pub fn line(&mut self, line: &mut Vec<u8>, limit: usize) -> Result<(), SourceError> {
+        while line.len() < limit && line.last() != Some(&b'\n') {
+            let ready = match self.from.fill_buf() {
+                Ok([]) => break,
+                Ok(ready) => &ready[..ready.len().min(limit - line.len())],
+                Err(e) => {
+                    self.trouble(&e)?;
+                    continue;
+                }
+            };
+            let take = ready.iter().position(|b| *b == b'\n').map_or(ready.len(), |i| i + 1);
+            line.extend_from_slice(&ready[..take]);
+            self.from.consume(take);
+            self.at += take as u64;
+        }
+        Ok(())
+    }
+
+    /// Passes over `n` bytes; fewer only at the end of the stream.
+    pub fn skip(&mut self, n: u64) -> Result<u64, SourceError> {
+        let mut left = n;
+        while left > 0 {
+            match self.from.fill_buf() {
+                Ok([]) => break,
+                Ok(ready) => {
+                    let take = usize::try_from(left).map_or(ready.len(), |l| l.min(ready.len()));
+                    self.from.consume(take);
+                    self.at += take as u64;
+                    left -= take as u64;
+                }
+                Err(e) => self.trouble(&e)?,
+            }
+        }
+        Ok(n - left)
+    }
+
+    /// Passes over bytes until just behind `mark` (at most 8 bytes), at most `limit` of them. True when it was found.
+    pub fn seek(&mut self, mark: &[u8], limit: u64) -> Result<bool, SourceError> {
+        let number = |bytes: &[u8]| bytes.iter().fold(0, |all, b| all << 8 | u64::from(*b));
+        let (wanted, mask) = (number(mark), u64::MAX >> (64 - 8 * mark.len()));
+        let mut byte = [0];
+        for _ in 0..limit {
+            if self.fill(&mut byte)? == 0 {
+                return Ok(false);
+            }
+            self.recent = self.recent << 8 | u64::from(byte[0]);
+            if self.recent & mask == wanted {
+                self.recent = 0;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Runs `read` again over stalls, while a source is being opened.
+    pub fn patiently<T>(&mut self, mut read: impl FnMut(&mut Self) -> Result<T, SourceError>) -> Result<T, SourceError> {
+        for _ in 1..FIRST_WAITS {
+            match read(self) {
+                Err(SourceError::Stalled { .. }) => {}
+                done => return done,
+            }
+        }
+        let why = format!("nothing came within {:?}", PATIENCE * FIRST_WAITS);
+        read(self).map_err(|e| if matches!(e, SourceError::Stalled { .. }) { lost(&self.name, why) } else { e })
+    }
+
+    fn trouble(&self, e: &std::io::Error) -> Result<(), SourceError> {
+        match e.kind() {
+            ErrorKind::Interrupted => Ok(()),
+            ErrorKind::TimedOut => Err(SourceError::Stalled { waited: PATIENCE }),
+            _ => Err(lost(&self.name, words(e))),
+        }
+    }
+
+    /// An error about this stream that nothing will mend.
+    pub fn refuse(&self, why: impl Into<String>) -> SourceError {
+        refused(&self.name, why)
+    }
+
+    /// An error about one frame of it.
+    pub fn broken(&self, n: u64, why: impl Into<String>) -> SourceError {
+        SourceError::Broken { what: format!("{} frame {n}", self.name), why: why.into() }
+    }
+}
+
+/// [`SourceError::Refused`].
+pub(super) fn refused(what: &str, why: impl Into<String>) -> SourceError {
+    SourceError::Refused { what: what.into(), why: why.into() }
+}
+
+/// [`SourceError::Lost`].
+pub(super) fn lost(device: &str, why: impl Into<String>) -> SourceError {
+    SourceError::Lost { device: device.into(), why: why.into() }
+}
+
+/// What the system said, without its error number.
+pub(super) fn words(e: &std::io::Error) -> String {
+    match e.kind() {
+        ErrorKind::NotFound => "no such file".into(),
+        ErrorKind::PermissionDenied => "permission denied".into(),
+        ErrorKind::IsADirectory => "a folder, expected a file".into(),
+        _ => e.to_string().split(" (os error").next().unwrap_or_default().to_lowercase(),
+    }
+}
+
+/// True as soon as a read from `fd` will not block, false when [`PATIENCE`] has passed.
+pub(super) fn ready(fd: impl AsFd) -> rustix::io::Result<bool> {
+    let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+    let patience = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+    poll(&mut fds, Some(&patience)).map(|n| n > 0)
+}
+
+/// Standard input that times out.
+struct Polled;
+
+impl Read for Polled {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        let stdin = rustix::stdio::stdin();
+        if !ready(stdin)? {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        Ok(rustix::io::read(stdin, buf)?)
+    }
+}

@@ -1,0 +1,255 @@
+//! `--source SPEC`: which source, from its name on the command line or in the configuration.
+//!
+//! | spec | source |
+//! |---|---|
+//! | `v4l2:PATH[,FORMAT...][,WxH[@RATE]]` | camera, `/dev/video0` or better `/dev/v4l/by-path/...` |
+//! | `pipe:PATH,FORMAT,WxH@RATE` | raw frames from a FIFO, or from standard input for `-` |
+//! | `y4m:FILE` | Y4M file, or standard input for `-` |
+//! | `avi:FILE` | MJPEG AVI |
+//! | `frames:DIR[@RATE]` | folder of PNG, JPEG, PGM, one a tick or at a rate |
+//! | `features:FILE` | rows of numbers, one a tick; standard input for `-` |
+//! | `faulty:FAULTS:SPEC` | any of these, with faults |
+//! | a bare path | what the file begins with |
+
+use super::avi::Avi;
+use super::clip::Clip;
+use super::faulty::{Faults, Faulty};
+use super::images::{Images, is_picture};
+use super::input::{refused, words};
+use super::pipe::{Pipe, PipeSpec};
+use super::rows::Rows;
+use super::v4l2::{self, Camera, CameraSpec};
+use super::{Rate, Source, SourceError};
+use crate::board;
+use crate::bundle::{Bundle, Channel};
+use std::fmt;
+use std::io::Read;
+use std::path::Path;
+use std::str::FromStr;
+
+/// Which source. Text to and from: the table above.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Spec {
+    /// A camera: what [`CameraSpec::read`] reads.
+    V4l2(String),
+    /// Raw frames.
+    Pipe(PipeSpec),
+    /// Y4M: a path or `-`.
+    Y4m(String),
+    /// MJPEG AVI: a path.
+    Avi(String),
+    /// Pictures: a folder (or one picture), and frames a second where they are said.
+    Frames(String, Option<Rate>),
+    /// Rows of numbers: a path or `-`.
+    Features(String),
+    /// Another source with faults.
+    Faulty(Faults, Box<Spec>),
+    /// A path without more: looked at when opened.
+    Guess(String),
+}
+
+/// What else a source has to know.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The bundle's tick: the pace of rows, and of pictures without a rate.
+    pub tick_ms: u32,
+    /// Numbers in a row, for a bundle that takes rows.
+    pub columns: Option<usize>,
+    /// Stamp pipes by count instead of by the clock.
+    pub replay: bool,
+    /// Nobody looks at colour: JPEGs may leave it out, which saves about a third of their time.
+    pub luma_only: bool,
+    /// What the board asks of its camera; what the spec says comes first.
+    pub board: Option<board::Camera>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { tick_ms: 100, columns: None, replay: false, luma_only: false, board: None }
+    }
+}
+
+impl Options {
+    /// What this bundle needs.
+    pub fn for_bundle(bundle: &Bundle) -> Self {
+        let contract = &bundle.contract;
+        Self {
+            tick_ms: contract.time.tick_ms,
+            columns: contract.head.features,
+            luma_only: contract.input.as_ref().is_some_and(|i| !i.channels.contains(&Channel::Rgb)),
+            ..Self::default()
+        }
+    }
+}
+
+const SCHEMES: &str = "v4l2:, pipe:, y4m:, avi:, frames:, features:, faulty: or the path of a clip";
+
+impl FromStr for Spec {
+    type Err = SourceError;
+    fn from_str(text: &str) -> Result<Self, SourceError> {
+        let refuse = |why: String| refused(&format!("source {text:?}"), why);
+        let (scheme, rest) = text.split_once(':').unwrap_or(("", text));
+        if rest.is_empty() {
+            return Err(refuse(format!("nothing to open, expected {SCHEMES}")));
+        }
+        let path = rest.to_string();
+        Ok(match scheme {
+            "v4l2" => Self::V4l2(path),
+            "pipe" => Self::Pipe(rest.parse().map_err(refuse)?),
+            "y4m" => Self::Y4m(path),
+            "avi" => Self::Avi(path),
+            "features" => Self::Features(path),
+            "frames" => match rest.rsplit_once('@').map(|(dir, rate)| (dir, rate.parse())) {
+                Some((dir, Ok(rate))) => Self::Frames(dir.into(), Some(rate)),
+                // A folder may have an @ in its name, if no rate was meant.
+                Some((_, Err(why))) if !Path::new(rest).exists() => return Err(refuse(why)),
+                _ => Self::Frames(path, None),
+            },
+            "faulty" => {
+                let how = "expected faulty:FAULTS:SPEC such as faulty:seed=7,drop=0.2:y4m:clip.y4m";
+                let (faults, inner) = rest.split_once(':').ok_or_else(|| refuse(how.into()))?;
+                let inner: Self = inner.parse()?;
+                if matches!(inner, Self::Faulty(..)) {
+                    return Err(refuse("faulty in faulty, expected one set of faults".into()));
+                }
+                Self::Faulty(faults.parse().map_err(refuse)?, Box::new(inner))
+            }
+            _ if text == "-" => {
+                return Err(refuse("standard input of which kind? y4m:-, features:- or pipe:-,FORMAT,WxH@RATE".into()));
+            }
+            _ => Self::Guess(text.into()),
+        })
+    }
+}
+
+impl fmt::Display for Spec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4l2(path) => write!(f, "v4l2:{path}"),
+            Self::Pipe(spec) => write!(f, "pipe:{spec}"),
+            Self::Y4m(path) => write!(f, "y4m:{path}"),
+            Self::Avi(path) => write!(f, "avi:{path}"),
+            Self::Frames(dir, None) => write!(f, "frames:{dir}"),
+            Self::Frames(dir, Some(rate)) => write!(f, "frames:{dir}@{rate}"),
+            Self::Features(path) => write!(f, "features:{path}"),
+            Self::Faulty(faults, inner) => write!(f, "faulty:{faults}:{inner}"),
+            Self::Guess(path) => f.write_str(path),
+        }
+    }
+}
+
+/// Opens a source.
+///
+/// # Errors
+/// [`SourceError::Refused`] where it can never work, [`SourceError::Lost`] where it may later.
+pub fn open(spec: &Spec, options: &Options) -> Result<Box<dyn Source>, SourceError> {
+    let tick = Rate::per_tick(options.tick_ms);
+    Ok(match spec {
+        Spec::V4l2(path) => return camera(path, options),
+        Spec::Pipe(spec) => Box::new(Pipe::open(spec, options.replay)?),
+        Spec::Y4m(path) => Box::new(Clip::open(path)?),
+        Spec::Avi(path) => Box::new(Avi::open(path, options.luma_only)?),
+        Spec::Frames(dir, rate) => Box::new(Images::open(dir, rate.unwrap_or(tick), options.luma_only)?),
+        Spec::Features(path) => Box::new(Rows::open(path, tick, options.columns)?),
+        Spec::Faulty(faults, inner) => Box::new(Faulty::new(open(inner, options)?, *faults)),
+        Spec::Guess(path) => return open(&guess(path)?, options),
+    })
+}
+
+/// The camera on a V4L2 node.
+fn camera(text: &str, options: &Options) -> Result<Box<dyn Source>, SourceError> {
+    let mut spec = CameraSpec::new("");
+    if let Some(board) = &options.board {
+        let known = |name: &String| v4l2::FORMATS.into_iter().find(|f| f.as_slice() == name.as_bytes());
+        spec.formats = board.formats.iter().filter_map(known).collect();
+        (spec.width, spec.height, spec.rate_hz) = (board.width, board.height, board.rate_hz);
+    }
+    Ok(Box::new(Camera::open(&spec.read(text)?)?))
+}
+
+/// What a bare path is, from its first bytes.
+fn guess(path: &str) -> Result<Spec, SourceError> {
+    let meta = std::fs::metadata(path).map_err(|e| match path.split_once(':') {
+        Some((scheme, _)) => refused(path, format!("{}, and {scheme}: is no kind of source; expected {SCHEMES}", words(&e))),
+        None => refused(path, words(&e)),
+    })?;
+    if meta.is_dir() || (meta.is_file() && is_picture(Path::new(path))) {
+        return Ok(Spec::Frames(path.into(), None));
+    }
+    if path.starts_with("/dev/") {
+        return Ok(Spec::V4l2(path.into()));
+    }
+    if !meta.is_file() {
+        return Err(refused(path, "expected a file; a FIFO needs y4m:PATH or pipe:PATH,FORMAT,WxH@RATE"));
+    }
+    let mut head = Vec::new();
+    let file = std::fs::File::open(path).map_err(|e| refused(path, words(&e)))?;
+    file.take(64).read_to_end(&mut head).map_err(|e| refused(path, words(&e)))?;
+    let numbers = head.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace());
+    match head.as_slice() {
+        [] => Err(refused(path, "0 bytes, expected a clip")),
+        h if h.starts_with(b"YUV4MPEG2") => Ok(Spec::Y4m(path.into())),
+        h if h.starts_with(b"RIFF") && h.get(8..12) == Some(b"AVI ") => Ok(Spec::Avi(path.into())),
+        h if h.starts_with(b"\x89PNG") || h.starts_with(b"\xff\xd8\xff") => Ok(Spec::Frames(path.into(), None)),
+        _ if numbers && ["csv", "tsv", "txt", "rows"].iter().any(|e| Path::new(path).extension().is_some_and(|x| x == *e)) => {
+            Ok(Spec::Features(path.into()))
+        }
+        _ => Err(refused(
+            path,
+            "neither Y4M, AVI nor a picture; ffmpeg reads the rest: ffmpeg -i FILE -pix_fmt yuv420p -f yuv4mpegpipe - | lookout ... --source y4m:-",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn specs_are_read_and_written_alike() {
+        for text in [
+            "v4l2:/dev/v4l/by-path/platform-xhci-usb-0:1:1.0-video-index0",
+            "pipe:-,nv12,640x480@30",
+            "y4m:-",
+            "avi:a b.avi",
+            "frames:slices",
+            "frames:slices@12",
+            "features:rows.csv",
+            "faulty:seed=7,drop=0.2,repeat=0,delay=0,corrupt=0,back=0:frames:slices@12",
+            "clip.y4m",
+        ] {
+            assert_eq!(text.parse::<Spec>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn specs_that_make_no_sense_end_in_one_sentence() {
+        for (text, says) in [
+            ("", "nothing to open"),
+            ("y4m:", "nothing to open"),
+            ("-", "which kind"),
+            ("pipe:-", "FORMAT"),
+            ("frames:/nowhere@x", "rate \"x\""),
+            ("faulty:drop=0.2", "faulty:FAULTS:SPEC"),
+            ("faulty:drop=2:y4m:a", "drop=2"),
+            ("faulty:drop=0.1:faulty:drop=0.1:y4m:a", "one set"),
+        ] {
+            let e = text.parse::<Spec>().unwrap_err();
+            assert!(matches!(e, SourceError::Refused { .. }) && e.to_string().contains(says), "{text}: {e}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_or_scheme_is_named() {
+        for (text, says) in [
+            ("nowhere.y4m", "no such file"),
+            ("mp4:x.mp4", "mp4: is no kind of source"),
+            ("y4m:/", "folder"),
+            ("avi:/x", "no such"),
+        ] {
+            let spec = text.parse::<Spec>().unwrap();
+            let e = open(&spec, &Options::default()).err().map(|e| e.to_string()).unwrap_or_default();
+            assert!(e.contains(says), "{text}: {e}");
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Raw frames on standard input or from a FIFO: how CSI cameras come in.
+//!
+//! `rpicam-vid --codec yuv420 -o -` and `gst-launch-1.0 ... ! fdsink` write bare frames, one after the other, so format
+//! and size have to be said: `pipe:-,yuv420,640x480@30`. Live frames are stamped with CLOCK_MONOTONIC when their last byte has
+//! come. In a replay (asked for, or a plain file) frame n is stamped n / rate, and the end of the stream is the end.
+//!
+//! Reads are polled: a silent second is [`SourceError::Stalled`]. Standard input ends when its writer goes. A FIFO does not:
+//! it is opened again and waits for the next writer.
+
+use super::input::{PATIENCE, lost, ready, refused, words};
+use super::{Frame, Image, MAX_PIXELS, MAX_SIDE, Payload, PixelFormat, Rate, Seq, Source, SourceError, Timestamp};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::time::{ClockId, clock_gettime};
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::str::FromStr;
+
+/// What comes through the pipe: the part after `pipe:`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PipeSpec {
+    /// `-` or a path.
+    pub path: String,
+    /// Layout of a frame, without padding between rows.
+    pub format: PixelFormat,
+    /// Pixels.
+    pub width: usize,
+    /// Pixels.
+    pub height: usize,
+    /// Frames a second: what a replay is stamped by; live frames bring their own time.
+    pub rate: Rate,
+}
+
+/// Names of the formats, the usual one of several first.
+const FORMATS: [(&str, PixelFormat); 9] = [
+    ("yuv420", PixelFormat::I420),
+    ("i420", PixelFormat::I420),
+    ("yuv420p", PixelFormat::I420),
+    ("nv12", PixelFormat::Nv12),
+    ("yuyv", PixelFormat::Yuyv),
+    ("yuyv422", PixelFormat::Yuyv),
+    ("gray", PixelFormat::Gray),
+    ("grey", PixelFormat::Gray),
+    ("rgb24", PixelFormat::Rgb),
+];
+
+/// `-,nv12,640x480@30`
+impl FromStr for PipeSpec {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let shape = || format!("pipe:{text}, expected pipe:PATH,FORMAT,WIDTHxHEIGHT@RATE such as pipe:-,nv12,640x480@30");
+        let mut parts = text.rsplitn(3, ',');
+        let (size, format, path) = (parts.next(), parts.next(), parts.next());
+        let (Some(size), Some(format), Some(path)) = (size, format, path) else { return Err(shape()) };
+        let (size, rate) = size.split_once('@').ok_or_else(shape)?;
+        let (width, height) = size.split_once('x').ok_or_else(shape)?;
+        let side = |t: &str| t.parse::<usize>().map_err(|_| shape());
+        let (width, height) = (side(width)?, side(height)?);
+        if path.is_empty() {
+            return Err(shape());
+        }
+        let format = FORMATS.iter().find(|(name, _)| *name == format).map(|(_, f)| *f);
+        let format = format.ok_or_else(|| format!("{}: expected yuv420, nv12, yuyv, gray or rgb24 for the format", shape()))?;
+        if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) || width * height > MAX_PIXELS {
+            return Err(format!("{width}x{height} pixels, expected 1 to {MAX_SIDE} a side and at most {MAX_PIXELS} in all"));
+        }
+        Ok(Self { path: path.into(), format, width, height, rate: rate.parse()? })
+    }
+}
+
+impl fmt::Display for PipeSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = FORMATS.iter().find(|(_, p)| *p == self.format).map_or("?", |(name, _)| name);
+        write!(f, "{},{name},{}x{}@{}", self.path, self.width, self.height, self.rate)
+    }
+}
+
+/// Raw frames from a pipe.
+#[derive(Debug)]
+pub struct Pipe {
+    spec: PipeSpec,
+    end: End,
+    replay: bool,
+    frame: Vec<u8>,
+    stride: usize,
+    got: usize,
+    n: u64,
+    done: bool,
+}
+
+/// What is read from.
+#[derive(Debug)]
+enum End {
+    Stdin,
+    Fifo(OwnedFd),
+    File(OwnedFd),
+}
+
+impl Pipe {
+    /// Opens the pipe; does not wait for a writer. `replay`: stamp by count instead of by the clock.
+    ///
+    /// # Errors
+    /// [`SourceError::Refused`] for a path that is not there or is neither a FIFO nor a file.
+    pub fn open(spec: &PipeSpec, replay: bool) -> Result<Self, SourceError> {
+        let end = if spec.path == "-" { End::Stdin } else { open(&spec.path)? };
+        let stdin = rustix::fs::fstat(rustix::stdio::stdin()).map(|s| FileType::from_raw_mode(s.st_mode));
+        let file = matches!(end, End::File(_)) || (matches!(end, End::Stdin) && stdin == Ok(FileType::RegularFile));
+        let stride = spec.format.min_stride(spec.width);
+        let bytes = spec.format.frame_bytes(spec.width, spec.height, stride);
+        let bytes = bytes.ok_or_else(|| refused(&spec.path, format!("{}x{} is no picture", spec.width, spec.height)))?;
+        let frame = vec![0; bytes];
+        Ok(Self { spec: spec.clone(), end, replay: replay || file, frame, stride, got: 0, n: 0, done: false })
+    }
+
+    /// Reads until the frame is whole; false at the end of the stream.
+    fn read(&mut self) -> Result<bool, SourceError> {
+        while !self.done && self.got < self.frame.len() {
+            let fd: BorrowedFd<'_> = match &self.end {
+                End::Stdin => rustix::stdio::stdin(),
+                End::Fifo(fd) | End::File(fd) => fd.as_fd(),
+            };
+            let read = match ready(fd) {
+                Ok(true) => rustix::io::read(fd, &mut self.frame[self.got..]),
+                Ok(false) => return Err(SourceError::Stalled { waited: PATIENCE }),
+                Err(e) => Err(e),
+            };
+            match read {
+                Ok(0) => {
+                    self.writer_gone()?;
+                }
+                Ok(n) => self.got += n,
+                // INTR: a signal. AGAIN: another reader was quicker; poll again.
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+                Err(e) => return Err(lost(&self.spec.path, words(&e.into()))),
+            }
+        }
+        Ok(!self.done)
+    }
+
+    /// End of the stream, or a FIFO without a writer.
+    fn writer_gone(&mut self) -> Result<(), SourceError> {
+        match self.end {
+            End::Fifo(_) if !self.replay => self.end = open(&self.spec.path)?,
+            _ => self.done = true,
+        }
+        match std::mem::take(&mut self.got) {
+            0 => Ok(()),
+            got => {
+                let why = format!("cut off: {got} of {} bytes when the writer went away", self.frame.len());
+                Err(SourceError::Broken { what: format!("{} frame {}", self.spec.path, self.n), why })
+            }
+        }
+    }
+}
+
+/// Opens a FIFO or a file without waiting.
+fn open(path: &str) -> Result<End, SourceError> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| refused(path, words(&e.into())))?;
+    let kind = rustix::fs::fstat(&fd).map(|s| FileType::from_raw_mode(s.st_mode));
+    match kind {
+        Ok(FileType::Fifo | FileType::CharacterDevice | FileType::Socket) => Ok(End::Fifo(fd)),
+        Ok(FileType::RegularFile) => Ok(End::File(fd)),
+        Ok(FileType::Directory) => Err(refused(path, "a folder, expected a FIFO (mkfifo makes one) or a file")),
+        Ok(other) => Err(refused(path, format!("{other:?}, expected a FIFO (mkfifo makes one) or a file"))),
+        Err(e) => Err(refused(path, words(&e.into()))),
+    }
+}
+
+/// CLOCK_MONOTONIC now.
+fn now() -> Timestamp {
+    let t = clock_gettime(ClockId::Monotonic);
+    Timestamp(t.tv_sec.unsigned_abs() * 1_000_000_000 + t.tv_nsec.unsigned_abs())
+}
+
+impl Source for Pipe {
+    fn next(&mut self) -> Result<Option<Frame<'_>>, SourceError> {
+        if !self.read()? {
+            return Ok(None);
+        }
+        self.got = 0;
+        let n = self.n;
+        self.n += 1;
+        let at = if self.replay { self.spec.rate.at(n) } else { now() };
+        let PipeSpec { format, width, height, .. } = self.spec;
+        let image = Image::new(format, width, height, self.stride, &self.frame)?;
+        Ok(Some(Frame { at, seq: Seq(n as u32), payload: Payload::Image(image) }))
+    }
+
+    fn describe(&self) -> String {
+        let how = if self.replay { "stamped by count" } else { "live" };
+        format!("pipe:{} ({} bytes a frame, {how})", self.spec, self.frame.len())
+    }
+
+    fn is_live(&self) -> bool {
+        !self.replay
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_spec_is_read_and_written_alike() {
+        let spec: PipeSpec = "/tmp/a,b,nv12,640x480@30000/1001".parse().unwrap();
+        assert_eq!((spec.path.as_str(), spec.format), ("/tmp/a,b", PixelFormat::Nv12));
+        assert_eq!(spec.to_string().parse(), Ok(spec));
+        for text in
+            ["", "-", "-,nv12", "-,nv12,640x480", "-,nv12,640@30", "-,h264,640x480@30", "-,nv12,0x480@30", "-,nv12,99999x1@30"]
+        {
+            assert!(text.parse::<PipeSpec>().is_err(), "{text}");
+        }
+        assert!("-,nv12,640x480@0".parse::<PipeSpec>().is_err());
+    }
+
+    #[test]
+    fn a_plain_file_is_a_replay_with_a_sentence_for_its_short_end() {
+        let path = std::env::temp_dir().join(format!("lookout-pipe-{}", std::process::id()));
+        std::fs::write(&path, b"abcdefghi").unwrap();
+        let spec = format!("{},gray,2x2@10", path.display()).parse().unwrap();
+        let mut pipe = Pipe::open(&spec, false).unwrap();
+        for (n, bytes) in [b"abcd", b"efgh"].into_iter().enumerate() {
+            let frame = pipe.next().unwrap().unwrap();
+            let Payload::Image(image) = frame.payload else { panic!() };
+            assert_eq!((frame.at, image.data()), (Timestamp::from_ms(n as u64 * 100), &bytes[..]));
+        }
+        assert!(pipe.next().unwrap_err().to_string().contains("frame 2: cut off: 1 of 4 bytes"));
+        assert!(pipe.next().unwrap().is_none());
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_fifo_stalls_delivers_and_waits_for_the_next_writer() {
+        let path = std::env::temp_dir().join(format!("lookout-fifo-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        let spec = format!("{},gray,2x2@10", path.display()).parse().unwrap();
+        let mut pipe = Pipe::open(&spec, false).unwrap();
+        assert!(matches!(pipe.next(), Err(SourceError::Stalled { .. })), "nobody writes yet");
+        for _ in 0..2 {
+            let mut writer = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+            let before = now();
+            writer.write_all(b"abcdef").unwrap();
+            let frame = pipe.next().unwrap().unwrap();
+            assert!(frame.at >= before, "stamped by the clock");
+            drop(writer);
+            assert!(pipe.next().unwrap_err().to_string().contains("2 of 4 bytes when the writer went away"));
+        }
+        assert!(matches!(pipe.next(), Err(SourceError::Stalled { .. })), "waits again");
+        std::fs::remove_file(path).unwrap();
+    }
+}
