@@ -151,12 +151,24 @@ pub enum Report {
 pub struct Identity {
     /// Program and version, as `lookout 0.1.0`.
     pub version: String,
-    /// The bundle's name.
+    /// The bundle's name and version, as `motion 3`.
     pub bundle: String,
     /// Its hash in hex; the first eight digits are said.
     pub hash: String,
     /// Its labels in output order, at most 256.
     pub labels: Vec<String>,
+}
+
+impl Identity {
+    /// This program running `bundle`.
+    pub fn new(bundle: &crate::bundle::Bundle) -> Self {
+        Self {
+            version: concat!("lookout ", env!("CARGO_PKG_VERSION")).into(),
+            bundle: format!("{} {}", bundle.contract.name, bundle.contract.version),
+            hash: bundle.hash.clone(),
+            labels: bundle.labels.iter().map(|label| label.to_string()).collect(),
+        }
+    }
 }
 
 /// Whether time waits for a slow reader.

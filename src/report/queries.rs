@@ -127,7 +127,7 @@ mod tests {
 
     fn replies(labels: Vec<String, 300>) -> Replies {
         let labels = labels.into_iter().collect();
-        Replies::new(Identity { version: "lookout 0.1.0".into(), bundle: "motion".into(), hash: "0011aabbccdd".into(), labels })
+        Replies::new(Identity { version: "lookout 0.1.0".into(), bundle: "motion 3".into(), hash: "0011aabbccdd".into(), labels })
     }
 
     fn ask(replies: &mut Replies, query: Query) -> String {
@@ -148,7 +148,7 @@ mod tests {
         replies.note(&health());
         assert_eq!(ask(&mut replies, Query::Status), "$PLKTA,STATUS,61200,WARMING 3/16,29.9,4,,-5,0\n");
         assert_eq!(ask(&mut replies, Query::Version), "$PLKTA,VERSION,lookout 0.1.0\n");
-        assert_eq!(ask(&mut replies, Query::Bundle), "$PLKTA,BUNDLE,motion,0011aabb\n");
+        assert_eq!(ask(&mut replies, Query::Bundle), "$PLKTA,BUNDLE,motion 3,0011aabb\n");
         assert_eq!(ask(&mut replies, Query::Labels), "$PLKTA,LABELS,1/1,0,idle,left,right\n");
         let unknown = super::super::envelope::seal(&Text::try_from("PLKTQ,REBOOT").unwrap());
         assert!(replies.hear(unknown.as_bytes()));

@@ -13,7 +13,7 @@
 //! $PLKTA,STATUS,[ms],[state],[fps],[dropped],[p99],[celsius],[0|1],crc*xx   the last health; all empty before the first
 //! $PLKTA,VERSION,text,crc*xx
 //! $PLKTA,LABELS,k/n,first id,label,...,crc*xx              page k of n
-//! $PLKTA,BUNDLE,name,hash,crc*xx
+//! $PLKTA,BUNDLE,name version,hash,crc*xx
 //! $PLKTA,ERROR,text,crc*xx                                 an intact query that we do not know
 //! ```
 //!
@@ -134,10 +134,10 @@ pub enum Answer {
         /// Labels of this page, joined by commas.
         names: Page,
     },
-    /// Name and first eight hex digits of the hash.
+    /// Name and version, and the first eight hex digits of the hash.
     Bundle {
-        /// Its name.
-        name: Text<32>,
+        /// Its name and version.
+        name: Text<45>,
         /// Its hash.
         hash: Text<8>,
     },

@@ -1,0 +1,139 @@
+//! Sentences and JSON lines to files and to standard output, a pipe that is closed included.
+#![allow(clippy::unwrap_used)]
+
+mod samples;
+
+use lookout::report::sentence::Sentence;
+use lookout::report::{Pace, ReportError, open};
+use samples::{any, identity};
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+fn temporary(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("lookout-streams-{name}-{}", std::process::id()))
+}
+
+fn send(spec: &str, count: u32) {
+    let mut sink = open(&spec.parse().unwrap(), &identity(), None, Pace::Recording).unwrap();
+    (0..count).for_each(|k| sink.send(k, &any(k)));
+    sink.close(Duration::from_secs(10));
+}
+
+#[test]
+fn file_is_appended_to_and_a_torn_line_is_ended_first() {
+    let path = temporary("append");
+    std::fs::write(&path, "$PLKTC,1,half").unwrap();
+    send(&format!("file:{}", path.display()), 2);
+    send(&format!("file:{}", path.display()), 1);
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let sentence = |k| Sentence::of(k, &any(k)).encode();
+    assert_eq!(text, format!("$PLKTC,1,half\n{}{}{}", sentence(0), sentence(1), sentence(0)));
+}
+
+#[test]
+fn json_lines_are_objects() {
+    let path = temporary("json");
+    send(&format!("json:{}", path.display()), 500);
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let objects: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(objects.len(), 500);
+    for (k, object) in objects.iter().enumerate() {
+        let kind = ["class", "class", "event", "novelty", "health"][k % 5];
+        assert_eq!((object["seq"].as_u64(), object["type"].as_str()), (Some(u64::try_from(k).unwrap()), Some(kind)));
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_refused_at_once() {
+    for path in ["/", "/nowhere/at/all"] {
+        let error = open(&format!("file:{path}").parse().unwrap(), &identity(), None, Pace::Live).err().unwrap();
+        assert!(matches!(&error, ReportError::Refused { .. }) && error.to_string().starts_with(path), "{error}");
+    }
+}
+
+#[test]
+fn full_disk_costs_reports_and_nothing_else() {
+    // /dev/full takes no byte.
+    let start = Instant::now();
+    send("file:/dev/full", 500);
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+/// This test file again, as a program whose standard output is ours.
+fn child(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--ignored", "--nocapture"]).stdout(Stdio::piped());
+    command
+}
+
+#[test]
+fn stdout_gets_every_sentence() {
+    let output = child("child_sends_to_stdout").output().unwrap();
+    assert!(output.status.success());
+    let want: Vec<u8> = (0..2_000).flat_map(|k| Sentence::of(k, &any(k)).encode().as_bytes().to_vec()).collect();
+    let at = output.stdout.windows(5).position(|w| w == b"$PLKT").unwrap();
+    assert!(output.stdout[at..].starts_with(&want));
+}
+
+#[test]
+fn stdout_that_nobody_reads_any_more_is_gone() {
+    let mut child = child("child_sends_until_gone").spawn().unwrap();
+    let mut reader = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.starts_with("$PLKT") {
+        line.clear();
+        assert!(reader.read_line(&mut line).unwrap() > 0);
+    }
+    drop(reader);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn stdout_that_nobody_reads_does_not_hold_up_closing() {
+    let mut child = child("child_closes_in_time").spawn().unwrap();
+    let code = child.wait().unwrap().code();
+    let mut rest = Vec::new();
+    child.stdout.take().unwrap().read_to_end(&mut rest).unwrap();
+    assert_eq!(code, Some(0));
+}
+
+#[test]
+#[ignore = "run by stdout_gets_every_sentence"]
+fn child_sends_to_stdout() {
+    send("stdout", 2_000);
+    std::process::exit(0);
+}
+
+#[test]
+#[ignore = "run by stdout_that_nobody_reads_any_more_is_gone"]
+fn child_sends_until_gone() {
+    let mut sink = open(&"stdout".parse().unwrap(), &identity(), None, Pace::Live).unwrap();
+    let start = Instant::now();
+    for k in 0.. {
+        sink.send(k, &any(k));
+        if sink.gone() || start.elapsed() > Duration::from_secs(10) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::process::exit(if sink.gone() { 0 } else { 3 });
+}
+
+#[test]
+#[ignore = "run by stdout_that_nobody_reads_does_not_hold_up_closing"]
+fn child_closes_in_time() {
+    let mut sink = open(&"json:-".parse().unwrap(), &identity(), None, Pace::Live).unwrap();
+    for k in 0..5_000 {
+        sink.send(k, &any(k));
+        if k % 16 == 0 {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+    let start = Instant::now();
+    sink.close(Duration::from_millis(300));
+    std::process::exit(if start.elapsed() < Duration::from_millis(1_500) { 0 } else { 3 });
+}
