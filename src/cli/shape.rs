@@ -101,8 +101,8 @@ fn shape(
             shaper.reset();
             ticks = 0;
         } else {
-            // Ticks before this frame belong to the one that is staged.
-            let mut fresh = tick(ticks as u64) > clip.stamp_ns(index - 1) || tick(ticks as u64) == clip.stamp_ns(index - 1);
+            // Ticks before this frame belong to the one that is staged, which no tick has used yet.
+            let mut fresh = true;
             while tick(ticks as u64) < at {
                 if std::mem::take(&mut fresh) {
                     out.write_all(shaper.finish())?;

@@ -10,13 +10,12 @@
 //! flight, so everything stays in the first-level cache and every loop runs along a row. No running sums: adding and
 //! taking away again would let f32 rounding build up, and the order of additions would depend on the past.
 
-/// Sixteenths of a level: the sum of the weights of the 3x3 blur. Gradients of the sum of both pictures are then in 1/64.
+/// 4 levels^2 for each of 25 pixels, in the unit of the products: gradients are in 1/64 of a level a pixel.
 const REGULARISER: f32 = 4.0 * 25.0 * 4096.0;
-/// Bins a pixel of the median's histogram: 1/4 of an output level.
-const BINS_PER_PIXEL: f32 = 64.0;
-/// Median flow is looked for within this many pixels a tick; the output's range is 8.
-const MEDIAN_RANGE: f32 = 16.0;
-const BINS: usize = 2 * (MEDIAN_RANGE as usize) * (BINS_PER_PIXEL as usize) + 1;
+/// Flow is kept in 1/256 of a pixel a tick: 1/16 of an output level.
+const UNIT: f32 = 256.0;
+/// Beyond this many pixels a tick a 5x5 window has lost its object long ago.
+const LIMIT: f32 = 120.0 * UNIT;
 /// Half of the window.
 const REACH: usize = 2;
 const WINDOW: usize = 2 * REACH + 1;
@@ -29,18 +28,21 @@ pub(super) struct Flow {
     w: usize,
     h: usize,
     seen: bool,
-    /// Blurred pictures of the previous tick and of this one.
+    /// Blurred pictures of the previous tick and of this one, in 1/16 of a level.
     before: Vec<i16>,
     now: Vec<i16>,
-    /// Sum of both, one row above, at and below; columns padded by one.
+    /// One row of them, padded by one on both sides.
     column: Vec<i16>,
+    /// One row of Ix, Iy and It.
+    gradients: Vec<f32>,
     /// Five rows of five products.
     products: Vec<f32>,
-    /// Column sums of the five products, padded by `REACH` on both sides.
+    /// Column sums of one product, padded by `REACH` on both sides.
     sums: Vec<f32>,
-    u: Vec<f32>,
-    v: Vec<f32>,
-    bins: Vec<u32>,
+    /// Window sums of the five products, for one row.
+    boxes: Vec<f32>,
+    u: Vec<i16>,
+    v: Vec<i16>,
 }
 
 impl Flow {
@@ -53,11 +55,12 @@ impl Flow {
             before: vec![0; w * h],
             now: vec![0; w * h],
             column: vec![0; w + 2],
+            gradients: vec![0.0; 3 * w],
             products: vec![0.0; WINDOW * PRODUCTS * w],
-            sums: vec![0.0; PRODUCTS * (w + 2 * REACH)],
-            u: vec![0.0; w * h],
-            v: vec![0.0; w * h],
-            bins: vec![0; BINS],
+            sums: vec![0.0; w + 2 * REACH],
+            boxes: vec![0.0; PRODUCTS * w],
+            u: vec![0; w * h],
+            v: vec![0; w * h],
         }
     }
 
@@ -84,12 +87,8 @@ impl Flow {
             }
             self.solve(y);
         }
-        for (flow, out) in [(&self.u, u_out), (&self.v, v_out)] {
-            let median = median(flow, &mut self.bins);
-            for (o, &f) in out.iter_mut().zip(flow) {
-                *o = round(128.0 + 16.0 * (f - median));
-            }
-        }
+        levels(&self.u, self.w, u_out);
+        levels(&self.v, self.w, v_out);
     }
 
     /// `now` = [1 2 1] x [1 2 1] over `luma`, borders replicated.
@@ -98,12 +97,11 @@ impl Flow {
         for (y, out) in self.now.chunks_exact_mut(w).enumerate() {
             let row = |r: usize| &luma[r * w..][..w];
             let (above, at, below) = (row(y.saturating_sub(1)), row(y), row((y + 1).min(self.h - 1)));
-            let column = &mut self.column[..w + 2];
-            for (c, ((&a, &b), &d)) in column[1..=w].iter_mut().zip(above.iter().zip(at).zip(below)) {
+            let column = &mut self.column[1..=w];
+            for (c, ((&a, &b), &d)) in column.iter_mut().zip(above.iter().zip(at).zip(below)) {
                 *c = i16::from(a) + 2 * i16::from(b) + i16::from(d);
             }
-            (column[0], column[w + 1]) = (column[1], column[w]);
-            let (left, mid, right) = (&column[..w], &column[1..=w], &column[2..]);
+            let (left, mid, right) = neighbours(&mut self.column);
             for (o, ((&l, &m), &r)) in out.iter_mut().zip(left.iter().zip(mid).zip(right)) {
                 *o = l + 2 * m + r;
             }
@@ -115,81 +113,112 @@ impl Flow {
         let w = self.w;
         let before = |r: usize| &self.before[r * w..][..w];
         let now = |r: usize| &self.now[r * w..][..w];
-        let (up, down) = (y.saturating_sub(1), (y + 1).min(self.h - 1));
-        let column = &mut self.column[..w + 2];
-        for (c, (&a, &b)) in column[1..=w].iter_mut().zip(before(y).iter().zip(now(y))) {
+        let (ix, rest) = self.gradients.split_at_mut(w);
+        let (iy, it) = rest.split_at_mut(w);
+        for (c, (&a, &b)) in self.column[1..=w].iter_mut().zip(before(y).iter().zip(now(y))) {
             *c = a + b;
         }
-        (column[0], column[w + 1]) = (column[1], column[w]);
-        let (left, right) = (&column[..w], &column[2..]);
-        let (b0, n0, bu, nu, bd, nd) = (before(y), now(y), before(up), now(up), before(down), now(down));
+        let (left, _, right) = neighbours(&mut self.column);
+        difference(right, left, ix);
+        difference(now(y), before(y), it);
+        let (up, down) = (y.saturating_sub(1), (y + 1).min(self.h - 1));
+        let (above, below) = (before(up).iter().zip(now(up)), before(down).iter().zip(now(down)));
+        for (o, ((&a, &b), (&c, &d))) in iy.iter_mut().zip(above.zip(below)) {
+            *o = f32::from((c + d) - (a + b));
+        }
         let slot = &mut self.products[(y % WINDOW) * PRODUCTS * w..][..PRODUCTS * w];
-        let (xx, rest) = slot.split_at_mut(w);
-        let (xy, rest) = rest.split_at_mut(w);
-        let (yy, rest) = rest.split_at_mut(w);
-        let (xt, yt) = rest.split_at_mut(w);
-        for i in 0..w {
-            let ix = f32::from(right[i] - left[i]);
-            let iy = f32::from((bd[i] + nd[i]) - (bu[i] + nu[i]));
-            let it = f32::from(n0[i] - b0[i]);
-            xx[i] = ix * ix;
-            xy[i] = ix * iy;
-            yy[i] = iy * iy;
-            xt[i] = ix * it;
-            yt[i] = iy * it;
+        for (out, (a, b)) in slot.chunks_exact_mut(w).zip([(&*ix, &*ix), (ix, iy), (iy, iy), (ix, it), (iy, it)]) {
+            out.iter_mut().zip(a.iter().zip(b)).for_each(|(o, (a, b))| *o = a * b);
         }
     }
 
     /// Sums the window around row `y` and solves for its flow.
     fn solve(&mut self, y: usize) {
-        let (w, padded) = (self.w, self.w + 2 * REACH);
+        let w = self.w;
         // Rows beyond the picture repeat its first or last one.
-        let slots: [usize; WINDOW] =
-            std::array::from_fn(|k| (y + k).saturating_sub(REACH).min(self.h - 1) % WINDOW * PRODUCTS * w);
-        for (p, sums) in self.sums.chunks_exact_mut(padded).enumerate() {
-            let rows = slots.map(|s| &self.products[s + p * w..][..w]);
-            let middle = &mut sums[REACH..REACH + w];
-            for i in 0..w {
-                middle[i] = (rows[0][i] + rows[4][i]) + (rows[1][i] + rows[3][i]) + rows[2][i];
-            }
-            let (first, last) = (middle[0], middle[w - 1]);
+        let slot = |k: usize| (y + k).saturating_sub(REACH).min(self.h - 1) % WINDOW * PRODUCTS * w;
+        let slots: [usize; WINDOW] = std::array::from_fn(slot);
+        for (p, out) in self.boxes.chunks_exact_mut(w).enumerate() {
+            let sums = &mut self.sums[..w + 2 * REACH];
+            add_five(slots.map(|s| &self.products[s + p * w..][..w]), &mut sums[REACH..REACH + w]);
+            let (first, last) = (sums[REACH], sums[REACH + w - 1]);
             sums[..REACH].fill(first);
             sums[REACH + w..].fill(last);
+            add_five(std::array::from_fn(|k| &sums[k..k + w]), out);
         }
-        let window = |p: usize| -> [&[f32]; WINDOW] { std::array::from_fn(|k| &self.sums[p * padded + k..][..w]) };
-        let [xx, xy, yy, xt, yt]: [[&[f32]; WINDOW]; PRODUCTS] = std::array::from_fn(window);
-        let add = |p: &[&[f32]; WINDOW], i: usize| (p[0][i] + p[4][i]) + (p[1][i] + p[3][i]) + p[2][i];
+        let sum = |p: usize| &self.boxes[p * w..][..w];
         let (u, v) = (&mut self.u[y * w..][..w], &mut self.v[y * w..][..w]);
-        for i in 0..w {
-            let (sxx, sxy, syy) = (add(&xx, i) + REGULARISER, add(&xy, i), add(&yy, i) + REGULARISER);
-            let (sxt, syt) = (add(&xt, i), add(&yt, i));
-            // Gradients are in 1/64, It in 1/16: the quotient is four times too small.
-            let scale = 4.0 / (sxx * syy - sxy * sxy);
-            u[i] = (sxy * syt - syy * sxt) * scale;
-            v[i] = (sxy * sxt - sxx * syt) * scale;
-        }
+        invert([sum(0), sum(1), sum(2)], sum(3), sum(4), u, v);
     }
 }
 
-/// The middle value (the lower one of two), to 1/64 of a pixel.
-fn median(flow: &[f32], bins: &mut [u32]) -> f32 {
-    bins.fill(0);
-    let last = BINS - 1;
-    for &f in flow {
-        let f = f.clamp(-MEDIAN_RANGE, MEDIAN_RANGE);
-        let bin = ((f + MEDIAN_RANGE) * BINS_PER_PIXEL + 0.5) as usize;
-        bins[bin.min(last)] += 1;
-    }
-    let half = flow.len().div_ceil(2) as u32;
-    let mut seen = 0;
-    let middle = bins.iter().position(|&n| {
-        seen += n;
-        seen >= half
-    });
-    middle.unwrap_or(0) as f32 / BINS_PER_PIXEL - MEDIAN_RANGE
+/// A padded row and its left and right neighbours; fills the padding by replication.
+fn neighbours(column: &mut [i16]) -> (&[i16], &[i16], &[i16]) {
+    let w = column.len() - 2;
+    (column[0], column[w + 1]) = (column[1], column[w]);
+    (&column[..w], &column[1..=w], &column[2..])
 }
 
-/// Nearest level, ties to even. Adding 2^23 leaves no bits for a fraction: one vector add instead of a checked cast.
+fn difference(a: &[i16], b: &[i16], out: &mut [f32]) {
+    out.iter_mut().zip(a.iter().zip(b)).for_each(|(o, (&a, &b))| *o = f32::from(a - b));
+}
+
+fn add_five([a, b, c, d, e]: [&[f32]; WINDOW], out: &mut [f32]) {
+    let n = out.len();
+    let (a, b, c, d, e) = (&a[..n], &b[..n], &c[..n], &d[..n], &e[..n]);
+    for i in 0..n {
+        out[i] = (a[i] + e[i]) + (b[i] + d[i]) + c[i];
+    }
+}
+
+/// Solves the two equations of every pixel of a row.
+fn invert([xx, xy, yy]: [&[f32]; 3], xt: &[f32], yt: &[f32], u: &mut [i16], v: &mut [i16]) {
+    let n = u.len();
+    let (xx, xy, yy, xt, yt, v) = (&xx[..n], &xy[..n], &yy[..n], &xt[..n], &yt[..n], &mut v[..n]);
+    for i in 0..n {
+        let (sxx, sxy, syy) = (xx[i] + REGULARISER, xy[i], yy[i] + REGULARISER);
+        // Gradients are in 1/64, It in 1/16: the quotient is four times too small.
+        let scale = 4.0 * UNIT / (sxx * syy - sxy * sxy);
+        u[i] = whole((sxy * yt[i] - syy * xt[i]) * scale);
+        v[i] = whole((sxy * xt[i] - sxx * yt[i]) * scale);
+    }
+}
+
+/// Flow without its median as levels.
+fn levels(flow: &[i16], w: usize, out: &mut [u8]) {
+    let median = median(flow, w);
+    for (o, &f) in out.iter_mut().zip(flow) {
+        // Half a level up, then down to whole levels of 16 units.
+        let level = (f.saturating_sub(median).saturating_add(8) >> 4).saturating_add(128);
+        *o = level.clamp(0, 255) as u8;
+    }
+}
+
+/// The middle value, the lower one of two: the smallest value that half of all values do not exceed.
+///
+/// Bisection by counting: 16 passes of one compare and one add on 16-bit lanes are quicker than a histogram, whose
+/// increments wait for each other, and than a selection that moves its data.
+fn median(flow: &[i16], w: usize) -> i16 {
+    let half = flow.len().div_ceil(2);
+    let (mut low, mut high) = (i32::from(i16::MIN), i32::from(i16::MAX));
+    while low < high {
+        let middle = (low + high).div_euclid(2);
+        let limit = middle as i16;
+        // A row has at most 4096 pixels: its count fits 16 bits.
+        let below = |row: &[i16]| row.iter().map(|&f| u16::from(f <= limit)).sum::<u16>();
+        let count: usize = flow.chunks(w).map(|row| usize::from(below(row))).sum();
+        if count >= half { high = middle } else { low = middle + 1 }
+    }
+    low as i16
+}
+
+/// Nearest whole number, ties to even, within the limit. Adding 1.5 * 2^23 leaves no bits for a fraction and the number
+/// in the low ones: one vector add instead of a checked cast.
+fn whole(x: f32) -> i16 {
+    (x.clamp(-LIMIT, LIMIT) + 12_582_912.0).to_bits() as i16
+}
+
+/// Nearest level, ties to even; see `whole`.
 pub(super) fn round(level: f32) -> u8 {
     (level.clamp(0.0, 255.0) + 8_388_608.0).to_bits() as u8
 }

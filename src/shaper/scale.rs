@@ -8,6 +8,8 @@
 //! Interleaved formats are added as they lie, all bytes of a row alike; the components part in the reduction.
 //! Invariant: every f32 sum has a fixed order, so the result is the same on every machine.
 
+use std::ops::Range;
+
 /// Lanes of the horizontal reduction; windows are padded to a multiple of it.
 const LANES: usize = 4;
 /// Rows of bytes that fit a u16 sum: 257 * 255 = 65 535.
@@ -17,7 +19,7 @@ const ROWS_PER_SUM: usize = 256;
 #[derive(Clone, Debug)]
 struct Cut {
     first: (usize, f32),
-    full: std::ops::Range<usize>,
+    full: Range<usize>,
     full_weight: f32,
     last: (usize, f32),
 }
@@ -69,20 +71,26 @@ impl Taps {
 
     /// One output row from one line whose pixels lie `step` apart.
     fn reduce(&self, line: &[f32], step: usize, out: &mut [f32]) {
+        match (step, self.count) {
+            (1, 4) => self.reduce_by::<1, 4>(line, out),
+            (1, 8) => self.reduce_by::<1, 8>(line, out),
+            (1, _) => self.reduce_by::<1, LANES>(line, out),
+            (2, 8) => self.reduce_by::<2, 8>(line, out),
+            (2, _) => self.reduce_by::<2, LANES>(line, out),
+            (3, 8) => self.reduce_by::<3, 8>(line, out),
+            (3, _) => self.reduce_by::<3, LANES>(line, out),
+            (_, _) => self.reduce_by::<4, LANES>(line, out),
+        }
+    }
+
+    /// `reduce` with a constant step, `BLOCK` taps at a time, so that the compiler unrolls and vectorises.
+    fn reduce_by<const STEP: usize, const BLOCK: usize>(&self, line: &[f32], out: &mut [f32]) {
         for ((o, &start), w) in out.iter_mut().zip(&self.start).zip(self.weights.chunks_exact(self.count)) {
             let mut lanes = [0.0f32; LANES];
-            let line = &line[start * step..];
-            if step == 1 {
-                for (w, p) in w.chunks_exact(LANES).zip(line.chunks_exact(LANES)) {
-                    for l in 0..LANES {
-                        lanes[l] += w[l] * p[l];
-                    }
-                }
-            } else {
-                for (w, p) in w.chunks_exact(LANES).zip(line.chunks(LANES * step)) {
-                    for l in 0..LANES {
-                        lanes[l] += w[l] * p[l * step];
-                    }
+            let window = &line[start * STEP..][..self.count * STEP];
+            for (w, p) in w.chunks_exact(BLOCK).zip(window.chunks_exact(BLOCK * STEP)) {
+                for k in 0..BLOCK {
+                    lanes[k % LANES] += w[k] * p[k * STEP];
                 }
             }
             *o = (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]);
@@ -206,45 +214,52 @@ impl Pass {
     }
 
     /// `sum` = the rows added up.
-    fn add_rows<'d>(&self, row: impl Fn(usize) -> &'d [u8], mut rows: std::ops::Range<usize>, sum: &mut [u16]) {
-        if let Some(r) = rows.next() {
-            if self.even {
-                sum.iter_mut().zip(row(r).chunks_exact(2)).for_each(|(s, p)| *s = luma(p));
-            } else {
-                sum.iter_mut().zip(row(r)).for_each(|(s, &p)| *s = u16::from(p));
-            }
-        }
-        while rows.len() >= 2 {
-            let (a, b) = (row(rows.start), row(rows.start + 1));
-            if self.even {
-                let pairs = a.chunks_exact(2).zip(b.chunks_exact(2));
-                sum.iter_mut().zip(pairs).for_each(|(s, (a, b))| *s += luma(a) + luma(b));
-            } else {
-                sum.iter_mut().zip(a.iter().zip(b)).for_each(|(s, (&a, &b))| *s += u16::from(a) + u16::from(b));
-            }
-            rows.start += 2;
-        }
-        if let Some(r) = rows.next() {
-            if self.even {
-                sum.iter_mut().zip(row(r).chunks_exact(2)).for_each(|(s, p)| *s += luma(p));
-            } else {
-                sum.iter_mut().zip(row(r)).for_each(|(s, &p)| *s += u16::from(p));
-            }
+    fn add_rows<'d>(&self, row: impl Fn(usize) -> &'d [u8], rows: Range<usize>, sum: &mut [u16]) {
+        if self.even {
+            add_rows(|r| pairs(row(r)), luma, rows, sum);
+        } else {
+            add_rows(row, u16::from, rows, sum);
         }
     }
 
     /// Adds a weighted row to the line, or begins it.
     fn mix(&self, row: &[u8], weight: f32, line: &mut [f32], begun: bool) {
-        match (self.even, begun) {
-            (true, true) => line.iter_mut().zip(row.chunks_exact(2)).for_each(|(l, p)| *l += f32::from(luma(p)) * weight),
-            (true, false) => line.iter_mut().zip(row.chunks_exact(2)).for_each(|(l, p)| *l = f32::from(luma(p)) * weight),
-            (false, true) => line.iter_mut().zip(row).for_each(|(l, &p)| *l += f32::from(p) * weight),
-            (false, false) => line.iter_mut().zip(row).for_each(|(l, &p)| *l = f32::from(p) * weight),
+        if self.even {
+            mix(pairs(row), |p| f32::from(luma(p)), weight, line, begun);
+        } else {
+            mix(row, f32::from, weight, line, begun);
         }
     }
 }
 
-/// The even byte of a pair, as one 16-bit lane.
-fn luma(pair: &[u8]) -> u16 {
-    u16::from_le_bytes([pair[0], pair[1]]) & 0xff
+fn add_rows<'d, P: Copy + 'd>(row: impl Fn(usize) -> &'d [P], level: impl Fn(P) -> u16, mut rows: Range<usize>, sum: &mut [u16]) {
+    if let Some(r) = rows.next() {
+        sum.iter_mut().zip(row(r)).for_each(|(s, &p)| *s = level(p));
+    }
+    while rows.len() >= 2 {
+        let (a, b) = (row(rows.start), row(rows.start + 1));
+        sum.iter_mut().zip(a.iter().zip(b)).for_each(|(s, (&a, &b))| *s += level(a) + level(b));
+        rows.start += 2;
+    }
+    if let Some(r) = rows.next() {
+        sum.iter_mut().zip(row(r)).for_each(|(s, &p)| *s += level(p));
+    }
+}
+
+fn mix<P: Copy>(row: &[P], level: impl Fn(P) -> f32, weight: f32, line: &mut [f32], begun: bool) {
+    if begun {
+        line.iter_mut().zip(row).for_each(|(l, &p)| *l += level(p) * weight);
+    } else {
+        line.iter_mut().zip(row).for_each(|(l, &p)| *l = level(p) * weight);
+    }
+}
+
+/// A row of YUYV as pairs of luma and chroma.
+fn pairs(row: &[u8]) -> &[[u8; 2]] {
+    row.as_chunks().0
+}
+
+/// The luma of a pair, as one 16-bit lane: a mask, not a shuffle.
+fn luma(pair: [u8; 2]) -> u16 {
+    u16::from_le_bytes(pair) & 0xff
 }
