@@ -15,6 +15,7 @@ pub mod picture;
 pub mod pipe;
 mod rate;
 pub mod rows;
+pub mod scene;
 pub mod v4l2;
 
 pub use rate::Rate;
