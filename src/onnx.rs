@@ -43,9 +43,38 @@ fn check(graph: &GraphProto, depth: usize) -> Result<(), String> {
         return Err(format!("{} nodes found, at most {MAX_NODES} are run", graph.node.len()));
     }
     graph.initializer.iter().try_for_each(tensor)?;
+    graph.node.iter().try_for_each(recurrent)?;
     for attribute in graph.node.iter().flat_map(|n| &n.attribute) {
         attribute.t.iter().chain(&attribute.tensors).try_for_each(tensor)?;
         attribute.g.iter().chain(&attribute.graphs).try_for_each(|g| check(g, depth + 1))?;
+    }
+    Ok(())
+}
+
+/// tract runs the standard cells and passes over attributes that ask for others, which would be silently wrong.
+fn recurrent(node: &NodeProto) -> Result<(), String> {
+    let standard: &[&str] = match node.op_type.as_str() {
+        "LSTM" => &["Sigmoid", "Tanh", "Tanh"],
+        "GRU" => &["Sigmoid", "Tanh"],
+        "RNN" => &["Tanh"],
+        _ => return Ok(()),
+    };
+    for attribute in &node.attribute {
+        let found = match attribute.name.as_str() {
+            "activations" => {
+                let asked: Vec<_> = attribute.strings.iter().map(|s| String::from_utf8_lossy(s)).collect();
+                // A bidirectional node lists them once a direction.
+                let equal = asked.iter().zip(standard.iter().cycle()).all(|(a, s)| a.eq_ignore_ascii_case(s));
+                if equal {
+                    continue;
+                }
+                asked.join(", ")
+            }
+            "clip" => format!("clip = {}", attribute.f),
+            "input_forget" if attribute.i != 0 => "input_forget = 1".into(),
+            _ => continue,
+        };
+        return Err(format!("{} {}: {found} asked for, only the standard cell ({}) is run", node.op_type, node.name, standard.join(", ")));
     }
     Ok(())
 }
