@@ -217,7 +217,7 @@ fn work(shared: &Shared, mut source: Option<Box<dyn Source>>, mut reopen: Opener
 
 /// Frames from the source to the slot until the source ends or fails.
 fn pump(shared: &Shared, source: &mut dyn Source, attempt: &mut usize) -> Result<(), SourceError> {
-    let live = source.is_live();
+    let (live, reopens) = (source.is_live(), source.reopens_after_stall());
     while !shared.stop.load(Ordering::Relaxed) {
         let frame = match source.next() {
             Ok(Some(frame)) => frame,
@@ -230,7 +230,7 @@ fn pump(shared: &Shared, source: &mut dyn Source, attempt: &mut usize) -> Result
                 }
                 continue;
             }
-            Err(SourceError::Stalled { .. }) if !source.reopens_after_stall() => {
+            Err(SourceError::Stalled { .. }) if !reopens => {
                 say(shared, Trouble::NoFrames, *attempt == 0);
                 *attempt = 1;
                 continue;

@@ -3,14 +3,14 @@
 //! Exit codes are an interface: 0 asked to stop, 1 lost a device or broke (a restart helps), 2 wrong board,
 //! configuration, bundle or arguments (it does not).
 
-// mod bench;
-// mod check;
-// mod classify;
-// mod demo;
+mod bench;
+mod check;
+mod classify;
+mod demo;
 mod failure;
-// mod run;
+mod run;
 mod segments;
-// mod setup;
+mod setup;
 pub mod shape;
 mod stopwatch;
 
@@ -33,6 +33,16 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Play the built-in clip through the whole pipeline, sentences on stdout
+    Demo(demo::Args),
+    /// Watch live until told to stop
+    Run(run::Args),
+    /// One answer per clip, and its segments
+    Classify(classify::Args),
+    /// Check a bundle: contract, golden vectors, time of int8 and float, memory
+    Check(check::Args),
+    /// Time per stage and allocations on this machine
+    Bench(bench::Args),
     /// What the encoder sees: a recording's shaped ticks as .npy, for training
     Shape(shape::Args),
 }
@@ -48,14 +58,18 @@ pub fn main() -> ExitCode {
     };
     let level = ["info", "debug", "trace"][usize::from(cli.verbose.min(2))];
     // tract tells the world about its optimiser; a technician does not want to know.
-    let filter = if cli.verbose < 2 {
-        format!("{level},tract_core=warn,tract_onnx=warn,tract_hir=warn,tract_linalg=warn")
-    } else {
-        level.into()
-    };
+    let filter = if cli.verbose < 2 { format!("{level},tract_core=warn,tract_onnx=warn,tract_hir=warn,tract_linalg=warn") } else { level.into() };
     env_logger::Builder::new().parse_filters(&filter).format_timestamp_millis().init();
     let mut out = std::io::stdout().lock();
     let done = match cli.command {
+        Command::Demo(args) => demo::run(&args, &mut out),
+        Command::Run(args) => {
+            drop(out);
+            return exit(run::run(&args));
+        }
+        Command::Classify(args) => classify::run(&args, &mut out),
+        Command::Check(args) => check::run(&args, &mut out),
+        Command::Bench(args) => bench::run(&args, &mut out),
         Command::Shape(args) => shape::run(&args).map_err(|e| Failure::refused(format!("{e:#}"))),
     };
     exit(done.and_then(|()| out.flush().map_err(Failure::from)))

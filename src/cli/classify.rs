@@ -7,7 +7,7 @@ use crate::bundle::Bundle;
 use crate::pipeline::{Options, Pipeline};
 use crate::report::ClassId;
 use crate::source::open::{self, Spec};
-use crate::source::{Source, SourceError};
+use crate::source::SourceError;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -52,7 +52,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
 
 fn one(clip: &str, bundle: &Bundle) -> Result<Timeline, Failure> {
     let spec: Spec = clip.parse()?;
-    let mut source = open::open(&spec, &open::Options::for_bundle(bundle))?;
+    let mut source = open::open(&spec, &open::Options { replay: true, ..open::Options::for_bundle(bundle) })?;
     if source.is_live() {
         return Err(Failure::refused(format!("{clip}: a camera never ends; use `lookout run` for it")));
     }

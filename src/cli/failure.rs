@@ -2,6 +2,7 @@
 
 use crate::bundle::BundleError;
 use crate::pipeline::PipelineError;
+use crate::report::ReportError;
 use crate::source::SourceError;
 
 /// See the module's documentation.
@@ -44,6 +45,15 @@ impl From<PipelineError> for Failure {
         match e {
             PipelineError::Payload { .. } | PipelineError::Shaper(_) => Self::refused(e.to_string()),
             PipelineError::Encoder(_) | PipelineError::Head(_) => Self::broke(e.to_string()),
+        }
+    }
+}
+
+impl From<ReportError> for Failure {
+    fn from(e: ReportError) -> Self {
+        match e {
+            ReportError::Refused { .. } => Self::refused(e.to_string()),
+            ReportError::Lost { .. } => Self::broke(e.to_string()),
         }
     }
 }

@@ -6,17 +6,18 @@
 use super::Failure;
 use super::setup::{BundleArg, load};
 use crate::baked;
-use crate::board::{self, Board};
+use crate::board::{self, Board, LineMode, LineSpec, Wiring};
 use crate::bundle::Bundle;
 use crate::capture::{Arrival, Capture, Trouble};
 use crate::config::Config;
 use crate::decision::Thresholds;
 use crate::health::HealthClock;
 use crate::pipeline::{Options, Pipeline};
-use crate::report::{self, Identity, Report, ReportSpec, Sink, State};
+use crate::report::gpio::{GpioConfig, HeartbeatConfig, LineName, Mode, OutConfig, Safe};
+use crate::report::{self, Identity, Pace, Report, ReportSpec, Sink, State};
 use crate::shaper::Region;
 use crate::source::open::{self, Spec};
-use crate::source::{Source, SourceError, Timestamp};
+use crate::source::{SourceError, Timestamp};
 use crate::vitals::Vitals;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -72,7 +73,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
     let spec = source_spec(args, &config, &board)?;
     let how = open::Options { board: Some(board.camera.clone()), ..open::Options::for_bundle(&bundle) };
-    let mut opener = move || open::open(&spec, &how);
+    let opener = move || open::open(&spec, &how);
     let first = match opener() {
         Ok(source) => Some(source),
         Err(SourceError::Lost { device, why }) if args.wait => {
@@ -87,7 +88,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         "lookout {}, board {} ({}), bundle {} {} {}, {from}",
         env!("CARGO_PKG_VERSION"), board.name, board.trust(), bundle.contract.name, bundle.contract.version, &bundle.hash[..8]
     );
-    let sinks = sinks(args, &config, &board, &bundle)?;
+    let sinks = sinks(args, &config, &board, &bundle, live)?;
     let capture = Capture::start(first, Box::new(opener)).map_err(|e| Failure::broke(format!("capture thread: {e}")))?;
     let vitals = Vitals::open(&board.thermal);
     let mut watch = Watch { capture, pipeline, herald: Herald { sinks, seq: 0 }, vitals, health: HealthClock::new(&bundle.hash), live, begin: clock() };
@@ -118,18 +119,40 @@ fn source_spec(args: &Args, config: &Config, board: &Board) -> Result<Spec, Fail
     }
 }
 
-fn sinks(args: &Args, config: &Config, board: &Board, bundle: &Bundle) -> Result<Vec<Box<dyn Sink>>, Failure> {
+fn sinks(args: &Args, config: &Config, board: &Board, bundle: &Bundle, live: bool) -> Result<Vec<Box<dyn Sink>>, Failure> {
     let mut specs: Vec<String> = if args.report.is_empty() { config.report.clone().unwrap_or_default() } else { args.report.clone() };
     if specs.is_empty() {
-        specs.push(board.serial.as_ref().map_or("stdout".into(), |s| format!("serial:{},{}", s.device, s.baud)));
+        specs.push(board.serial.as_ref().map_or("stdout".into(), |s| format!("serial:{},{}", s.device.display(), s.baud)));
     }
-    let identity = Identity::new(bundle);
-    let wiring = board.wiring(&config.gpio, &bundle.labels).map_err(|e| Failure::refused(e.to_string()))?;
-    let open = |text: &String| {
-        let spec: ReportSpec = text.parse().map_err(Failure::from)?;
-        report::open(&spec, &identity, wiring.as_ref()).map_err(Failure::from)
+    let identity = Identity {
+        version: concat!("lookout ", env!("CARGO_PKG_VERSION")).into(),
+        bundle: bundle.contract.name.clone(),
+        hash: bundle.hash.clone(),
+        labels: bundle.contract.head.labels.clone(),
     };
+    let wiring = board.wiring(&config.gpio, &bundle.labels).map_err(|e| Failure::refused(e.to_string()))?;
+    let gpio = wiring.map(|w| gpio(&w, bundle));
+    let pace = if live { Pace::Live } else { Pace::Recording };
+    let open = |text: &String| Ok(report::open(&text.parse::<ReportSpec>()?, &identity, gpio.as_ref(), pace)?);
     specs.iter().map(open).collect()
+}
+
+/// The board's lines as the sink takes them.
+fn gpio(wiring: &Wiring, bundle: &Bundle) -> GpioConfig {
+    let name = |line: &LineSpec| match line {
+        LineSpec::Name(n) => LineName::Name(n.clone()),
+        LineSpec::Offset(n) => LineName::Offset(*n),
+    };
+    let out = wiring.lines.iter().map(|(class, line)| OutConfig {
+        label: bundle.contract.head.labels[*class].clone(),
+        line: name(&line.line),
+        mode: if line.mode == LineMode::Pulse { Mode::Pulse } else { Mode::Level },
+        min_ms: line.min_ms,
+        active_low: line.active_low,
+        safe: Safe::Off,
+    });
+    let heartbeat = wiring.heartbeat.as_ref().map(|line| HeartbeatConfig { line: name(line) });
+    GpioConfig { chip: wiring.chip.clone(), heartbeat, out: out.collect() }
 }
 
 /// Numbers the reports and hands each to every sink.
@@ -164,7 +187,8 @@ impl Watch {
         let mut latency = Latency::default();
         let mut first_frame = None;
         let mut complained = false;
-        while !stop.load(Ordering::Relaxed) {
+        // A run whose only readers went away for good has nobody to watch for.
+        while !stop.load(Ordering::Relaxed) && !self.herald.sinks.iter().all(|s| s.gone()) {
             match self.capture.wait(LOOK_UP) {
                 Arrival::Frame => {
                     missing = None;

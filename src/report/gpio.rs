@@ -19,7 +19,8 @@
 //! drive anything: whoever relies on a line watches the heartbeat.
 
 use super::complaint::Complaint;
-use super::lines::{Class, Follower, Mode};
+pub use super::lines::Mode;
+use super::lines::{Class, Follower};
 use super::outbox::{Outbox, Parcel};
 use super::sentence::INVALID;
 use super::writer::Writer;
