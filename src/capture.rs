@@ -1,13 +1,15 @@
 //! The capture thread, and the one slot between it and inference.
 //!
 //! A camera does not wait: its newest frame replaces one that nobody has taken yet, and every frame lost that way is
-//! counted (the source's own sequence numbers say it to the pipeline). A recording does wait. Three buffers go round -
-//! one being filled, one in the slot, one being read - so that nothing is allocated once each has seen a frame.
+//! counted (the source's own sequence numbers say it to the pipeline). A recording does wait. Four buffers go round - one
+//! being filled, one in the slot, the newest frame and the one before it - so that nothing is allocated once each has
+//! seen a frame. Inference works on the one before: only the newest says until when it was the newest.
 //!
 //! A camera that goes away is opened again after 0.25, 0.5, 1 and then every 2 s, for ever; meanwhile the slot says
 //! what is missing. Only a source that refuses (wrong file, format or argument) ends the thread.
 
-use crate::source::{Frame, Image, Payload, PixelFormat, Seq, Source, SourceError, Timestamp};
+use crate::source::ahead::Owned;
+use crate::source::{Frame, Source, SourceError, Timestamp};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -19,46 +21,6 @@ pub type Opener = Box<dyn FnMut() -> Result<Box<dyn Source>, SourceError> + Send
 /// Waits between attempts to open a lost camera.
 const BACK_OFF: [Duration; 4] =
     [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
-
-/// A frame that owns its pixels or numbers.
-#[derive(Debug, Default)]
-pub struct Owned {
-    at: Timestamp,
-    seq: Seq,
-    shape: Option<(PixelFormat, usize, usize, usize)>,
-    bytes: Vec<u8>,
-    row: Vec<f32>,
-}
-
-impl Owned {
-    fn copy(&mut self, frame: &Frame<'_>) {
-        (self.at, self.seq) = (frame.at, frame.seq);
-        match frame.payload {
-            Payload::Image(image) => {
-                self.shape = Some((image.format(), image.width(), image.height(), image.stride_bytes()));
-                self.bytes.clear();
-                self.bytes.extend_from_slice(image.data());
-            }
-            Payload::Row(row) => {
-                self.shape = None;
-                self.row.clear();
-                self.row.extend_from_slice(row);
-            }
-        }
-    }
-
-    /// The frame as the pipeline takes it.
-    ///
-    /// # Errors
-    /// Never for a frame that was copied from a valid one.
-    pub fn frame(&self) -> Result<Frame<'_>, SourceError> {
-        let payload = match self.shape {
-            Some((format, width, height, stride)) => Payload::Image(Image::new(format, width, height, stride, &self.bytes)?),
-            None => Payload::Row(&self.row),
-        };
-        Ok(Frame { at: self.at, seq: self.seq, payload })
-    }
-}
 
 /// Why there are no frames just now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +34,7 @@ pub enum Trouble {
 /// What inference finds in the slot.
 #[derive(Debug)]
 pub enum Arrival {
-    /// A frame: [`Capture::frame`] has it.
+    /// A frame: [`Capture::settled`] has the one before it.
     Frame,
     /// No frames; said once per change.
     Trouble(Trouble),
@@ -112,7 +74,10 @@ impl Shared {
 #[derive(Debug)]
 pub struct Capture {
     shared: Arc<Shared>,
-    reading: Box<Owned>,
+    newest: Box<Owned>,
+    before: Box<Owned>,
+    /// Frames in hand: none, `newest`, or both.
+    have: u8,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -126,7 +91,7 @@ impl Capture {
         shared.lock().spare.extend([Box::default(), Box::default()]);
         let theirs = shared.clone();
         let thread = std::thread::Builder::new().name("capture".into()).spawn(move || work(&theirs, source, reopen))?;
-        Ok(Self { shared, reading: Box::default(), thread: Some(thread) })
+        Ok(Self { shared, newest: Box::default(), before: Box::default(), have: 0, thread: Some(thread) })
     }
 
     /// Waits for the next thing to happen, at most `limit`.
@@ -136,8 +101,9 @@ impl Capture {
             slot = self.shared.changed.wait_timeout(slot, limit).unwrap_or_else(PoisonError::into_inner).0;
         }
         if let Some(full) = slot.full.take() {
-            let read = std::mem::replace(&mut self.reading, full);
-            slot.spare.push(read);
+            let before = std::mem::replace(&mut self.newest, full);
+            slot.spare.push(std::mem::replace(&mut self.before, before));
+            self.have = (self.have + 1).min(2);
             self.shared.changed.notify_all();
             return Arrival::Frame;
         }
@@ -151,12 +117,20 @@ impl Capture {
         }
     }
 
-    /// The frame of the last [`Arrival::Frame`].
+    /// After an [`Arrival::Frame`]: the frame before it, and the stamp up to which that one was the newest.
     ///
     /// # Errors
     /// As [`Owned::frame`].
-    pub fn frame(&self) -> Result<Frame<'_>, SourceError> {
-        self.reading.frame()
+    pub fn settled(&self) -> Result<Option<(Frame<'_>, Timestamp)>, SourceError> {
+        if self.have < 2 { Ok(None) } else { Ok(Some((self.before.frame()?, self.newest.at()))) }
+    }
+
+    /// The newest frame, which nothing has followed; it is let go of. For the end, or for trouble.
+    ///
+    /// # Errors
+    /// As [`Owned::frame`].
+    pub fn last(&mut self) -> Result<Option<Frame<'_>>, SourceError> {
+        if std::mem::take(&mut self.have) == 0 { Ok(None) } else { Ok(Some(self.newest.frame()?)) }
     }
 
     /// Frames that came damaged and were left out, since the start.

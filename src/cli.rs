@@ -58,7 +58,11 @@ pub fn main() -> ExitCode {
     };
     let level = ["info", "debug", "trace"][usize::from(cli.verbose.min(2))];
     // tract tells the world about its optimiser; a technician does not want to know.
-    let filter = if cli.verbose < 2 { format!("{level},tract_core=warn,tract_onnx=warn,tract_hir=warn,tract_linalg=warn") } else { level.into() };
+    let filter = if cli.verbose < 2 {
+        format!("{level},tract_core=warn,tract_onnx=warn,tract_hir=warn,tract_linalg=warn")
+    } else {
+        level.into()
+    };
     env_logger::Builder::new().parse_filters(&filter).format_timestamp_millis().init();
     let mut out = std::io::stdout().lock();
     let done = match cli.command {

@@ -74,7 +74,12 @@ fn recurrent(node: &NodeProto) -> Result<(), String> {
             "input_forget" if attribute.i != 0 => "input_forget = 1".into(),
             _ => continue,
         };
-        return Err(format!("{} {}: {found} asked for, only the standard cell ({}) is run", node.op_type, node.name, standard.join(", ")));
+        return Err(format!(
+            "{} {}: {found} asked for, only the standard cell ({}) is run",
+            node.op_type,
+            node.name,
+            standard.join(", ")
+        ));
     }
     Ok(())
 }

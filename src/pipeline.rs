@@ -4,9 +4,8 @@
 //! frame -> shaper -> encoder -> (head's projections) -> ring -> head -> decision -> reports
 //! ```
 //! Time is cut into ticks from the first frame on: tick k is at `start + k * tick`. The newest frame at or before a
-//! tick fills its slot. A frame is shaped when it arrives, since it may be the last before the tick, and the tick is
-//! closed by the first frame after it (or by [`Pipeline::finish`] at the end of a recording), so that a live camera
-//! and its recording give the same reports. Reports count time from the first frame.
+//! tick fills its slot, so each frame comes with the stamp until which it was the newest: the next frame's. A live camera
+//! and its recording therefore give the same reports. Reports count time from the first frame.
 
 use crate::bundle::{Bundle, BundleError};
 use crate::decision::{Decision, Thresholds, softmax};
@@ -143,8 +142,9 @@ struct Time {
     start: Option<Timestamp>,
     /// The tick that is open.
     next: u64,
-    /// The newest frame, if it came after the last tick that was closed.
+    /// A picture or row is staged and waits for its tick.
     fresh: bool,
+    /// Stamp of the newest frame.
     newest: Timestamp,
     seq: Option<Seq>,
 }
@@ -192,11 +192,18 @@ impl Pipeline {
         })
     }
 
-    /// One frame: closes the ticks before it, then takes it in. Reports go to `out` in order.
+    /// One frame, which was the newest until `until` (the stamp of the frame after it): fills the ticks in between. A
+    /// frame that no tick asks for is counted and left alone. Reports go to `out` in order.
     ///
     /// # Errors
     /// The first stage that failed; its tick counts as held and the next frame may be given as usual.
-    pub fn step(&mut self, frame: &Frame<'_>, probe: &mut impl Probe, out: &mut impl FnMut(Report)) -> Result<(), PipelineError> {
+    pub fn step(
+        &mut self,
+        frame: &Frame<'_>,
+        until: Timestamp,
+        probe: &mut impl Probe,
+        out: &mut impl FnMut(Report),
+    ) -> Result<(), PipelineError> {
         let start = *self.time.start.get_or_insert(frame.at);
         self.count(frame);
         if self.time.newest > frame.at && self.counts.frames > 1 {
@@ -210,31 +217,39 @@ impl Pipeline {
             self.time.start = Some(Timestamp(frame.at.0.saturating_sub(shift.as_nanos() as u64)));
             self.time.next = (shift.as_nanos() / self.tick.as_nanos()) as u64;
         }
+        // Ticks that nothing filled: a frame out of order took the place of the one they were for.
         let mut outcome = self.close_before(frame.at, probe, out);
+        self.time.newest = frame.at;
+        if self.tick_at(self.time.next) >= until {
+            return outcome;
+        }
         probe.start();
         let staged = self.stage(frame);
         probe.lap(Stage::Shaper);
-        self.time.newest = frame.at;
         match staged {
             Ok(()) => self.time.fresh = true,
             Err(e) => outcome = outcome.and(Err(e)),
         }
-        if self.tick_at(self.time.next) == frame.at {
-            // No later frame can be at or before this tick.
-            outcome = outcome.and(self.close(probe, out));
-        }
-        outcome
+        outcome.and(self.close_before(until, probe, out))
     }
 
-    /// The end of a recording: closes the ticks up to its last frame and ends what is on.
+    /// The end of a recording: its last frame fills the tick after it, and what is on ends.
     ///
     /// # Errors
     /// As [`Pipeline::step`].
-    pub fn finish(&mut self, probe: &mut impl Probe, out: &mut impl FnMut(Report)) -> Result<(), PipelineError> {
-        if self.counts.frames == 0 {
-            return Ok(());
-        }
-        let outcome = if self.time.fresh { self.close(probe, out) } else { Ok(()) };
+    pub fn finish(
+        &mut self,
+        last: Option<&Frame<'_>>,
+        probe: &mut impl Probe,
+        out: &mut impl FnMut(Report),
+    ) -> Result<(), PipelineError> {
+        let outcome = match last {
+            Some(frame) => {
+                let next = if self.counts.frames == 0 { frame.at } else { self.tick_at(self.time.next).max(frame.at) };
+                self.step(frame, Timestamp(next.0.saturating_add(1)), probe, out)
+            }
+            None => Ok(()),
+        };
         let at = self.since_start(self.tick_at(self.time.next));
         self.decision.interrupt(at).map(Report::Event).into_iter().for_each(out);
         outcome

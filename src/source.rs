@@ -4,6 +4,7 @@
 //! Time enters the program here and nowhere else: `Frame::at` is the driver's monotonic stamp on a live camera and
 //! the frame's place in the recording otherwise. A recording therefore replays to the same reports, byte for byte.
 
+pub mod ahead;
 pub mod avi;
 pub mod clip;
 pub mod faulty;

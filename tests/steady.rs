@@ -6,8 +6,9 @@ use lookout::head::Head;
 use lookout::pipeline::{Options, Pipeline, Probe, Stage};
 use lookout::report::sentence::Sentence;
 use lookout::ring::Ring;
+use lookout::source::ahead::Ahead;
 use lookout::source::scene::Scene;
-use lookout::source::{Frame, Payload, Seq, Source, Timestamp};
+use lookout::source::{Frame, Payload, Seq, Timestamp};
 use lookout::sys::alloc::{Counting, count};
 use std::path::Path;
 
@@ -39,16 +40,16 @@ impl Probe for Ours {
 fn our_own_stages_allocate_nothing_per_tick() {
     let bundle = baked::bundle().unwrap();
     let mut pipeline = Pipeline::new(&bundle, &Options::default()).unwrap();
-    let mut scene = Scene::new(7);
+    let mut scene = Ahead::new(Box::new(Scene::new(7)));
     let mut ours = Ours::default();
     let (mut seq, mut letters) = (0, 0);
-    while let Some(frame) = scene.next().unwrap() {
+    while let Some((frame, Some(until))) = scene.next().unwrap() {
         // The sentence is written inside the step, so it counts too.
         let mut say = |report| {
             letters += Sentence::of(seq, &report).encode().len();
             seq += 1;
         };
-        pipeline.step(&frame, &mut ours, &mut say).unwrap();
+        pipeline.step(&frame, until, &mut ours, &mut say).unwrap();
     }
     assert!(ours.ticks > 150 && letters > 1000, "{} ticks, {letters} letters: the clip was not played", ours.ticks);
     assert_eq!(ours.allocations, 0);

@@ -6,7 +6,7 @@ use super::setup::{BundleArg, load};
 use super::stopwatch::{STAGES, Stopwatch};
 use crate::pipeline::{Options, Pipeline, Stage};
 use crate::report::sentence::Sentence;
-use crate::source::Source;
+use crate::source::ahead::Ahead;
 use crate::source::scene::Scene;
 use crate::sys::alloc;
 use std::io::Write;
@@ -40,21 +40,24 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
 fn pipeline(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let bundle = load(&args.bundle)?;
     if bundle.contract.input.is_none() {
-        return Err(Failure::refused(format!("bundle {}: bench plays pictures, this bundle takes rows of numbers", bundle.origin)));
+        return Err(Failure::refused(format!(
+            "bundle {}: bench plays pictures, this bundle takes rows of numbers",
+            bundle.origin
+        )));
     }
     let mut watch = Stopwatch::new(args.rounds as usize * 400);
     let mut letters = 0usize;
     for round in 0..args.rounds {
         // A fresh pipeline a round: each plays the same clip from its start.
         let mut pipeline = Pipeline::new(&bundle, &Options::default())?;
-        let mut scene = Scene::new(u64::from(round) + 1);
+        let mut scene = Ahead::new(Box::new(Scene::new(u64::from(round) + 1)));
         let mut seq = 0;
         let mut say = |report| {
             letters += Sentence::of(seq, &report).encode().len();
             seq += 1;
         };
-        while let Some(frame) = scene.next()? {
-            pipeline.step(&frame, &mut watch, &mut say)?;
+        while let Some((frame, Some(until))) = scene.next()? {
+            pipeline.step(&frame, until, &mut watch, &mut say)?;
             if round == 0 && pipeline.counts().ticks == 40 {
                 // Caches are warm and tract has made what it keeps.
                 watch.clear();
@@ -65,12 +68,27 @@ fn pipeline(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     if args.json {
         for (stage, name) in STAGES {
             let (median, mean, allocs) = watch.stage(stage);
-            writeln!(out, "{}", serde_json::json!({ "name": name, "us_median": us(median), "us_mean": us(mean), "allocs": allocs, "ticks": watch.ticks() }))?;
+            writeln!(
+                out,
+                "{}",
+                serde_json::json!({ "name": name, "us_median": us(median), "us_mean": us(mean), "allocs": allocs, "ticks": watch.ticks() })
+            )?;
         }
-        writeln!(out, "{}", serde_json::json!({ "name": "tick", "us_median": us(whole), "us_mean": us(mean), "allocs": allocs, "ticks": watch.ticks() }))?;
+        writeln!(
+            out,
+            "{}",
+            serde_json::json!({ "name": "tick", "us_median": us(whole), "us_mean": us(mean), "allocs": allocs, "ticks": watch.ticks() })
+        )?;
         return Ok(());
     }
-    writeln!(out, "bundle {} {}, {} ticks of the built-in clip ({} bytes of sentences)", bundle.contract.name, bundle.contract.version, watch.ticks(), letters)?;
+    writeln!(
+        out,
+        "bundle {} {}, {} ticks of the built-in clip ({} bytes of sentences)",
+        bundle.contract.name,
+        bundle.contract.version,
+        watch.ticks(),
+        letters
+    )?;
     writeln!(out, "{:<20} {:>10} {:>10} {:>12}", "stage", "median µs", "mean µs", "allocations")?;
     for (stage, name) in STAGES {
         let (median, mean, allocs) = watch.stage(stage);
@@ -80,7 +98,12 @@ fn pipeline(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let own = [Stage::Shaper, Stage::Ring, Stage::Decision].map(|s| us(watch.stage(s).0)).iter().sum::<f64>();
     let encoder = us(watch.stage(Stage::Encoder).0);
     writeln!(out, "shaper + ring + decision + sentence: {own:.1} µs, {:.1} % of the encoder", 100.0 * own / encoder.max(1e-9))?;
-    writeln!(out, "a core can do {:.0} ticks a second; this bundle asks for {:.1}", 1e6 / us(mean).max(1e-9), 1e3 / f64::from(bundle.contract.time.tick_ms))?;
+    writeln!(
+        out,
+        "a core can do {:.0} ticks a second; this bundle asks for {:.1}",
+        1e6 / us(mean).max(1e-9),
+        1e3 / f64::from(bundle.contract.time.tick_ms)
+    )?;
     Ok(())
 }
 
@@ -107,7 +130,12 @@ fn onnx(file: &std::path::Path, args: &Args, out: &mut dyn Write) -> Result<(), 
         let line = serde_json::json!({ "name": name, "isa": "tract", "cpu_ms_median": us(median) / 1e3, "cpu_ms_min": us(min) / 1e3, "rounds": rounds, "allocs": allocs });
         writeln!(out, "{line}")?;
     } else {
-        writeln!(out, "{name}: median {:.3} ms, best {:.3} ms of processor time in {rounds} runs, {allocs:.0} allocations a run", us(median) / 1e3, us(min) / 1e3)?;
+        writeln!(
+            out,
+            "{name}: median {:.3} ms, best {:.3} ms of processor time in {rounds} runs, {allocs:.0} allocations a run",
+            us(median) / 1e3,
+            us(min) / 1e3
+        )?;
     }
     Ok(())
 }

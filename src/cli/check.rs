@@ -70,9 +70,18 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     match deviation {
         Some(d) => {
             let features = d.features.map_or(String::new(), |f| format!("features within {f:.6}, "));
-            writeln!(out, "golden    {} vectors: {features}logits within {:.6}, best class {}", d.vectors, d.logits, if d.top1_equal { "always equal" } else { "differs" })?;
+            writeln!(
+                out,
+                "golden    {} vectors: {features}logits within {:.6}, best class {}",
+                d.vectors,
+                d.logits,
+                if d.top1_equal { "always equal" } else { "differs" }
+            )?;
         }
-        None => writeln!(out, "golden    none in this bundle: nothing proves that it computes here what it computed where it was trained")?,
+        None => writeln!(
+            out,
+            "golden    none in this bundle: nothing proves that it computes here what it computed where it was trained"
+        )?,
     }
     if let (Some(built), Some(plain)) = (built, plain) {
         writeln!(out, "encoder   {:.2} ms as built, {:.2} ms in float, of processor time a tick", ms(built), ms(plain))?;
@@ -91,7 +100,16 @@ fn describe(bundle: &Bundle, out: &mut dyn Write) -> std::io::Result<()> {
         writeln!(out, "          {}", c.description)?;
     }
     if let Some(i) = &c.input {
-        writeln!(out, "input     {}x{}, {} planes {:?}, {:?}, {} features", i.width, i.height, i.planes(), i.channels, i.resize, i.features)?;
+        writeln!(
+            out,
+            "input     {}x{}, {} planes {:?}, {:?}, {} features",
+            i.width,
+            i.height,
+            i.planes(),
+            i.channels,
+            i.resize,
+            i.features
+        )?;
     }
     writeln!(out, "time      a tick is {} ms, a window {} of them, mode {:?}", c.time.tick_ms, c.time.window, c.time.mode)?;
     writeln!(out, "classes   {} (background: {})", c.head.labels.join(" "), c.head.background)?;
@@ -182,10 +200,18 @@ impl AnyOnnx {
             DatumType::I8 => as_kind!(i8),
             DatumType::I64 => as_kind!(i64),
             DatumType::F32 => as_kind!(f32),
-            other => return Err(Failure::refused(format!("{}: its input is {other:?}; f32, u8, i8 and i64 can be read", self.name))),
+            other => {
+                return Err(Failure::refused(format!("{}: its input is {other:?}; f32, u8, i8 and i64 can be read", self.name)));
+            }
         };
         if tensor.shape() != self.shape {
-            return Err(Failure::refused(format!("{}: shape {:?} found, {} takes {:?}", file.display(), tensor.shape(), self.name, self.shape)));
+            return Err(Failure::refused(format!(
+                "{}: shape {:?} found, {} takes {:?}",
+                file.display(),
+                tensor.shape(),
+                self.name,
+                self.shape
+            )));
         }
         Ok(tensor)
     }
@@ -206,15 +232,30 @@ fn parity(file: &Path, input: &Path, args: &Args, out: &mut dyn Write) -> Result
     let bytes = std::fs::read(path).map_err(|e| Failure::refused(format!("{}: {e}", path.display())))?;
     let wanted = ArrayD::<f32>::read_npy(bytes.as_slice()).map_err(|e| Failure::refused(format!("{}: {e}", path.display())))?;
     if wanted.len() != found.len() {
-        return Err(Failure::refused(format!("{}: shape {:?}, the graph gives {:?}", path.display(), wanted.shape(), found.shape())));
+        return Err(Failure::refused(format!(
+            "{}: shape {:?}, the graph gives {:?}",
+            path.display(),
+            wanted.shape(),
+            found.shape()
+        )));
     }
-    let worst = found.iter().zip(&wanted).fold(0.0f32, |w, (a, b)| if (a - b).is_nan() { f32::INFINITY } else { w.max((a - b).abs()) });
+    let worst =
+        found.iter().zip(&wanted).fold(0.0f32, |w, (a, b)| if (a - b).is_nan() { f32::INFINITY } else { w.max((a - b).abs()) });
     let best = |a: &ArrayD<f32>| a.iter().enumerate().max_by(|x, y| x.1.total_cmp(y.1)).map(|(n, _)| n);
     let equal = best(&found) == best(&wanted);
     if args.json {
-        writeln!(out, "{}", serde_json::json!({ "ok": worst.is_finite(), "max_abs": worst, "top1_equal": equal, "taken": [], "left": [] }))?;
+        writeln!(
+            out,
+            "{}",
+            serde_json::json!({ "ok": worst.is_finite(), "max_abs": worst, "top1_equal": equal, "taken": [], "left": [] })
+        )?;
     } else {
-        writeln!(out, "{}: largest difference {worst:e}, best index {}", file.display(), if equal { "equal" } else { "differs" })?;
+        writeln!(
+            out,
+            "{}: largest difference {worst:e}, best index {}",
+            file.display(),
+            if equal { "equal" } else { "differs" }
+        )?;
     }
     Ok(())
 }

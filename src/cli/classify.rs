@@ -6,8 +6,9 @@ use super::setup::{BundleArg, load};
 use crate::bundle::Bundle;
 use crate::pipeline::{Options, Pipeline};
 use crate::report::ClassId;
-use crate::source::open::{self, Spec};
 use crate::source::SourceError;
+use crate::source::ahead::Ahead;
+use crate::source::open::{self, Spec};
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -52,7 +53,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
 
 fn one(clip: &str, bundle: &Bundle) -> Result<Timeline, Failure> {
     let spec: Spec = clip.parse()?;
-    let mut source = open::open(&spec, &open::Options { replay: true, ..open::Options::for_bundle(bundle) })?;
+    let source = open::open(&spec, &open::Options { replay: true, ..open::Options::for_bundle(bundle) })?;
     if source.is_live() {
         return Err(Failure::refused(format!("{clip}: a camera never ends; use `lookout run` for it")));
     }
@@ -60,10 +61,12 @@ fn one(clip: &str, bundle: &Bundle) -> Result<Timeline, Failure> {
     let mut timeline = Timeline::new(bundle.labels.len(), 0);
     let mut ends = Timeline::new(bundle.labels.len(), 0);
     let mut progress = Progress::new(clip, source.len_hint());
+    let mut source = Ahead::new(source);
     let mut broken = 0u32;
     loop {
         match source.next() {
-            Ok(Some(frame)) => pipeline.step(&frame, &mut timeline, &mut |r| ends.take(&r))?,
+            Ok(Some((frame, Some(until)))) => pipeline.step(&frame, until, &mut timeline, &mut |r| ends.take(&r))?,
+            Ok(Some((frame, None))) => pipeline.finish(Some(&frame), &mut timeline, &mut |r| ends.take(&r))?,
             Ok(None) => break,
             Err(SourceError::Broken { what, why }) => {
                 if broken == 0 {
@@ -75,7 +78,6 @@ fn one(clip: &str, bundle: &Bundle) -> Result<Timeline, Failure> {
         }
         progress.step();
     }
-    pipeline.finish(&mut timeline, &mut |r| ends.take(&r))?;
     if broken > 1 {
         log::warn!("{clip}: {broken} damaged frames left out");
     }
@@ -84,7 +86,10 @@ fn one(clip: &str, bundle: &Bundle) -> Result<Timeline, Failure> {
     }
     if timeline.ticks() == 0 {
         let (found, needed) = (pipeline.counts().ticks, bundle.contract.time.window);
-        log::warn!("{clip}: {found} ticks of {} ms are too few for a window of {needed}; no answer", bundle.contract.time.tick_ms);
+        log::warn!(
+            "{clip}: {found} ticks of {} ms are too few for a window of {needed}; no answer",
+            bundle.contract.time.tick_ms
+        );
     }
     timeline.adopt(ends);
     Ok(timeline)
@@ -97,7 +102,8 @@ fn write(args: &Args, out: &mut dyn Write, clip: &str, bundle: &Bundle, timeline
     if args.json {
         let segments: Vec<_> = segments.iter().map(json).collect();
         let (name, p) = answer.map_or((None, 0.0), |(c, p)| (Some(label(c)), p));
-        let line = serde_json::json!({ "clip": clip, "label": name, "p": round(p), "ticks": timeline.ticks(), "segments": segments });
+        let line =
+            serde_json::json!({ "clip": clip, "label": name, "p": round(p), "ticks": timeline.ticks(), "segments": segments });
         writeln!(out, "{line}")?;
     } else if args.csv {
         for s in &segments {
@@ -111,7 +117,14 @@ fn write(args: &Args, out: &mut dyn Write, clip: &str, bundle: &Bundle, timeline
         let (name, p) = answer.map_or(("no answer", 0.0), |(c, p)| (label(c), p));
         writeln!(out, "{clip}: {name} {:.0} %  ({} ticks)", p * 100.0, timeline.ticks())?;
         for s in &segments {
-            writeln!(out, "  {:>8.1} - {:>6.1} s  {:<16} {:>3.0} %", s.start_ms as f64 / 1e3, s.end_ms as f64 / 1e3, s.label, s.p * 100.0)?;
+            writeln!(
+                out,
+                "  {:>8.1} - {:>6.1} s  {:<16} {:>3.0} %",
+                s.start_ms as f64 / 1e3,
+                s.end_ms as f64 / 1e3,
+                s.label,
+                s.p * 100.0
+            )?;
         }
     }
     Ok(out.flush()?)
@@ -152,14 +165,24 @@ impl<'a> Progress<'a> {
     fn step(&mut self) {
         self.done += 1;
         // Short work needs no bar: the first line comes after half a second, then four a second.
-        let Some(shown) = self.shown.filter(|s| s.elapsed() > Duration::from_millis(if self.done < 50 { 500 } else { 250 })) else { return };
+        let Some(shown) = self.shown.filter(|s| s.elapsed() > Duration::from_millis(if self.done < 50 { 500 } else { 250 }))
+        else {
+            return;
+        };
         let _ = shown;
         self.shown = Some(Instant::now());
         let mut err = std::io::stderr();
         let _ = match self.all {
             Some(all) if all > 0 => {
                 let tenths = (self.done * 20 / all).min(20) as usize;
-                write!(err, "\r\x1b[K{} [{}{}] {} %", self.clip, "#".repeat(tenths), ".".repeat(20 - tenths), (self.done * 100 / all).min(100))
+                write!(
+                    err,
+                    "\r\x1b[K{} [{}{}] {} %",
+                    self.clip,
+                    "#".repeat(tenths),
+                    ".".repeat(20 - tenths),
+                    (self.done * 100 / all).min(100)
+                )
             }
             _ => write!(err, "\r\x1b[K{} {} frames", self.clip, self.done),
         };

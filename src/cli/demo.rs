@@ -11,6 +11,7 @@ use crate::health::HealthClock;
 use crate::pipeline::{Options, Pipeline};
 use crate::report::sentence::Sentence;
 use crate::report::{ClassId, Report};
+use crate::source::ahead::Ahead;
 use crate::source::scene::{SCRIPT, Scene};
 use crate::source::{Source, Timestamp};
 use std::io::Write;
@@ -58,13 +59,16 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
             written = out.write_all(line.as_bytes());
         }
     };
-    while let Some(frame) = scene.next()? {
-        pipeline.step(&frame, &mut probe, &mut say)?;
+    let mut ahead = Ahead::new(Box::new(scene));
+    while let Some((frame, until)) = ahead.next()? {
+        match until {
+            Some(until) => pipeline.step(&frame, until, &mut probe, &mut say)?,
+            None => pipeline.finish(Some(&frame), &mut probe, &mut say)?,
+        }
         if let Some(h) = health.due(pipeline.now(), &pipeline) {
             say(Report::Health(h));
         }
     }
-    pipeline.finish(&mut probe, &mut say)?;
     written?;
     if args.quiet {
         return Ok(());
@@ -86,7 +90,11 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let counts = pipeline.counts();
     let percent = 100.0 * f64::from(good) / f64::from(all.max(1));
     writeln!(out, "{good} of {all} ticks right ({percent:.1} %), outside {} ms around changes", GRACE.as_millis())?;
-    writeln!(out, "\n{} frames, {} ticks, {} held, bundle {} {}", counts.frames, counts.ticks, counts.held, bundle.contract.name, bundle.contract.version)?;
+    writeln!(
+        out,
+        "\n{} frames, {} ticks, {} held, bundle {} {}",
+        counts.frames, counts.ticks, counts.held, bundle.contract.name, bundle.contract.version
+    )?;
     writeln!(out, "{:<20} {:>12} {:>18}", "stage", "mean µs/tick", "allocations/tick")?;
     for (stage, name) in STAGES {
         let (_, mean, allocs) = watch.stage(stage);

@@ -86,12 +86,25 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let from = first.as_ref().map_or_else(|| "waiting for the camera".into(), |s| s.describe());
     log::info!(
         "lookout {}, board {} ({}), bundle {} {} {}, {from}",
-        env!("CARGO_PKG_VERSION"), board.name, board.trust(), bundle.contract.name, bundle.contract.version, &bundle.hash[..8]
+        env!("CARGO_PKG_VERSION"),
+        board.name,
+        board.trust(),
+        bundle.contract.name,
+        bundle.contract.version,
+        &bundle.hash[..8]
     );
     let sinks = sinks(args, &config, &board, &bundle, live)?;
     let capture = Capture::start(first, Box::new(opener)).map_err(|e| Failure::broke(format!("capture thread: {e}")))?;
     let vitals = Vitals::open(&board.thermal);
-    let mut watch = Watch { capture, pipeline, herald: Herald { sinks, seq: 0 }, vitals, health: HealthClock::new(&bundle.hash), live, begin: clock() };
+    let mut watch = Watch {
+        capture,
+        pipeline,
+        herald: Herald { sinks, seq: 0 },
+        vitals,
+        health: HealthClock::new(&bundle.hash),
+        live,
+        begin: clock(),
+    };
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let done = watch.until(&stop);
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
@@ -101,8 +114,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 fn options(config: &Config, args: &Args, bundle: &Bundle) -> Result<Options, Failure> {
     let file = args.config.as_ref().map_or(crate::config::PATH.into(), |p| p.display().to_string());
-    let decisions = config.decisions(&file, &bundle.contract.decision, &bundle.labels).map_err(|e| Failure::refused(e.to_string()))?;
-    let thresholds = decisions.iter().map(|d| Thresholds { enter: d.enter, leave: d.leave, min: Duration::from_millis(d.min_ms.into()) });
+    let decisions =
+        config.decisions(&file, &bundle.contract.decision, &bundle.labels).map_err(|e| Failure::refused(e.to_string()))?;
+    let thresholds =
+        decisions.iter().map(|d| Thresholds { enter: d.enter, leave: d.leave, min: Duration::from_millis(d.min_ms.into()) });
     let region = config.region.map_or_else(Region::default, |r| Region { x: r.x, y: r.y, w: r.width, h: r.height });
     Ok(Options { region, thresholds: thresholds.collect(), heartbeat: Duration::from_secs(config.heartbeat_s.into()) })
 }
@@ -115,12 +130,15 @@ fn source_spec(args: &Args, config: &Config, board: &Board) -> Result<Spec, Fail
     let path = board.camera_path().or_else(|| board.camera.device.first().map(PathBuf::from));
     match path {
         Some(path) => Ok(format!("v4l2:{}", path.display()).parse()?),
-        None => Err(Failure::refused(format!("board {}: it names no camera; say --source v4l2:PATH or another source", board.name))),
+        None => {
+            Err(Failure::refused(format!("board {}: it names no camera; say --source v4l2:PATH or another source", board.name)))
+        }
     }
 }
 
 fn sinks(args: &Args, config: &Config, board: &Board, bundle: &Bundle, live: bool) -> Result<Vec<Box<dyn Sink>>, Failure> {
-    let mut specs: Vec<String> = if args.report.is_empty() { config.report.clone().unwrap_or_default() } else { args.report.clone() };
+    let mut specs: Vec<String> =
+        if args.report.is_empty() { config.report.clone().unwrap_or_default() } else { args.report.clone() };
     if specs.is_empty() {
         specs.push(board.serial.as_ref().map_or("stdout".into(), |s| format!("serial:{},{}", s.device.display(), s.baud)));
     }
@@ -192,10 +210,10 @@ impl Watch {
             match self.capture.wait(LOOK_UP) {
                 Arrival::Frame => {
                     missing = None;
-                    let frame = self.capture.frame()?;
+                    let Some((frame, until)) = self.capture.settled()? else { continue };
                     first_frame.get_or_insert(frame.at);
                     let (ticks, herald) = (self.pipeline.counts().ticks, &mut self.herald);
-                    let done = self.pipeline.step(&frame, &mut (), &mut |r| herald.say(&r));
+                    let done = self.pipeline.step(&frame, until, &mut (), &mut |r| herald.say(&r));
                     if let Err(e) = done {
                         let e = Failure::from(e);
                         if e.code == 2 {
@@ -213,6 +231,8 @@ impl Watch {
                 }
                 Arrival::Trouble(trouble) => {
                     let herald = &mut self.herald;
+                    // What comes back is another stream: nothing connects it with the frame in hand.
+                    self.capture.last()?;
                     self.pipeline.interrupt(&mut |r| herald.say(&r));
                     missing = Some(match trouble {
                         Trouble::NoFrames => State::NoFrames,
@@ -222,7 +242,7 @@ impl Watch {
                 Arrival::Nothing => {}
                 Arrival::End => {
                     let herald = &mut self.herald;
-                    self.pipeline.finish(&mut (), &mut |r| herald.say(&r))?;
+                    self.pipeline.finish(self.capture.last()?.as_ref(), &mut (), &mut |r| herald.say(&r))?;
                     return Ok(());
                 }
                 Arrival::Refused(e) => return Err(e.into()),
