@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-SIZE, PLANES, FEATURES, HIDDEN, WINDOW, CLASSES = 64, 5, 64, 64, 16, 7
+SIZE, PLANES, FEATURES, HIDDEN, WINDOW, CLASSES = 64, 5, 64, 64, 12, 7
 
 
 class Stem(nn.Module):
@@ -51,7 +51,7 @@ class Encoder(nn.Module):
 
 
 class Head(nn.Module):
-    """[N,16,64] -> [N,7]."""
+    """[N,12,64] -> [N,7]."""
 
     def __init__(self):
         super().__init__()
