@@ -57,6 +57,9 @@ pub enum ShaperError {
         /// Of the picture, in pixels.
         height: usize,
     },
+    /// A slow motion plane that would look too far back.
+    #[error("motion_span = {0}, expected 1 to 256")]
+    Span(usize),
     /// The encoder's picture has no pixels, no planes or too many.
     #[error("input of {width}x{height} with {planes} planes, expected 1 to 4096 pixels a side and 1 to 64 planes")]
     Input {
@@ -107,7 +110,10 @@ impl Shaper {
         }
         let pixels = width * height;
         let has = |c: Channel| input.channels.contains(&c);
-        let span = if has(Channel::Motion) { input.motion_span.max(1) } else { 1 };
+        let span = if has(Channel::Motion) { input.motion_span } else { 1 };
+        if !(1..=256).contains(&span) {
+            return Err(ShaperError::Span(span));
+        }
         Ok(Self {
             channels: input.channels.clone(),
             size: (width, height),

@@ -9,17 +9,19 @@
 
 use crate::bundle::Input;
 use crate::shaper::{Region, Shaper};
-use crate::source::{Image, PixelFormat};
+use crate::source::clip::Clip;
+use crate::source::{Payload, Source, Timestamp};
 use anyhow::{Context, bail, ensure};
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What to shape, and where to put it.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Y4M stream (4:2:0 or mono), `-` for stdin
-    pub clip: PathBuf,
+    /// Y4M file, `-` for stdin
+    pub clip: String,
     /// Bundle folder or bundle.toml; only its [input] and [time] count, no other file is needed
     #[arg(long)]
     pub bundle: PathBuf,
@@ -37,12 +39,8 @@ pub struct Args {
 /// One sentence about the stream, the contract or the output.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let (input, tick_ms) = contract(&args.bundle)?;
-    let reader: Box<dyn Read> = match args.clip.to_str() {
-        Some("-") => Box::new(std::io::stdin().lock()),
-        _ => Box::new(File::open(&args.clip).with_context(|| args.clip.display().to_string())?),
-    };
-    let name = args.clip.display().to_string();
-    let mut clip = Y4m::open(BufReader::with_capacity(1 << 20, reader)).with_context(|| name.clone())?;
+    let mut clip = Clip::open(&args.clip)?;
+    let name = clip.describe();
     if args.output.to_str() == Some("-") {
         // Standard output cannot go back to fill in the number of ticks: keep the planes until it is known.
         let mut planes = Vec::new();
@@ -83,40 +81,42 @@ fn contract(path: &Path) -> anyhow::Result<(Input, u64)> {
 
 /// Shapes the whole stream into `out`; gives the array's shape.
 fn shape(
-    clip: &mut Y4m<impl BufRead>,
+    clip: &mut dyn Source,
     input: &Input,
     tick_ms: u64,
     clip_frames: Option<usize>,
-    out: &mut impl Write,
+    out: &mut dyn Write,
 ) -> anyhow::Result<Vec<usize>> {
     let mut shaper = Shaper::new(input, Region::default())?;
     let frames = clip_frames.map_or(u64::MAX, |f| f as u64);
     ensure!(frames > 0, "a clip of 0 frames has no ticks");
-    let (mut clips, mut ticks, mut index) = (0, 0, 0u64);
-    let mut per_clip = 0;
-    while clip.read()? {
-        let at = clip.stamp_ns(index);
-        let tick = |k: u64| k * tick_ms * 1_000_000;
+    let tick = Duration::from_millis(tick_ms);
+    let mut start = Timestamp::default();
+    // The next tick's time, whether it is due at the last frame, and what was counted so far.
+    let (mut due, mut last_at) = (start, start);
+    let (mut clips, mut per_clip, mut ticks, mut index) = (0, 0, 0usize, 0u64);
+    while let Some(frame) = clip.next()? {
+        let Payload::Image(image) = frame.payload else { bail!("rows of numbers have no pixels to shape") };
         if index == 0 {
             shaper.reset();
-            ticks = 0;
-        } else {
-            // Ticks before this frame belong to the one that is staged, which no tick has used yet.
-            let mut fresh = true;
-            while tick(ticks as u64) < at {
-                if std::mem::take(&mut fresh) {
-                    out.write_all(shaper.finish())?;
-                } else {
-                    shaper.hold();
-                    out.write_all(shaper.planes())?;
-                }
-                ticks += 1;
-            }
+            (start, due, ticks) = (frame.at, frame.at, 0);
         }
-        shaper.stage(&clip.image()?)?;
-        index += 1;
+        // Ticks before this frame belong to the one that is staged, which no tick has used yet.
+        let mut fresh = true;
+        while due < frame.at {
+            if std::mem::take(&mut fresh) {
+                out.write_all(shaper.finish())?;
+            } else {
+                shaper.hold();
+                out.write_all(shaper.planes())?;
+            }
+            ticks += 1;
+            due = due + tick;
+        }
+        shaper.stage(&image)?;
+        (index, last_at) = (index + 1, frame.at);
         if index == frames {
-            ticks = last(&mut shaper, tick(ticks as u64) <= at, ticks, out)?;
+            ticks += last(&mut shaper, due <= last_at, out)?;
             ensure!(clips == 0 || ticks == per_clip, "clip {clips} has {ticks} ticks, the ones before {per_clip}");
             (clips, per_clip, index) = (clips + 1, ticks, 0);
         }
@@ -127,17 +127,17 @@ fn shape(
         return Ok([vec![clips, per_clip], tail].concat());
     }
     ensure!(index > 0, "the stream holds no frame");
-    let due = ticks as u64 * tick_ms * 1_000_000 <= clip.stamp_ns(index - 1);
-    ticks = last(&mut shaper, due, ticks, out)?;
+    log::debug!("{:?} in {ticks} ticks", last_at.since(start));
+    ticks += last(&mut shaper, due <= last_at, out)?;
     Ok([vec![ticks], tail].concat())
 }
 
-/// The tick at the end of a recording, when it is due at the very time of the last frame.
-fn last(shaper: &mut Shaper, due: bool, ticks: usize, out: &mut impl Write) -> anyhow::Result<usize> {
+/// The tick at the end of a recording, when it is due at the very time of the last frame. 1 or 0 ticks.
+fn last(shaper: &mut Shaper, due: bool, out: &mut dyn Write) -> anyhow::Result<usize> {
     if due {
         out.write_all(shaper.finish())?;
     }
-    Ok(ticks + usize::from(due))
+    Ok(usize::from(due))
 }
 
 /// Header of a `.npy` file (format 1.0) of bytes, always 128 long so that it can be written over.
@@ -150,65 +150,58 @@ fn header(shape: &[usize]) -> Vec<u8> {
     [b"\x93NUMPY\x01\x00\x76\x00", dict.as_bytes(), b"\n"].concat()
 }
 
-/// A Y4M stream, frame by frame.
-struct Y4m<R> {
-    reader: R,
-    format: PixelFormat,
-    width: usize,
-    height: usize,
-    fps: (u64, u64),
-    frame: Vec<u8>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl<R: BufRead> Y4m<R> {
-    fn open(mut reader: R) -> anyhow::Result<Self> {
-        let line = Self::line(&mut reader)?.context("empty")?;
-        let mut words = line.split(' ');
-        ensure!(words.next() == Some("YUV4MPEG2"), "this is no Y4M stream: it starts with {:?}", line.get(..9).unwrap_or(&line));
-        let (mut width, mut height, mut fps, mut format) = (0, 0, (30, 1), PixelFormat::I420);
-        for word in words {
-            let (key, value) = word.split_at_checked(1).unwrap_or(("", ""));
-            match key {
-                "W" => width = value.parse().with_context(|| format!("width {value:?}"))?,
-                "H" => height = value.parse().with_context(|| format!("height {value:?}"))?,
-                "F" => {
-                    fps =
-                        value.split_once(':').and_then(|(n, d)| Some((n.parse().ok()?, d.parse().ok()?))).context("frame rate")?
-                }
-                "C" if value == "mono" => format = PixelFormat::Gray,
-                "C" if value.starts_with("420") && !value.contains('p') | value.contains("paldv") => {}
-                "C" => bail!("colour space {value:?}, expected 420 or mono"),
-                _ => {}
-            }
+    /// `frames` grey pictures of 8x8 at `fps`, each brighter by 10 than the one before.
+    fn stream(fps: u32, frames: u8) -> Clip {
+        let mut bytes = format!("YUV4MPEG2 W8 H8 F{fps}:1 Cmono\n").into_bytes();
+        for k in 0..frames {
+            bytes.extend_from_slice(b"FRAME\n");
+            bytes.extend_from_slice(&[k * 10; 64]);
         }
-        ensure!(fps.0 > 0 && fps.1 > 0, "frame rate {}:{}", fps.0, fps.1);
-        let bytes = format.frame_bytes(width, height, width).context("a picture without pixels")?;
-        ensure!(bytes <= 2 * crate::source::MAX_PIXELS, "{width}x{height} is too large");
-        Ok(Self { reader, format, width, height, fps, frame: vec![0; bytes] })
+        Clip::from_reader("test", std::io::Cursor::new(bytes)).expect("a clip")
     }
 
-    fn line(reader: &mut R) -> anyhow::Result<Option<String>> {
-        let mut bytes = Vec::new();
-        reader.by_ref().take(4096).read_until(b'\n', &mut bytes)?;
-        if bytes.is_empty() {
-            return Ok(None);
-        }
-        ensure!(bytes.pop() == Some(b'\n'), "a line of the header does not end");
-        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    fn grey() -> Input {
+        let text = "width = 8\nheight = 8\nchannels = [\"gray\", \"motion\"]\nmotion_span = 2\nfeatures = 1";
+        toml::from_str(text).expect("an input")
     }
 
-    fn read(&mut self) -> anyhow::Result<bool> {
-        let Some(line) = Self::line(&mut self.reader)? else { return Ok(false) };
-        ensure!(line.starts_with("FRAME"), "found {line:?} where a frame is expected");
-        self.reader.read_exact(&mut self.frame).context("the last frame is cut off")?;
-        Ok(true)
+    /// First level of every plane.
+    fn levels(fps: u32, frames: u8, cut: Option<usize>) -> (Vec<usize>, Vec<Vec<u8>>) {
+        let mut out = Vec::new();
+        let shape = shape(&mut stream(fps, frames), &grey(), 100, cut, &mut out).expect("shaped");
+        assert_eq!(shape.iter().product::<usize>(), out.len());
+        (shape, out.chunks(3 * 64).map(|t| t.iter().step_by(64).copied().collect()).collect())
     }
 
-    fn image(&self) -> anyhow::Result<Image<'_>> {
-        Ok(Image::new(self.format, self.width, self.height, self.width, &self.frame)?)
+    #[test]
+    fn ticks_take_the_newest_frame_at_or_before_them() {
+        let (shape, ticks) = levels(30, 8, None);
+        assert_eq!(shape, [3, 3, 8, 8]);
+        assert_eq!(ticks, [[0, 0, 0], [30, 30, 30], [60, 30, 60]]);
     }
 
-    fn stamp_ns(&self, index: u64) -> u64 {
-        (u128::from(index) * 1_000_000_000 * u128::from(self.fps.1) / u128::from(self.fps.0)) as u64
+    #[test]
+    fn slow_stream_repeats_its_planes() {
+        let (_, ticks) = levels(5, 3, None);
+        assert_eq!(ticks, [[0, 0, 0], [0, 0, 0], [10, 10, 10], [10, 10, 10], [20, 10, 10]]);
+    }
+
+    #[test]
+    fn cut_clips_stand_alone() {
+        let (shape, ticks) = levels(30, 8, Some(4));
+        assert_eq!(shape, [2, 2, 3, 8, 8]);
+        assert_eq!(ticks, [[0, 0, 0], [30, 30, 30], [40, 0, 0], [70, 30, 30]]);
+        assert!(super::shape(&mut stream(30, 7), &grey(), 100, Some(4), &mut Vec::new()).is_err());
+    }
+
+    #[test]
+    fn header_is_128_bytes_of_python() {
+        let h = header(&[12, 3, 96, 96]);
+        assert_eq!(h.len(), 128);
+        assert!(h.starts_with(b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'fortran_order': False, 'shape': (12,3,96,96,), }"));
     }
 }
