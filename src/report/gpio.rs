@@ -1,118 +1,24 @@
 //! Output lines: one per label, and a heartbeat that toggles only while decisions are made.
 //!
-//! ```toml
-//! [gpio]
-//! chip = "pinctrl-rp1"                  # label, name or path: a label survives renumbering
-//! heartbeat = { line = "GPIO27" }       # line: its name, or its offset as a number
-//!
-//! [[gpio.out]]
-//! label = "left"                        # a label of the bundle, or `invalid`
-//! line = 17
-//! mode = "pulse"                        # or "level", the default
-//! min_ms = 200                          # pulse width, or least time on; default 100
-//! active_low = true                     # default false
-//! safe = "on"                           # what is driven at start and at the end; default "off"
-//! ```
+//! Which lines and how is [`Wiring`], made from the board file and the configuration. A line follows its label as
+//! [`lines`](super::lines) says. A line that is not active is safe.
 //!
 //! Each line is requested by itself: one that somebody else holds is named and tried again, the others work. Safe
-//! levels are driven before [`open`] returns and when the sink is closed or dropped. A process that is killed cannot
+//! levels are driven before `open` returns and when the sink is closed or dropped. A process that is killed cannot
 //! drive anything: whoever relies on a line watches the heartbeat.
 
 use super::complaint::Complaint;
-pub use super::lines::Mode;
 use super::lines::{Class, Follower};
 use super::outbox::{Outbox, Parcel};
-use super::sentence::INVALID;
 use super::writer::Writer;
 use super::{Identity, Pace, ReportError};
+use crate::board::{LineSpec, Wiring};
 use gpiocdev::line::{Offset, Value};
 use gpiocdev::{Chip, Request};
-use serde::Deserialize;
-use std::fmt;
 use std::time::{Duration, Instant};
 
 /// First and longest wait before a missing chip or line is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
-/// Longest pulse.
-const MAX_PULSE_MS: u32 = 60_000;
-
-/// The `[gpio]` table.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GpioConfig {
-    /// Label, name (`gpiochip0`) or path of the chip.
-    pub chip: String,
-    /// The line that toggles with each decision.
-    pub heartbeat: Option<HeartbeatConfig>,
-    /// Lines that follow a label.
-    #[serde(default)]
-    pub out: Vec<OutConfig>,
-}
-
-/// The heartbeat line.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HeartbeatConfig {
-    /// Which line.
-    pub line: LineName,
-}
-
-/// A line that follows a label.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OutConfig {
-    /// The label, or `invalid`.
-    pub label: String,
-    /// Which line.
-    pub line: LineName,
-    /// Level or pulse.
-    #[serde(default)]
-    pub mode: Mode,
-    /// Pulse width, or least time on, in ms.
-    #[serde(default = "default_min_ms")]
-    pub min_ms: u32,
-    /// On is low.
-    #[serde(default)]
-    pub active_low: bool,
-    /// Driven before the first report and after the last.
-    #[serde(default)]
-    pub safe: Safe,
-}
-
-const fn default_min_ms() -> u32 {
-    100
-}
-
-/// A level as the user means it: `active_low` is applied after it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Safe {
-    /// Not active.
-    #[default]
-    Off,
-    /// Active.
-    On,
-}
-
-/// A line of the chip.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
-pub enum LineName {
-    /// By its number on the chip.
-    Offset(u32),
-    /// By the name that the board's device tree gives it.
-    Name(String),
-}
-
-impl fmt::Display for LineName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Offset(offset) => write!(f, "line {offset}"),
-            Self::Name(name) => write!(f, "line {name}"),
-        }
-    }
-}
-
 /// Why lines cannot be had.
 enum Trouble {
     /// The configuration is wrong.
@@ -124,41 +30,16 @@ enum Trouble {
 /// Starts the writer: every line that can be had is at its safe level when this returns.
 ///
 /// # Errors
-/// [`ReportError::Refused`] if the configuration contradicts itself, the bundle or the chip.
-pub(super) fn open(config: &GpioConfig, identity: &Identity, pace: Pace) -> Result<Writer, ReportError> {
+/// [`ReportError::Refused`] if the wiring contradicts the bundle or the chip.
+pub(super) fn open(wiring: &Wiring, identity: &Identity, pace: Pace) -> Result<Writer, ReportError> {
     let refused = |why| ReportError::Refused { what: "[gpio]".into(), why };
-    config.check(identity).map_err(refused)?;
-    let mut bank = Bank::new(config);
+    let mut bank = Bank::new(wiring, identity).map_err(refused)?;
     match bank.acquire(Instant::now(), true) {
         Err(Trouble::Never(why)) => return Err(refused(why)),
         Err(Trouble::NotNow(why)) => bank.put_off(why),
         Ok(()) => {}
     }
     Writer::start("gpio", pace, move |outbox| bank.run(outbox))
-}
-
-impl GpioConfig {
-    /// What can be seen to be wrong without any hardware.
-    fn check(&self, identity: &Identity) -> Result<(), String> {
-        let mut lines: Vec<&LineName> = self.heartbeat.iter().map(|h| &h.line).collect();
-        if lines.is_empty() && self.out.is_empty() {
-            return Err("neither a heartbeat nor any [[gpio.out]] is given".into());
-        }
-        for out in &self.out {
-            if out.label != INVALID && !identity.labels.contains(&out.label) {
-                let known = identity.labels.join(", ");
-                return Err(format!("label `{}` for {} is none of the bundle's: {known}", out.label, out.line));
-            }
-            if lines.contains(&&out.line) {
-                return Err(format!("{} is given two jobs", out.line));
-            }
-            if out.min_ms > MAX_PULSE_MS {
-                return Err(format!("min_ms of {} is {}, at most {MAX_PULSE_MS} expected", out.line, out.min_ms));
-            }
-            lines.push(&out.line);
-        }
-        Ok(())
-    }
 }
 
 /// What drives a line.
@@ -168,10 +49,9 @@ enum Job {
 }
 
 struct Wire {
-    line: LineName,
+    line: LineSpec,
     job: Job,
     active_low: bool,
-    safe: bool,
     /// What it should be now.
     want: bool,
     /// What was driven last.
@@ -190,25 +70,25 @@ struct Bank {
 }
 
 impl Bank {
-    fn new(config: &GpioConfig) -> Self {
+    fn new(wiring: &Wiring, identity: &Identity) -> Result<Self, String> {
         let now = Instant::now();
-        let wire = |line: &LineName, job, active_low, safe| {
+        let wire = |line: &LineSpec, job, active_low| {
             let (line, complaint) = (line.clone(), Complaint::default());
-            Wire { line, job, active_low, safe, want: safe, driven: safe, request: None, complaint }
+            Wire { line, job, active_low, want: false, driven: false, request: None, complaint }
         };
-        let heartbeat = config.heartbeat.iter().map(|h| wire(&h.line, Job::Heartbeat, false, false));
-        let outs = config.out.iter().map(|out| {
+        let mut wires: Vec<Wire> = wiring.heartbeat.iter().map(|line| wire(line, Job::Heartbeat, false)).collect();
+        for (class, out) in &wiring.lines {
+            let known = identity.labels.len();
+            let label = identity.labels.get(*class);
+            let label = label.ok_or_else(|| format!("line {} is for class {class}, the bundle has {known}", out.line))?;
             let follower = Follower::new(out.mode, Duration::from_millis(out.min_ms.into()), now);
-            wire(&out.line, Job::Label(out.label.clone(), follower), out.active_low, out.safe == Safe::On)
-        });
-        Self {
-            chip: config.chip.clone(),
-            wires: heartbeat.chain(outs).collect(),
-            class: Class::default(),
-            retry_at: now,
-            wait: RETRY.0,
-            complaint: Complaint::default(),
+            wires.push(wire(&out.line, Job::Label(label.clone(), follower), out.active_low));
         }
+        if wires.is_empty() {
+            return Err("no line is wired: neither a heartbeat nor a line for any class of this bundle".into());
+        }
+        let (chip, class, complaint) = (wiring.chip.clone(), Class::default(), Complaint::default());
+        Ok(Self { chip, wires, class, retry_at: now, wait: RETRY.0, complaint })
     }
 
     fn run(mut self, outbox: &Outbox) {
@@ -271,14 +151,15 @@ impl Bank {
         for wire in self.wires.iter_mut().filter(|wire| wire.request.is_none()) {
             let offset = resolve(&chip, &self.chip, &wire.line)?;
             if first && offsets.contains(&offset) {
-                return Err(Trouble::Never(format!("{} is given two jobs: it is line {offset}", wire.line)));
+                return Err(Trouble::Never(format!("line {} is given two jobs: it is offset {offset}", wire.line)));
             }
             offsets.push(offset);
             if let Err(why) = wire.request(&chip, offset) {
-                wire.complaint.say(format!("GPIO chip {}: {} {why}; the other lines work, trying again", self.chip, wire.line));
+                wire.complaint
+                    .say(format!("GPIO chip {}: line {} {why}; the other lines work, trying again", self.chip, wire.line));
                 missing = Some(());
             } else {
-                wire.complaint.end(format_args!("GPIO chip {}: {} is driven", self.chip, wire.line));
+                wire.complaint.end(format_args!("GPIO chip {}: line {} is driven", self.chip, wire.line));
             }
         }
         if missing.is_some() {
@@ -312,7 +193,7 @@ impl Bank {
             }
         }
         if found.len() > 1 {
-            let names = || self.wires.iter().filter_map(|wire| if let LineName::Name(n) = &wire.line { Some(n) } else { None });
+            let names = || self.wires.iter().filter_map(|wire| if let LineSpec::Name(n) = &wire.line { Some(n) } else { None });
             found.retain(|chip| names().all(|name| chip.find_line_info(name).is_some()));
         }
         match (found.pop(), found.pop(), denied) {
@@ -336,7 +217,7 @@ impl Drop for Bank {
     /// However the thread ends, the lines that we hold end at their safe level.
     fn drop(&mut self) {
         for wire in &mut self.wires {
-            wire.want = wire.safe;
+            wire.want = false;
             wire.drive();
         }
     }
@@ -367,21 +248,21 @@ impl Wire {
         match request.set_value(*offset, Value::from(self.want)) {
             Ok(()) => self.driven = self.want,
             Err(e) => {
-                self.complaint.say(format!("GPIO {}: lost: {e}; trying again", self.line));
+                self.complaint.say(format!("GPIO line {}: lost: {e}; trying again", self.line));
                 self.request = None;
             }
         }
     }
 }
 
-fn resolve(chip: &Chip, called: &str, line: &LineName) -> Result<Offset, Trouble> {
+fn resolve(chip: &Chip, called: &str, line: &LineSpec) -> Result<Offset, Trouble> {
     let lines = chip.info().map_err(|e| Trouble::NotNow(format!("GPIO chip {called}: {e}")))?.num_lines;
     match line {
-        LineName::Offset(offset) if *offset < lines => Ok(*offset),
-        LineName::Offset(offset) => {
+        LineSpec::Offset(offset) if *offset < lines => Ok(*offset),
+        LineSpec::Offset(offset) => {
             Err(Trouble::Never(format!("GPIO chip {called} has {lines} lines, there is no line {offset}")))
         }
-        LineName::Name(name) => {
+        LineSpec::Name(name) => {
             let found = chip.find_line_info(name).map(|info| info.offset);
             found.ok_or_else(|| Trouble::Never(format!("GPIO chip {called} has no line called {name}")))
         }
@@ -396,29 +277,28 @@ fn is_denied(e: &gpiocdev::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::board::{Line, LineMode};
 
-    fn refusal(toml: &str) -> String {
-        let labels = vec!["idle".into(), "left".into()];
-        let identity = Identity { labels, ..Identity::default() };
-        match toml::from_str::<GpioConfig>(toml) {
-            Err(e) => e.message().to_string(),
-            Ok(config) => config.check(&identity).err().unwrap_or_default(),
-        }
+    fn bank(chip: &str, lines: &[(usize, LineSpec)]) -> Result<Bank, String> {
+        let line = |line: &LineSpec| Line { line: line.clone(), mode: LineMode::Level, min_ms: 100, active_low: false };
+        let lines = lines.iter().map(|(class, spec)| (*class, line(spec))).collect();
+        let identity = Identity { labels: vec!["idle".into(), "left".into()], ..Identity::default() };
+        Bank::new(&Wiring { chip: chip.into(), heartbeat: None, lines }, &identity)
     }
 
     #[test]
-    fn configuration_is_read_and_contradictions_are_named() {
-        let out = |rest: &str| format!("chip = 'lab'\n[[out]]\nlabel = 'left'\nline = 3\n{rest}");
-        assert_eq!(refusal(&out("mode = 'pulse'\nmin_ms = 5\nactive_low = true\nsafe = 'on'")), "");
-        assert_eq!(refusal("chip = 'lab'\nheartbeat = { line = 'GPIO27' }"), "");
-        assert_eq!(refusal("chip = 'lab'"), "neither a heartbeat nor any [[gpio.out]] is given");
-        assert_eq!(refusal(&out("[[out]]\nlabel = 'idle'\nline = 3")), "line 3 is given two jobs");
-        assert_eq!(
-            refusal("chip = 'lab'\n[[out]]\nlabel = 'lefft'\nline = 'A'"),
-            "label `lefft` for line A is none of the bundle's: idle, left"
-        );
-        assert_eq!(refusal(&out("min_ms = 60001")), "min_ms of line 3 is 60001, at most 60000 expected");
-        assert!(refusal(&out("width = 3")).contains("unknown field `width`"));
-        assert!(refusal(&out("mode = 'blink'")).contains("unknown variant `blink`"));
+    fn wiring_that_means_nothing_is_refused() {
+        assert!(bank("lab", &[]).is_err_and(|why| why.contains("no line is wired")));
+        let why = bank("lab", &[(2, LineSpec::Offset(7))]).err().unwrap_or_default();
+        assert_eq!(why, "line offset 7 is for class 2, the bundle has 2");
+    }
+
+    #[test]
+    fn absent_chip_is_awaited_and_named() {
+        for chip in ["no-such-chip", "/dev/gpiochip99"] {
+            let mut bank = bank(chip, &[(1, LineSpec::Name("GPIO27".into()))]).unwrap();
+            let trouble = bank.acquire(Instant::now(), true).err();
+            assert!(matches!(trouble, Some(Trouble::NotNow(why)) if why.contains(chip)));
+        }
     }
 }

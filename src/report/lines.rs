@@ -5,22 +5,12 @@
 //! | `level` | while its label is the class now, and at least `min_ms` |
 //! | `pulse` | for `min_ms` from the moment when its label becomes the class |
 //!
-//! The class now is what the latest class or event report says. It is none when the box cannot tell: at `invalid`
-//! (unless a line asks for that label), without a camera, and while warming up, so that nothing stays on for a class of long ago.
+//! The class now is what the latest class or event report says. It is none when the box cannot tell: at `invalid`,
+//! without a camera and while warming up, so that nothing stays on for a class of long ago.
 
 use super::{Edge, Label, Report, State};
+use crate::board::LineMode as Mode;
 use std::time::{Duration, Instant};
-
-/// How a line follows its label.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// On as long as the class lasts.
-    #[default]
-    Level,
-    /// One pulse when the class begins.
-    Pulse,
-}
 
 /// One line's state.
 #[derive(Clone, Debug)]

@@ -1,8 +1,8 @@
 //! `--report SPEC`: which sink is meant, and opening it.
 
-use super::gpio::GpioConfig;
 use super::stream::Format;
 use super::{Identity, Pace, ReportError, Sink, gpio, serial, stream};
+use crate::board::Wiring;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -25,7 +25,7 @@ pub enum ReportSpec {
         /// Bits a second, 8N1.
         baud: u32,
     },
-    /// `gpio`: lines as in the `[gpio]` table of the configuration.
+    /// `gpio`: the lines of the board, or of `[gpio]` in the configuration.
     Gpio,
 }
 
@@ -61,12 +61,7 @@ impl FromStr for ReportSpec {
 ///
 /// # Errors
 /// [`ReportError`]: each variant says what to do next.
-pub fn open(
-    spec: &ReportSpec,
-    identity: &Identity,
-    lines: Option<&GpioConfig>,
-    pace: Pace,
-) -> Result<Box<dyn Sink>, ReportError> {
+pub fn open(spec: &ReportSpec, identity: &Identity, wiring: Option<&Wiring>, pace: Pace) -> Result<Box<dyn Sink>, ReportError> {
     let writer = match spec {
         ReportSpec::Stdout => stream::stdout(Format::Sentences, pace)?,
         ReportSpec::Json(None) => stream::stdout(Format::Json, pace)?,
@@ -74,9 +69,11 @@ pub fn open(
         ReportSpec::File(path) => stream::file(path, Format::Sentences, pace)?,
         ReportSpec::Serial { path, baud } => serial::open(path, *baud, identity, pace)?,
         ReportSpec::Gpio => {
-            let missing =
-                || ReportError::Refused { what: "--report gpio".into(), why: "the configuration has no [gpio] table".into() };
-            gpio::open(lines.ok_or_else(missing)?, identity, pace)?
+            let missing = || ReportError::Refused {
+                what: "--report gpio".into(),
+                why: "neither the board nor the configuration names any GPIO lines".into(),
+            };
+            gpio::open(wiring.ok_or_else(missing)?, identity, pace)?
         }
     };
     Ok(Box::new(writer))
