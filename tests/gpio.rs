@@ -1,0 +1,210 @@
+//! The GPIO sink on a real kernel driver, gpio-sim. Needs root, configfs and that module: `tests/vm/gpio.sh` runs these in
+//! a virtual machine, nobody runs them by accident.
+#![allow(clippy::unwrap_used)]
+
+mod samples;
+
+use gpiocdev::line::Value;
+use lookout::board::{Line, LineMode, LineSpec, Wiring};
+use lookout::report::{Edge, Pace, Report, ReportError, ReportSpec, Sink, open};
+use samples::{class, event, health, identity};
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+const CONFIGFS: &str = "/sys/kernel/config/gpio-sim";
+
+/// A simulated chip of eight lines, the first four called A to D.
+struct Chip {
+    name: String,
+    dir: PathBuf,
+}
+
+impl Chip {
+    fn new(name: &str) -> Self {
+        let dir = PathBuf::from(CONFIGFS).join(name);
+        let bank = dir.join("bank0");
+        fs::create_dir(&dir).unwrap_or_else(|e| panic!("{CONFIGFS}: {e}; is gpio-sim loaded and configfs mounted?"));
+        fs::create_dir(&bank).unwrap();
+        fs::write(bank.join("num_lines"), "8").unwrap();
+        fs::write(bank.join("label"), name).unwrap();
+        for (offset, line) in ["A", "B", "C", "D"].iter().enumerate() {
+            fs::create_dir(bank.join(format!("line{offset}"))).unwrap();
+            fs::write(bank.join(format!("line{offset}/name")), line).unwrap();
+        }
+        fs::write(dir.join("live"), "1").unwrap();
+        Self { name: name.into(), dir }
+    }
+
+    fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.dir.join(file)).unwrap().trim().into()
+    }
+
+    fn dev(&self) -> String {
+        self.read("bank0/chip_name")
+    }
+
+    /// What is on the wire.
+    fn level(&self, line: usize) -> u8 {
+        let (platform, chip) = (self.read("dev_name"), self.dev());
+        let path = format!("/sys/devices/platform/{platform}/{chip}/sim_gpio{line}/value");
+        fs::read_to_string(path).unwrap().trim().parse().unwrap()
+    }
+
+    /// True once `line` is at `level`, false after `limit`.
+    fn becomes(&self, line: usize, level: u8, limit: Duration) -> bool {
+        let start = Instant::now();
+        while start.elapsed() < limit {
+            if self.level(line) == level {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        false
+    }
+
+    fn wiring(&self, lines: Vec<(usize, Line)>) -> Wiring {
+        Wiring { chip: self.name.clone(), heartbeat: Some(LineSpec::Name("A".into())), lines }
+    }
+}
+
+impl Drop for Chip {
+    fn drop(&mut self) {
+        let _ = fs::write(self.dir.join("live"), "0");
+        for line in 0..4 {
+            let _ = fs::remove_dir(self.dir.join(format!("bank0/line{line}")));
+        }
+        let _ = fs::remove_dir(self.dir.join("bank0"));
+        let _ = fs::remove_dir(&self.dir);
+    }
+}
+
+fn line(line: LineSpec, mode: LineMode, min_ms: u32, active_low: bool) -> Line {
+    Line { line, mode, min_ms, active_low }
+}
+
+fn name(name: &str) -> LineSpec {
+    LineSpec::Name(name.into())
+}
+
+fn sink(wiring: &Wiring) -> Result<Box<dyn Sink>, ReportError> {
+    open(&ReportSpec::Gpio, &identity(), Some(wiring), Pace::Live)
+}
+
+/// Label 1 (left) begins or ends.
+fn left(edge: Edge) -> Report {
+    let Report::Event(mut event) = event(1) else { unreachable!() };
+    event.edge = edge;
+    Report::Event(event)
+}
+
+/// Generous: an emulated machine on a loaded host is slow.
+const SOON: Duration = Duration::from_secs(30);
+
+#[test]
+#[ignore = "needs gpio-sim"]
+fn lines_follow_their_label_and_end_safe() {
+    let chip = Chip::new("follow");
+    let wiring = chip.wiring(vec![
+        (1, line(name("B"), LineMode::Level, 300, false)),
+        (1, line(LineSpec::Offset(5), LineMode::Level, 1, true)),
+        (1, line(name("C"), LineMode::Pulse, 400, false)),
+    ]);
+    let mut sink = sink(&wiring).unwrap();
+    assert_eq!([chip.level(0), chip.level(1), chip.level(2), chip.level(5)], [0, 0, 0, 1], "safe when open returns");
+    let start = Instant::now();
+    sink.send(0, &left(Edge::Start));
+    for (line, level) in [(0, 1), (1, 1), (2, 1), (5, 0)] {
+        assert!(chip.becomes(line, level, SOON), "line {line}");
+    }
+    assert!(chip.becomes(2, 0, SOON), "the pulse ends by itself");
+    let pulse = start.elapsed();
+    assert!(pulse >= Duration::from_millis(400) && pulse < SOON, "{pulse:?}");
+    assert_eq!([chip.level(1), chip.level(5)], [1, 0], "the class goes on");
+    sink.send(1, &left(Edge::End));
+    assert!(chip.becomes(1, 0, SOON) && chip.becomes(5, 1, SOON));
+
+    let start = Instant::now();
+    sink.send(2, &left(Edge::Start));
+    sink.send(3, &left(Edge::End));
+    assert!(chip.becomes(1, 1, SOON) && chip.becomes(1, 0, SOON), "a short class is seen too");
+    assert!(start.elapsed() >= Duration::from_millis(300), "for its least time: {:?}", start.elapsed());
+
+    sink.send(4, &left(Edge::Start));
+    assert!(chip.becomes(1, 1, SOON));
+    sink.close(SOON);
+    assert_eq!([chip.level(0), chip.level(1), chip.level(2), chip.level(5)], [0, 0, 0, 1], "safe after close");
+}
+
+#[test]
+#[ignore = "needs gpio-sim"]
+fn heartbeat_toggles_with_decisions_only_and_a_dropped_sink_is_safe() {
+    let chip = Chip::new("heart");
+    let mut sink = sink(&chip.wiring(vec![(1, line(name("B"), LineMode::Level, 1, false))])).unwrap();
+    for k in 0..10u8 {
+        sink.send(k.into(), &class(1));
+        assert!(chip.becomes(0, 1 - k % 2, SOON), "decision {k}");
+    }
+    sink.send(10, &class(1));
+    assert!(chip.becomes(0, 1, SOON) && chip.becomes(1, 1, SOON));
+    sink.send(11, &health(3));
+    assert!(chip.becomes(1, 0, SOON), "no camera, no class");
+    assert_eq!(chip.level(0), 1, "a health report is no decision");
+    drop(sink);
+    assert_eq!(chip.level(0), 0);
+}
+
+#[test]
+#[ignore = "needs gpio-sim"]
+fn busy_line_is_had_when_it_is_free_and_the_others_work() {
+    let chip = Chip::new("busy");
+    let path = format!("/dev/{}", chip.dev());
+    let other =
+        gpiocdev::Request::builder().on_chip(path).with_consumer("thief").with_line(1).as_output(Value::Inactive).request();
+    let level = |spec| line(spec, LineMode::Level, 1, false);
+    let mut sink = sink(&chip.wiring(vec![(1, level(name("B"))), (1, level(name("C")))])).unwrap();
+    sink.send(0, &left(Edge::Start));
+    assert!(chip.becomes(2, 1, SOON), "the free line works");
+    assert_eq!(chip.level(1), 0);
+    drop(other.unwrap());
+    assert!(chip.becomes(1, 1, SOON), "and is at its level when it can be had");
+}
+
+#[test]
+#[ignore = "needs gpio-sim"]
+fn chip_that_goes_and_comes_back_under_another_number_is_found_by_its_label() {
+    let mut chip = Chip::new("moves");
+    let wiring = chip.wiring(vec![(1, line(name("B"), LineMode::Level, 1, false))]);
+    let mut sink = sink(&wiring).unwrap();
+    sink.send(0, &left(Edge::Start));
+    assert!(chip.becomes(1, 1, SOON));
+    let before = chip.dev();
+    drop(chip);
+    sink.send(1, &class(1));
+    std::thread::sleep(Duration::from_millis(300));
+    let _first = Chip::new("first-come");
+    chip = Chip::new("moves");
+    println!("{before} is now {}", chip.dev());
+    assert!(chip.becomes(1, 1, SOON), "driven again");
+}
+
+#[test]
+#[ignore = "needs gpio-sim"]
+fn wrong_lines_are_refused_and_an_absent_chip_is_awaited() {
+    let chip = Chip::new("wrong");
+    let level = |spec| line(spec, LineMode::Level, 1, false);
+    for (spec, words) in [
+        (name("NOPE"), "GPIO chip wrong has no line called NOPE"),
+        (LineSpec::Offset(8), "GPIO chip wrong has 8 lines, there is no line 8"),
+        (LineSpec::Offset(0), "given two jobs"),
+    ] {
+        let error = sink(&chip.wiring(vec![(1, level(spec))])).err().unwrap();
+        assert!(matches!(&error, ReportError::Refused { .. }) && error.to_string().contains(words), "{error}");
+    }
+    drop(chip);
+    let wiring = Wiring { chip: "late".into(), heartbeat: None, lines: vec![(1, level(name("D")))] };
+    let mut sink = sink(&wiring).unwrap();
+    sink.send(0, &left(Edge::Start));
+    let chip = Chip::new("late");
+    assert!(chip.becomes(3, 1, SOON));
+}
