@@ -6,14 +6,13 @@
 use super::Failure;
 use super::setup::{BundleArg, load};
 use crate::baked;
-use crate::board::{self, Board, LineMode, LineSpec, Wiring};
+use crate::board::{self, Board};
 use crate::bundle::Bundle;
 use crate::capture::{Arrival, Capture, Trouble};
 use crate::config::Config;
 use crate::decision::Thresholds;
 use crate::health::HealthClock;
 use crate::pipeline::{Options, Pipeline};
-use crate::report::gpio::{GpioConfig, HeartbeatConfig, LineName, Mode, OutConfig, Safe};
 use crate::report::{self, Identity, Pace, Report, ReportSpec, Sink, State};
 use crate::shaper::Region;
 use crate::source::open::{self, Spec};
@@ -142,35 +141,11 @@ fn sinks(args: &Args, config: &Config, board: &Board, bundle: &Bundle, live: boo
     if specs.is_empty() {
         specs.push(board.serial.as_ref().map_or("stdout".into(), |s| format!("serial:{},{}", s.device.display(), s.baud)));
     }
-    let identity = Identity {
-        version: concat!("lookout ", env!("CARGO_PKG_VERSION")).into(),
-        bundle: bundle.contract.name.clone(),
-        hash: bundle.hash.clone(),
-        labels: bundle.contract.head.labels.clone(),
-    };
+    let identity = Identity::new(bundle);
     let wiring = board.wiring(&config.gpio, &bundle.labels).map_err(|e| Failure::refused(e.to_string()))?;
-    let gpio = wiring.map(|w| gpio(&w, bundle));
     let pace = if live { Pace::Live } else { Pace::Recording };
-    let open = |text: &String| Ok(report::open(&text.parse::<ReportSpec>()?, &identity, gpio.as_ref(), pace)?);
+    let open = |text: &String| Ok(report::open(&text.parse::<ReportSpec>()?, &identity, wiring.as_ref(), pace)?);
     specs.iter().map(open).collect()
-}
-
-/// The board's lines as the sink takes them.
-fn gpio(wiring: &Wiring, bundle: &Bundle) -> GpioConfig {
-    let name = |line: &LineSpec| match line {
-        LineSpec::Name(n) => LineName::Name(n.clone()),
-        LineSpec::Offset(n) => LineName::Offset(*n),
-    };
-    let out = wiring.lines.iter().map(|(class, line)| OutConfig {
-        label: bundle.contract.head.labels[*class].clone(),
-        line: name(&line.line),
-        mode: if line.mode == LineMode::Pulse { Mode::Pulse } else { Mode::Level },
-        min_ms: line.min_ms,
-        active_low: line.active_low,
-        safe: Safe::Off,
-    });
-    let heartbeat = wiring.heartbeat.as_ref().map(|line| HeartbeatConfig { line: name(line) });
-    GpioConfig { chip: wiring.chip.clone(), heartbeat, out: out.collect() }
 }
 
 /// Numbers the reports and hands each to every sink.
