@@ -22,14 +22,12 @@ import footage
 import render
 import shaper
 
-WINDOW = 16
-
 
 def y4m(clip):
     """A clip as Y4M: luma, neutral chroma, 10 pictures a second."""
     high, wide = clip.shape[1:]
     grey = np.full(2 * ((high + 1) // 2) * ((wide + 1) // 2), 128, np.uint8).tobytes()
-    return b"".join([f"YUV4MPEG2 W{wide} H{high} F10:1 Ip A1:1 C420jpeg\n".encode()] + [b"FRAME\n" + p.tobytes() + grey for p in clip])
+    return b"".join([f"YUV4MPEG2 W{wide} H{high} F10:1 Ip A1:1 C420\n".encode()] + [b"FRAME\n" + p.tobytes() + grey for p in clip])
 
 
 def segments(p, enter, leave, ticks):

@@ -10,9 +10,17 @@ from things import noise
 
 def drawn(rng, high, wide):
     """A made-up place: street, room, wall or clutter, luma f32."""
-    kind = rng.random()
+    kind = rng.random() * 1.15
     out = np.full((high, wide), rng.uniform(50, 190), np.float32)
-    if kind < 0.35:  # outside: sky, ground, houses
+    if kind >= 1.0:  # bare ground or wall, but sharp: grain, specks, a line, a corner of something
+        out += rng.standard_normal((high, wide)).astype(np.float32) * rng.uniform(1, 6)
+        for _ in range(rng.integers(2, 14)):
+            x, y = int(rng.integers(0, wide)), int(rng.integers(0, high))
+            cv2.circle(out, (x, y), int(rng.integers(1, 3)), rng.uniform(30, 230), -1)
+        for _ in range(rng.integers(1, 4)):
+            (x, y), (u, v) = rng.uniform(-0.2, 1.2, 2), rng.uniform(-0.4, 0.4, 2)
+            cv2.line(out, (int(x * wide), int(y * high)), (int((x + u) * wide), int((y + v) * high)), rng.uniform(40, 230), int(rng.integers(1, 4)), cv2.LINE_AA)
+    elif kind < 0.35:  # outside: sky, ground, houses
         line = int(high * rng.uniform(0.2, 0.6))
         out[:line] = rng.uniform(90, 240)
         out[line:] = rng.uniform(40, 160)
@@ -66,17 +74,16 @@ def real(rng, high, wide, pictures):
 
 def background(rng, high, wide, pictures):
     """A background with structure in it, luma f32, and how dark the night is (1: day)."""
-    out = real(rng, high, wide, pictures) if pictures and rng.random() < 0.55 else drawn(rng, high, wide)
+    found = bool(pictures) and rng.random() < 0.55
+    out = real(rng, high, wide, pictures) if found else drawn(rng, high, wide)
     out = (out - out.mean()) * rng.uniform(0.6, 1.2) + np.clip(out.mean() + rng.normal(0, 20), 45, 205)
-    spread = out.std()
-    if spread < 9:  # a bare wall could be a covered lens: it gets something to see
-        out += noise(rng, high, wide, 4, 5) * 9
+    if not found and out.std() < 9 and rng.random() < 0.7:  # a made-up wall with nothing on it could be a covered lens
         for _ in range(4):
             x, y = int(rng.integers(0, wide)), int(rng.integers(0, high))
             cv2.rectangle(out, (x, y), (x + wide // 6, y + high // 5), rng.uniform(20, 230), int(rng.choice([-1, 1])))
     night = 1.0
     if rng.random() < 0.12:  # night: little light, a lamp somewhere; the scene can still be made out
-        night = rng.uniform(0.12, 0.4)
+        night = rng.uniform(0.18, 0.45)
         lamp = np.zeros_like(out)
         for _ in range(rng.integers(0, 3)):
             cv2.circle(lamp, (int(rng.integers(0, wide)), int(rng.integers(0, high))), int(rng.integers(2, wide // 8)), 220.0, -1)

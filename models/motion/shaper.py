@@ -1,7 +1,7 @@
 """What the device's shaper does, in numpy: the reference the recipe is checked against, and its stand-in.
 
 Planes, levels and borders as in ../README.md: gray, motion (2), flow (2) as u8 [T,5,SIZE,SIZE] from luma u8 [T,H,W], one
-picture a tick. `lookout shape` is the real thing; the two agree within a level or two (train.py --check-shaper).
+picture a tick. `lookout shape` is the real thing; check_shaper.py says how far they agree.
 
 Needs: python3-opencv, python3-numpy.
 """

@@ -103,6 +103,7 @@ def main():
     args.add_argument("--batch", type=int, default=24, help="clips a step")
     args.add_argument("--seed", type=int, default=1)
     args.add_argument("--threads", type=int, default=2)
+    args.add_argument("--minutes", type=float, help="end after this time, the rate falling in time for it (not repeatable to the bit)")
     args.add_argument("--skip", type=int, default=0, help="leave out this many of the first shards")
     a = args.parse_args()
     torch.manual_seed(a.seed)
@@ -118,17 +119,26 @@ def main():
     adam = torch.optim.AdamW(weights, lr=a.lr, weight_decay=1e-2)
     clips = sum(len(x) for x, _, _ in train)
     steps = a.epochs * sum(len(x) // a.batch for x, _, _ in train)
-    rate = torch.optim.lr_scheduler.LambdaLR(adam, lambda k: min(1.0, (k + 1) / 60, max(0.003, (1 - k / steps) / max(1 - a.hold, 1e-9))))
+    began = time.time()
+
+    def done(k):
+        return max(k / steps, (time.time() - began) / (60 * a.minutes) if a.minutes else 0.0)
+
+    rate = torch.optim.lr_scheduler.LambdaLR(adam, lambda k: min(1.0, (k + 1) / 60, max(0.003, (1 - done(k)) / max(1 - a.hold, 1e-9))))
     mean = Mean(encoder, head)
     loss_of = nn.CrossEntropyLoss(ignore_index=-1, label_smoothing=0.04)
     print(f"{clips} clips, {steps} steps", flush=True)
     for epoch in range(a.epochs):
         encoder.train(), head.train()
         start, total, count = time.time(), 0.0, 0
+        if done(0) >= 1:
+            break
         for s in torch.randperm(len(train), generator=gen).tolist():
             x_all, y_all, _ = train[s]
             order = torch.randperm(len(x_all), generator=gen)
             for i in range(0, len(order) - a.batch + 1, a.batch):
+                if done(0) >= 1:
+                    break
                 pick = order[i:i + a.batch]
                 x, y = x_all[pick], y_all[pick]
                 half = a.batch // 2
@@ -153,7 +163,7 @@ def main():
                     print(f"  {epoch} {count} loss {total / count:.4f} {time.time() - start:.0f} s", flush=True)
                     torch.save({"encoder": mean.state[0], "head": mean.state[1]}, a.out)
         accuracy, each = report(*predict(*mean.networks(), val)[:2])
-        print(f"epoch {epoch} loss {total / count:.4f} validation ticks {accuracy:.4f} | {each} | {time.time() - start:.0f} s", flush=True)
+        print(f"epoch {epoch} loss {total / max(count, 1):.4f} validation ticks {accuracy:.4f} | {each} | {time.time() - start:.0f} s", flush=True)
         torch.save({"encoder": mean.state[0], "head": mean.state[1]}, a.out)
 
 
