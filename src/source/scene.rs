@@ -114,7 +114,8 @@ impl Scene {
         };
         let tall = 38.0 + 92.0 * near;
         let visitor = Person {
-            x: ALLEY - 0.75 * (tall - 38.0),
+            // A little to one side, as people come: straight at the lens would be too easy, and more would be `left`.
+            x: ALLEY - 0.35 * (tall - 38.0),
             foot: HORIZON + 0.83 * tall,
             tall,
             stride: 1.9 * going,
