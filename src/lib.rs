@@ -1,24 +1,42 @@
-//! A lookout watches and calls out what it sees.
+//! A lookout watches and calls out what it sees: camera frames to classes and events, on a wire.
 //!
-//! Modules are listed in the order in which data flows.
+//! ```text
+//! source ─ Frame ─ shaper ─ tensor ─ encoder ─ features ─ RING ─ window ─ head ─ logits ─ decision ─ Report ─ sinks
+//! (v4l2,           (crop,           (CNN, int8,           (one slot      (LSTM/GRU/RNN)  (onset,              (serial, gpio,
+//!  pipe, file)      resize,          tract)                per tick)                      hysteresis)          stdout, file)
+//!                   quantise)
+//! ```
+//! Data walks in one direction and each stage has one room; the modules below stand in the order in which it flows.
+//!
+//! - Hardware stands at the two ends. The middle is pure: no clock, no I/O. Time enters once, with the frame.
+//! - Few threads: [`capture`], inference (the caller's), one writer a sink. All hand-overs are bounded: the newest frame
+//!   wins and every lost one is counted; events are kept, status is latest-wins, what is lost is announced by number.
+//! - A ring slot is a tick of time, not a frame that happened to arrive ([`ring`], [`pipeline`]).
+//! - A model is data ([`bundle`]), a board is data ([`board`]), an installation is data ([`config`]).
+//! - Once running, our own code allocates nothing per tick; `lookout bench` counts it ([`sys::alloc`]).
 #![deny(unsafe_code)]
 
-pub mod baked;
-pub mod board;
-pub mod bundle;
-pub mod capture;
-pub mod cli;
-pub mod config;
-pub mod decision;
-pub mod encoder;
-pub mod golden;
-pub mod head;
-pub mod health;
-pub mod onnx;
-pub mod pipeline;
-pub mod report;
-pub mod ring;
-pub mod shaper;
+// The two ends and the middle, in the order of the flow.
 pub mod source;
-pub mod sys;
+pub mod capture;
+pub mod shaper;
+pub mod encoder;
+pub mod ring;
+pub mod head;
+pub mod decision;
+pub mod pipeline;
+pub mod health;
+pub mod report;
+
+// What they are told: the model, the board, this installation.
+pub mod bundle;
+pub mod onnx;
+pub mod golden;
+pub mod board;
+pub mod config;
+pub mod baked;
 pub mod vitals;
+
+// How a person calls them, and the ground they stand on.
+pub mod cli;
+pub mod sys;
