@@ -164,6 +164,7 @@ fn camera(text: &str, options: &Options) -> Result<Box<dyn Source>, SourceError>
         spec.formats = board.formats.iter().filter_map(known).collect();
         (spec.width, spec.height, spec.rate_hz) = (board.width, board.height, board.rate_hz);
     }
+    spec.luma_only = options.luma_only;
     Ok(Box::new(Camera::open(&spec.read(text)?)?))
 }
 
