@@ -25,9 +25,9 @@ pub const SCRIPT: &[(u64, u64, &str)] = &[
     (11_700, 13_400, "away"),
     (13_400, 14_500, "idle"),
     (14_500, 15_300, "shake"),
-    (15_300, 16_500, "idle"),
-    (16_500, 18_400, "covered"),
-    (18_400, 19_600, "idle"),
+    (15_300, 16_400, "idle"),
+    (16_400, 18_500, "covered"),
+    (18_500, 19_600, "idle"),
     (19_600, 21_900, "left"),
 ];
 
@@ -276,7 +276,7 @@ mod tests {
             digest.update(frame(&mut scene, index));
         }
         let hex: String = digest.finalize().iter().map(|b| format!("{b:02x}")).collect();
-        assert_eq!(hex, "bdb6339ab454ccad5e22ba7b128e504cc967484089da711094e8bf71cd8a0daa");
+        assert_eq!(hex, "64147a37de42a5ba205abffafdf6ab0f2620fa88416af91589c42c6bbae2f3d3");
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl Person {
         let head = at(lean * 1.5, 0.925 + bob);
         canvas.fill(Shape::Ellipse(head.0, head.1, 0.062 * h, 0.075 * h), &cloth(SKIN, 8.0));
         let hair = Paint::plain(rgb(58.0, 44.0, 36.0)).rough(8.0, 0.02 * h, 5).at(self.x, self.foot);
-        let (dx, dy) = if self.back { (0.0, 0.0) } else { (-0.018 * self.way, 0.03) };
+        let (dx, dy) = if self.back { (0.0, 0.0) } else { (-0.018 * self.way, if self.way == 0.0 { 0.055 } else { 0.03 }) };
         canvas.fill(Shape::Ellipse(head.0 + dx * h, head.1 - dy * h, 0.064 * h, (0.076 - 0.6 * dy) * h), &hair);
     }
 }
