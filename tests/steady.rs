@@ -105,7 +105,7 @@ fn a_number_that_is_not_finite_is_invalid_and_gone_within_one_window() {
             }
             let frame = Frame { at: Timestamp::from_ms(u64::from(n * tick)), seq: Seq(n), payload: Payload::Row(&numbers) };
             pipeline
-                .step(&frame, &mut (), &mut |r| {
+                .step(&frame, Timestamp::from_ms(u64::from((n + 1) * tick)), &mut (), &mut |r| {
                     if let lookout::report::Report::Class(c) = r {
                         said.push((c.at.ms() / u64::from(tick), c.class.is_none()));
                         assert_eq!(c.class.is_none(), c.label == "invalid");

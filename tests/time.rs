@@ -5,8 +5,9 @@ use lookout::baked;
 use lookout::pipeline::{Options, Pipeline};
 use lookout::report::sentence::Sentence;
 use lookout::report::{Edge, Report};
-use lookout::source::Source;
+use lookout::source::ahead::Ahead;
 use lookout::source::scene::Scene;
+use lookout::source::{Frame, Source, SourceError};
 
 /// The built-in scene without the frames that `keep` refuses.
 struct Thinned<K>(Scene, K, u32);
