@@ -5,11 +5,15 @@ mod samples;
 
 use lookout::report::sentence::Sentence;
 use lookout::report::{Pace, ReportError, open};
+use lookout::sys::alloc::{Counting, count};
 use samples::{any, identity};
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 fn temporary(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("lookout-streams-{name}-{}", std::process::id()))
@@ -61,6 +65,22 @@ fn full_disk_costs_reports_and_nothing_else() {
     let start = Instant::now();
     send("file:/dev/full", 500);
     assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn sending_allocates_nothing() {
+    let path = temporary("allocations");
+    for pace in [Pace::Live, Pace::Recording] {
+        let mut sink = open(&format!("file:{}", path.display()).parse().unwrap(), &identity(), None, pace).unwrap();
+        let reports: Vec<_> = (0..5).map(any).collect();
+        let before = count();
+        for k in 0..2_000 {
+            sink.send(k, &reports[usize::try_from(k).unwrap() % 5]);
+        }
+        assert_eq!(count(), before, "{pace:?}");
+        assert!(before > 0, "the counter counts");
+    }
+    std::fs::remove_file(&path).unwrap();
 }
 
 /// This test file again, as a program whose standard output is ours.

@@ -36,7 +36,14 @@
 //! | bundle, hash | eight hex digits | |
 //!
 //! A number has no leading zeros, no sign but `-`, and `.` as its point: one value has one spelling, so a decoded sentence
-//! encodes to the same bytes. The four queries are constants that can be pasted into a terminal: see [`Query::sentence`].
+//! encodes to the same bytes. The four queries are constants, to be pasted into a terminal:
+//!
+//! ```text
+//! $PLKTQ,STATUS,5333*40
+//! $PLKTQ,VERSION,1DA6*0A
+//! $PLKTQ,LABELS,FDDD*45
+//! $PLKTQ,BUNDLE,FAD7*32
+//! ```
 
 use super::envelope::{self, Body, Line, SentenceError};
 use super::fields::{self, Fields, fixed, push};
