@@ -175,7 +175,8 @@ mod tests {
     fn every_refusal_has_its_name() {
         let good = seal(&Body::try_from("PLKTG,1,2").unwrap());
         let good = good.trim_end();
-        let cases: [(String, fn(&SentenceError) -> bool); 9] = [
+        type Is = fn(&SentenceError) -> bool;
+        let cases: [(String, Is); 9] = [
             ("x".repeat(81), |e| matches!(e, SentenceError::TooLong { found: 81, limit: 80 })),
             (format!("$PLKTQ,{}", "x".repeat(120)), |e| matches!(e, SentenceError::TooLong { found: 127, limit: 126 })),
             (format!("{good}\u{7}"), |e| matches!(e, SentenceError::NotPrintable { byte: 7, .. })),

@@ -5,13 +5,14 @@
 //!
 //! Each line is requested by itself: one that somebody else holds is named and tried again, the others work. Safe
 //! levels are driven before `open` returns and when the sink is closed or dropped. A process that is killed cannot
-//! drive anything: whoever relies on a line watches the heartbeat.
+//! drive anything, and once nobody holds a line the kernel may make it an input again: whoever relies on a line watches
+//! the heartbeat and gives the line a resistor that pulls it to its safe level.
 
 use super::complaint::Complaint;
 use super::lines::{Class, Follower};
 use super::outbox::{Outbox, Parcel};
 use super::writer::Writer;
-use super::{Identity, Pace, ReportError};
+use super::{Identity, Pace, Report, ReportError};
 use crate::board::{LineSpec, Wiring};
 use gpiocdev::line::{Offset, Value};
 use gpiocdev::{Chip, Request};
@@ -93,11 +94,11 @@ impl Bank {
 
     fn run(mut self, outbox: &Outbox) {
         loop {
-            let mut heard = false;
-            let mut decided = false;
+            let (mut heard, mut decided, mut look) = (false, false, false);
             while let Some(parcel) = outbox.pop() {
                 let Parcel::Report(_, report) = parcel else { continue };
                 heard = true;
+                look |= matches!(report, Report::Health(_));
                 decided |= self.class.take(&report);
                 let now = Instant::now();
                 for wire in &mut self.wires {
@@ -117,6 +118,9 @@ impl Bank {
                     Job::Label(..) => {}
                 }
                 wire.drive();
+                if look {
+                    wire.look();
+                }
             }
             if self.missing() && self.retry_at <= now {
                 match self.acquire(now, false) {
@@ -247,11 +251,22 @@ impl Wire {
         }
         match request.set_value(*offset, Value::from(self.want)) {
             Ok(()) => self.driven = self.want,
-            Err(e) => {
-                self.complaint.say(format!("GPIO line {}: lost: {e}; trying again", self.line));
-                self.request = None;
-            }
+            Err(e) => self.lose(&e),
         }
+    }
+
+    /// Notices a chip that went away while the line had nothing to do.
+    fn look(&mut self) {
+        if let Some((request, offset)) = &self.request
+            && let Err(e) = request.value(*offset)
+        {
+            self.lose(&e);
+        }
+    }
+
+    fn lose(&mut self, e: &gpiocdev::Error) {
+        self.complaint.say(format!("GPIO line {}: lost: {e}; trying again", self.line));
+        self.request = None;
     }
 }
 
