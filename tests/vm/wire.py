@@ -152,7 +152,7 @@ EXPECTED = {
     "unplug": lambda s: s.comes_back("NO CAMERA"),
     "stall": lambda s: s.comes_back("NO FRAMES"),
     "refused": lambda s: s.expect(not s.rows, f"{len(s.rows)} sentences, expected none"),
-    "classes": lambda s: (s.numbered(), s.sees(["left", "right"])),
+    "classes": lambda s: (s.numbered(), s.steady(), s.sees(["right", "left", "shake", "covered", "left"])),
 }
 
 
@@ -167,7 +167,7 @@ def judge(path, names):
         wrong += section.wrong
         states = [s for i, s in enumerate(section.states) if i == 0 or s != section.states[i - 1]]
         fps = [h[3] for h in section.health if h[2] == "OK"]
-        events = [f"{f[1]}:{f[2]}" for f in section.events]
+        events = [f"{f[2]} {f[3]}+{f[4]} ms" for f in section.events if f[1] == "E"]
         print(f"{name}: {len(section.rows)} sentences, states {' > '.join(states) or '-'}, fps {fps[-1] if fps else '-'}, events {events}")
     for line in wrong:
         print(f"WRONG {line}")
