@@ -49,6 +49,8 @@ pub enum Arrival {
 #[derive(Debug, Default)]
 struct Slot {
     full: Option<Box<Owned>>,
+    /// Boxed, so that a hand-over moves a pointer.
+    #[allow(clippy::vec_box, reason = "they travel to and from the other slots as boxes")]
     spare: Vec<Box<Owned>>,
     trouble: Option<Trouble>,
     end: Option<Option<SourceError>>,

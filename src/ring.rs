@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn a_number_that_is_not_finite_taints_one_window_and_no_more() {
         let mut ring = Ring::new(3, 1, 2);
-        [1.0, f32::NAN, 2.0].map(|v| push(&mut ring, v));
+        [1.0, f32::NAN, 2.0].iter().for_each(|v| push(&mut ring, *v));
         assert!(!ring.window().unwrap().finite);
         push(&mut ring, 3.0);
         push(&mut ring, 4.0);
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn a_failed_fill_leaves_the_window_as_it_was() {
         let mut ring = Ring::new(2, 1, 2);
-        [1.0, 2.0].map(|v| push(&mut ring, v));
+        [1.0, 2.0].iter().for_each(|v| push(&mut ring, *v));
         assert!(ring.push(|_| Err(())).is_err());
         assert_eq!(ring.window().unwrap().rows, [1.0, 2.0]);
     }

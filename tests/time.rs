@@ -1,5 +1,6 @@
 //! The promise: a tick is a tick of time. The same scene at 30 fps, at 15 fps and with a fifth of its frames lost gives
 //! the same events, with onsets within one tick; and the same clip twice gives the same sentences, byte for byte.
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 use lookout::baked;
 use lookout::pipeline::{Options, Pipeline};
@@ -34,7 +35,7 @@ fn play(keep: impl FnMut(u32) -> bool + Send + 'static) -> (Vec<Report>, String)
         text.push_str(&Sentence::of(reports.len() as u32, &r).encode());
         reports.push(r);
     };
-    while let Some((frame, until)) = scene.next().unwrap() {
+    while let Some((frame, until)) = scene.read().unwrap() {
         match until {
             Some(until) => pipeline.step(&frame, until, &mut (), &mut say).unwrap(),
             None => pipeline.finish(Some(&frame), &mut (), &mut say).unwrap(),

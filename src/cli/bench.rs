@@ -56,7 +56,7 @@ fn pipeline(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
             letters += Sentence::of(seq, &report).encode().len();
             seq += 1;
         };
-        while let Some((frame, Some(until))) = scene.next()? {
+        while let Some((frame, Some(until))) = scene.read()? {
             pipeline.step(&frame, until, &mut watch, &mut say)?;
             if round == 0 && pipeline.counts().ticks == 40 {
                 // Caches are warm and tract has made what it keeps.

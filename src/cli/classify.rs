@@ -64,7 +64,7 @@ fn one(clip: &str, bundle: &Bundle) -> Result<Timeline, Failure> {
     let mut source = Ahead::new(source);
     let mut broken = 0u32;
     loop {
-        match source.next() {
+        match source.read() {
             Ok(Some((frame, Some(until)))) => pipeline.step(&frame, until, &mut timeline, &mut |r| ends.take(&r))?,
             Ok(Some((frame, None))) => pipeline.finish(Some(&frame), &mut timeline, &mut |r| ends.take(&r))?,
             Ok(None) => break,

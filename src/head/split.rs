@@ -52,11 +52,11 @@ impl Split {
         let back = bind(&back.into_compact()?, window)?.into_decluttered()?;
 
         let mut inputs = vec![];
-        for n in 0..cut.len() {
+        for (n, outlet) in cut.iter().enumerate() {
             let fact = back.input_fact(n)?;
             let Some(shape) = fact.shape.as_concrete() else { return Ok(None) };
             // Rows are stacked along time, so nothing larger than 1 may stand before it.
-            let axis = time_axis(&model.outlet_fact(cut[n])?.shape, &s);
+            let axis = time_axis(&model.outlet_fact(*outlet)?.shape, &s);
             if axis.is_none_or(|a| shape[..a].iter().any(|d| *d != 1)) || fact.datum_type != f32::datum_type() {
                 return Ok(None);
             }

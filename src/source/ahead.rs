@@ -83,8 +83,7 @@ impl Ahead {
     ///
     /// # Errors
     /// As [`Source::next`]; no frame is lost by it.
-    #[allow(clippy::type_complexity, reason = "a frame and a stamp")]
-    pub fn next(&mut self) -> Result<Option<(Frame<'_>, Option<Timestamp>)>, SourceError> {
+    pub fn read(&mut self) -> Result<Option<(Frame<'_>, Option<Timestamp>)>, SourceError> {
         match self.state {
             State::Ended => return Ok(None),
             State::Both => {
