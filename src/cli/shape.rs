@@ -22,7 +22,7 @@ use std::time::Duration;
 pub struct Args {
     /// Y4M file, `-` for stdin
     pub clip: String,
-    /// Bundle folder or bundle.toml; only its [input] and [time] count, no other file is needed
+    /// Bundle folder or bundle.toml; only its `input` and `time` tables count, no other file is needed
     #[arg(long)]
     pub bundle: PathBuf,
     /// .npy file to write, `-` for stdout

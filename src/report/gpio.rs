@@ -1,7 +1,7 @@
 //! Output lines: one per label, and a heartbeat that toggles only while decisions are made.
 //!
 //! Which lines and how is [`Wiring`], made from the board file and the configuration. A line follows its label as
-//! [`lines`](super::lines) says. A line that is not active is safe.
+//! `lines.rs` says. A line that is not active is safe.
 //!
 //! Each line is requested by itself: one that somebody else holds is named and tried again, the others work. Safe
 //! levels are driven before `open` returns and when the sink is closed or dropped. A process that is killed cannot

@@ -1,7 +1,7 @@
 //! The wire format: every sentence, encoded and decoded side by side.
 //!
 //! Proprietary NMEA 0183 sentences under the code `LKT`, at most 82 characters with CR LF whatever the values are.
-//! `crc*xx` is the tail described in [`envelope`](super::envelope). A field in brackets may be empty.
+//! `crc*xx` is the tail described in [super::envelope]. A field in brackets may be empty.
 //!
 //! ```text
 //! $PLKTC,seq,ms,[id],label,[p],slots,age,crc*xx            class now
