@@ -80,6 +80,10 @@ impl Encoder {
     /// # Errors
     /// One sentence naming both numbers where graph and contract differ.
     pub fn load(bundle: &Bundle, form: Form) -> Result<Self, BundleError> {
+        onnx::guarded(bundle, ENCODER, || Self::load_as(bundle, form))
+    }
+
+    fn load_as(bundle: &Bundle, form: Form) -> Result<Self, BundleError> {
         let refuse = |why: String| bundle.refuse(format!("{ENCODER}: {why}"));
         let Some(want) = &bundle.contract.input else { return Err(refuse("this bundle has no [input], so no encoder".into())) };
         let proto = onnx::parse(bundle.file(ENCODER).unwrap_or_default()).map_err(refuse)?;

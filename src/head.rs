@@ -98,7 +98,7 @@ impl Head {
     /// # Errors
     /// One sentence naming both numbers where graph and contract differ.
     pub fn load(bundle: &Bundle) -> Result<Self, BundleError> {
-        Self::load_as(bundle, true)
+        onnx::guarded(bundle, HEAD, || Self::load_as(bundle, true))
     }
 
     /// As [`Head::load`], but never caches projections: the graph as it stands, to compare with.
@@ -106,7 +106,7 @@ impl Head {
     /// # Errors
     /// As [`Head::load`].
     pub fn load_plain(bundle: &Bundle) -> Result<Self, BundleError> {
-        Self::load_as(bundle, false)
+        onnx::guarded(bundle, HEAD, || Self::load_as(bundle, false))
     }
 
     fn load_as(bundle: &Bundle, cache: bool) -> Result<Self, BundleError> {

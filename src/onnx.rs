@@ -2,8 +2,12 @@
 //!
 //! tract trusts its input in places: a tensor whose shape does not fit its data can make it read past a buffer or
 //! panic. So every initialiser's shape product, type and data length are compared here first, external data is refused
-//! and sizes are bounded. Both networks, encoder and head, come through this room.
+//! and sizes are bounded. Both networks, encoder and head, come through this room. What slips through is caught by
+//! [`guard`] while a bundle is loaded and tried.
 
+mod guard;
+
+pub(crate) use guard::guarded;
 use std::collections::HashMap;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
@@ -172,15 +176,24 @@ pub(crate) fn sentence(e: &TractError) -> String {
 
 /// Removes every QuantizeLinear → DequantizeLinear pair between float nodes, so that the graph computes in float what
 /// it would have computed without quantisation (weights stay as quantised). For timing and comparison.
+///
+/// Quantisers drop a ReLU or ReLU6 in front of a pair whose range says the same: a zero point at the lower end of its
+/// type. Such a pair becomes a `Clip` to its range, or the activation would be gone.
 pub(crate) fn without_activation_quantisation(proto: &ModelProto) -> ModelProto {
     let mut proto = proto.clone();
     let Some(graph) = proto.graph.as_mut() else { return proto };
     let made: HashMap<&str, &NodeProto> = graph.node.iter().flat_map(|n| n.output.iter().map(move |o| (o.as_str(), n))).collect();
+    let known: HashMap<&str, &TensorProto> = graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
     let mut renamed: HashMap<String, String> = HashMap::new();
+    let mut clips: HashMap<String, (String, f32)> = HashMap::new();
     for node in graph.node.iter().filter(|n| n.op_type == "DequantizeLinear") {
         let source = node.input.first().and_then(|i| made.get(i.as_str())).filter(|q| q.op_type == "QuantizeLinear");
         if let (Some(q), Some(out)) = (source, node.output.first()) {
-            renamed.insert(out.clone(), q.input.first().cloned().unwrap_or_default());
+            let from = q.input.first().cloned().unwrap_or_default();
+            match swallowed_relu(q, &known) {
+                Some(top) => drop(clips.insert(out.clone(), (from, top))),
+                None => drop(renamed.insert(out.clone(), from)),
+            }
         }
     }
     let resolve = |mut name: String| {
@@ -190,12 +203,47 @@ pub(crate) fn without_activation_quantisation(proto: &ModelProto) -> ModelProto 
         name
     };
     let outputs: Vec<String> = graph.output.iter().map(|o| o.name.clone()).collect();
+    // A pair that makes the graph's output stays: somebody has to carry the name.
     graph.node.retain(|n| n.output.first().is_none_or(|o| !renamed.contains_key(o) || outputs.contains(o)));
     for node in &mut graph.node {
-        // A pair that makes the graph's output stays: somebody has to carry the name.
+        if let Some((from, top)) = node.output.first().and_then(|o| clips.get(o)) {
+            let bound = |name: &str, value: f32| TensorProto {
+                name: format!("lookout.{name}.{from}"),
+                data_type: DataType::Float as i32,
+                float_data: vec![value],
+                ..TensorProto::default()
+            };
+            let bounds = [bound("low", 0.0), bound("high", *top)];
+            node.op_type = "Clip".into();
+            node.attribute.clear();
+            node.input = vec![from.clone(), bounds[0].name.clone(), bounds[1].name.clone()];
+            graph.initializer.extend(bounds);
+        }
         for input in &mut node.input {
             *input = resolve(std::mem::take(input));
         }
     }
     proto
+}
+
+/// The upper end of a quantiser's range where its lower end is 0; `None` where it takes negative numbers as well.
+fn swallowed_relu(quantiser: &NodeProto, known: &HashMap<&str, &TensorProto>) -> Option<f32> {
+    let constant = |n: usize| quantiser.input.get(n).and_then(|i| known.get(i.as_str())).copied();
+    let scale = constant(1)?;
+    let scale = match (scale.raw_data.as_slice(), scale.float_data.as_slice()) {
+        ([a, b, c, d], []) => f32::from_le_bytes([*a, *b, *c, *d]),
+        ([], [one]) => *one,
+        _ => return None,
+    };
+    // Without a zero point it is 0 of u8.
+    let zero = constant(2).map_or(Some(0), |z| {
+        match (DataType::try_from(z.data_type).ok()?, z.raw_data.as_slice(), z.int32_data.as_slice()) {
+            (DataType::Uint8, [z], _) => Some(i32::from(*z)),
+            (DataType::Int8, [z], _) => Some(i32::from(z.cast_signed()) + 128),
+            (DataType::Uint8, [], [z]) => Some(*z),
+            (DataType::Int8, [], [z]) => Some(z + 128),
+            _ => None,
+        }
+    });
+    (zero == Some(0)).then_some(255.0 * scale)
 }
