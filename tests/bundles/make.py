@@ -397,7 +397,7 @@ def main():
     qdq, qop, s8, u8 = QuantFormat.QDQ, QuantFormat.QOperator, QuantType.QInt8, QuantType.QUInt8
     total = 0
     total += rows("rows-rnn", "plain RNN (tanh), two dense layers after it, h_n idiom", torch_head("rnn", 6, 10, last="h_n", mlp=True))
-    total += rows("rows-rnn-relu", "plain RNN (ReLU), last output idiom", torch_head("rnn", 6, 10, nonlinearity="relu"), window=6)
+    total += rows("rows-rnn-last", "plain RNN (tanh), last output idiom, window 6", torch_head("rnn", 6, 10), window=6)
     total += rows("rows-gru", "GRU as PyTorch writes it (linear_before_reset = 1), last output idiom", torch_head("gru", 6, 12))
     total += rows("rows-gru-plain", "GRU with linear_before_reset = 0 and no initial state", lambda p, x, r: plain_gru(p, 12, 6, 12, r))
     total += rows("rows-gru2", "two-layer GRU, h_n idiom", torch_head("gru", 6, 10, 2, last="h_n"))

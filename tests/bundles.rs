@@ -1,0 +1,191 @@
+//! Every kind of network in `tests/bundles/` computes what ONNX Runtime computes.
+//!
+//! The golden vectors are ONNX Runtime's, with its graph optimisations off (`tests/bundles/make.py`). Two bounds come
+//! from the project's promises, not from the bundles: heads within 1e-5 in f32, f32 encoders within 1e-4. Quantised
+//! encoders keep to the tolerance in their `bundle.toml`: four steps of an 8-bit number that spans the features.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test stops where something is missing and says what it saw")]
+
+use lookout::bundle::{Bundle, ENCODER, Mode};
+use lookout::encoder::{Encoder, Form};
+use lookout::golden;
+use lookout::head::{CACHE_TOLERANCE, Head};
+use lookout::ring::Ring;
+use ndarray::{ArrayD, Axis};
+use ndarray_npy::ReadNpyExt;
+use std::path::{Path, PathBuf};
+
+const HEAD_BOUND: f32 = 1e-5;
+const ENCODER_BOUND: f32 = 1e-4;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bundles")
+}
+
+/// All bundles of the folder, by name.
+fn bundles() -> Vec<Bundle> {
+    let mut dirs: Vec<PathBuf> = std::fs::read_dir(folder()).unwrap().map(|e| e.unwrap().path()).collect();
+    dirs.retain(|d| d.join("bundle.toml").is_file());
+    dirs.sort();
+    assert!(dirs.len() >= 16, "{} bundles found, 16 expected", dirs.len());
+    dirs.iter().map(|d| Bundle::open(d).unwrap()).collect()
+}
+
+fn windows(bundle: &Bundle) -> Vec<Vec<f32>> {
+    let name = &bundle.contract.golden.as_ref().unwrap().windows;
+    let all = ArrayD::<f32>::read_npy(bundle.file(name).unwrap()).unwrap();
+    all.axis_iter(Axis(0)).map(|w| w.iter().copied().collect()).collect()
+}
+
+fn logits(bundle: &Bundle) -> Vec<Vec<f32>> {
+    let name = &bundle.contract.golden.as_ref().unwrap().logits;
+    let all = ArrayD::<f32>::read_npy(bundle.file(name).unwrap()).unwrap();
+    all.axis_iter(Axis(0)).map(|w| w.iter().copied().collect()).collect()
+}
+
+fn worst(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, |w, d| if d.is_nan() { f32::INFINITY } else { w.max(d) })
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
+/// Is the encoder's file a quantised graph?
+fn quantised(bundle: &Bundle) -> bool {
+    bundle.file(ENCODER).is_some_and(|f| f.windows(16).any(|w| w == b"DequantizeLinear"))
+}
+
+#[test]
+fn golden_vectors_of_every_bundle_pass() {
+    for bundle in bundles() {
+        let name = &bundle.contract.name;
+        let mut encoder = bundle.contract.input.as_ref().map(|_| Encoder::load(&bundle, Form::AsBuilt).unwrap());
+        let mut head = Head::load(&bundle).unwrap();
+        let found = golden::run(&bundle, encoder.as_mut(), &mut head).unwrap().expect("every test bundle has golden vectors");
+        println!("{name:16} cached {:5} {found:?}", head.is_cached());
+        assert!(found.logits <= HEAD_BOUND, "{name}: logits differ by {}", found.logits);
+        assert!(found.top1_equal, "{name}: another best class");
+        assert_eq!(found.features.is_some(), encoder.is_some(), "{name}");
+        if encoder.is_some() && !quantised(&bundle) {
+            assert!(found.features.unwrap() <= ENCODER_BOUND, "{name}: features differ by {:?}", found.features);
+        }
+    }
+}
+
+#[test]
+fn a_quantised_encoder_in_float_stays_near_its_int8_self() {
+    for bundle in bundles().iter().filter(|b| quantised(b)) {
+        let mut encoder = Encoder::load(bundle, Form::Float).unwrap();
+        let golden = bundle.contract.golden.as_ref().unwrap();
+        let frames = ArrayD::<u8>::read_npy(bundle.file(golden.frames.as_ref().unwrap()).unwrap()).unwrap();
+        let features = ArrayD::<f32>::read_npy(bundle.file(golden.features.as_ref().unwrap()).unwrap()).unwrap();
+        let span = features.iter().copied().fold(f32::MIN, f32::max) - features.iter().copied().fold(f32::MAX, f32::min);
+        for (frame, wanted) in frames.axis_iter(Axis(0)).zip(features.axis_iter(Axis(0))) {
+            let levels: Vec<u8> = frame.iter().copied().collect();
+            let found = worst(encoder.run_clip(&levels).unwrap(), &wanted.iter().copied().collect::<Vec<_>>());
+            // Random weights quantise badly; a wrong scale or zero point would show as a multiple of the span.
+            assert!(found < 0.15 * span, "{}: {found} of a span of {span}", bundle.contract.name);
+        }
+    }
+}
+
+#[test]
+fn same_window_twice_gives_equal_logits_bit_for_bit() {
+    for bundle in bundles() {
+        for mut head in [Head::load(&bundle).unwrap(), Head::load_plain(&bundle).unwrap()] {
+            let all = windows(&bundle);
+            let first = bits(head.run_window(&all[0]).unwrap());
+            let second = bits(head.run_window(&all[1]).unwrap());
+            assert_ne!(first, second, "{}: two windows that differ", bundle.contract.name);
+            assert_eq!(first, bits(head.run_window(&all[0]).unwrap()), "{}: after another window", bundle.contract.name);
+            assert_eq!(first, bits(head.run_window(&all[0]).unwrap()), "{}: at once again", bundle.contract.name);
+        }
+    }
+}
+
+#[test]
+fn cached_projections_equal_the_plain_graph() {
+    for bundle in bundles().iter().filter(|b| b.contract.time.mode == Mode::Window) {
+        let name = &bundle.contract.name;
+        let (mut cached, mut plain) = (Head::load(bundle).unwrap(), Head::load_plain(bundle).unwrap());
+        assert!(cached.is_cached() && !plain.is_cached(), "{name}: projections can be cached");
+        for window in windows(bundle) {
+            let found = worst(cached.run_window(&window).unwrap(), plain.run_window(&window).unwrap());
+            assert!(found <= CACHE_TOLERANCE, "{name}: {found}");
+        }
+    }
+}
+
+#[test]
+fn window_mode_forgets_whatever_came_before() {
+    for bundle in bundles().iter().filter(|b| b.contract.time.mode == Mode::Window && b.contract.input.is_none()) {
+        let time = &bundle.contract.time;
+        let mut used = Head::load(bundle).unwrap();
+        let mut long = Ring::new(time.window, used.row_len(), time.max_held);
+        let ticks: Vec<Vec<f32>> =
+            windows(bundle).iter().flat_map(|w| w.chunks(bundle.features()).map(<[f32]>::to_vec).collect::<Vec<_>>()).collect();
+        for k in 0..2_000 {
+            // Large numbers now and then: a state that leaks would remember them.
+            let scale = if k % 97 == 0 { 1e3 } else { 1.0 };
+            let tick: Vec<f32> = ticks[k * 7 % ticks.len()].iter().map(|v| v * scale).collect();
+            long.push(|row| used.project(&tick, row)).unwrap();
+            used.run(&long).unwrap();
+        }
+        let mut fresh = Head::load(bundle).unwrap();
+        let mut young = Ring::new(time.window, fresh.row_len(), time.max_held);
+        let mut last = None;
+        for tick in &ticks[..time.window] {
+            long.push(|row| used.project(tick, row)).unwrap();
+            last = used.run(&long).unwrap().map(|l| bits(l));
+            young.push(|row| fresh.project(tick, row)).unwrap();
+            let young = fresh.run(&young).unwrap().map(|l| bits(l));
+            assert!(young.is_none() || young == last, "{}", bundle.contract.name);
+        }
+        let golden = logits(bundle).swap_remove(0);
+        let last: Vec<f32> = last.unwrap().into_iter().map(f32::from_bits).collect();
+        assert!(worst(&last, &golden) <= HEAD_BOUND, "{}: through the ring", bundle.contract.name);
+    }
+}
+
+#[test]
+fn carried_state_equals_the_plain_graph_over_the_sequence_and_a_reset_forgets() {
+    let mut seen = 0;
+    for bundle in bundles().iter().filter(|b| b.contract.time.mode == Mode::Carried) {
+        let time = &bundle.contract.time;
+        let mut head = Head::load(bundle).unwrap();
+        let mut ring = Ring::new(time.window, head.row_len(), time.max_held);
+        for (sequence, wanted) in windows(bundle).iter().zip(logits(bundle)) {
+            head.reset();
+            ring.clear();
+            let mut last = None;
+            for tick in sequence.chunks(bundle.features()) {
+                ring.push(|row| head.project(tick, row)).unwrap();
+                last = head.run(&ring).unwrap().map(|l| l.to_vec());
+            }
+            assert!(worst(&last.unwrap(), &wanted) <= HEAD_BOUND, "{}", bundle.contract.name);
+            seen += 1;
+        }
+    }
+    assert!(seen >= 16, "{seen} sequences seen");
+}
+
+#[test]
+fn a_clip_encoder_fed_tick_by_tick_equals_the_whole_clip() {
+    let bundle = Bundle::open(&folder().join("c3d")).unwrap();
+    let input = bundle.contract.input.as_ref().unwrap();
+    let name = bundle.contract.golden.as_ref().unwrap().frames.as_ref().unwrap();
+    let frames = ArrayD::<u8>::read_npy(bundle.file(name).unwrap()).unwrap();
+    let mut encoder = Encoder::load(&bundle, Form::AsBuilt).unwrap();
+    for clip in frames.axis_iter(Axis(0)) {
+        let levels: Vec<u8> = clip.iter().copied().collect();
+        let whole = bits(encoder.run_clip(&levels).unwrap());
+        encoder.reset();
+        let mut last = vec![];
+        for t in 0..input.clip {
+            let picture: Vec<u8> = clip.index_axis(Axis(1), t).iter().copied().collect();
+            last = bits(encoder.run(&picture).unwrap());
+        }
+        assert_eq!(whole, last);
+    }
+}
