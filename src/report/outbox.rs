@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 /// Events kept while nobody takes them.
 pub const EVENTS: usize = 256;
-/// Longest that a recording waits for a reader who takes nothing at all; then it goes on as if live.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest that a recording waits for a reader who takes nothing at all; then it goes on as if live, until he takes something.
+const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 10 });
 
 /// What the writer takes out.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +51,8 @@ struct Inner {
     health: Option<Item>,
     /// An alarm that begins or ends is an event.
     alarm: bool,
+    /// Patience with the reader of a recording has run out.
+    impatient: bool,
     gap: Option<(u32, u32)>,
     closing: Option<Instant>,
     done: bool,
@@ -102,6 +104,7 @@ impl Outbox {
     /// The next thing to say: a gap first, then the oldest.
     pub fn pop(&self) -> Option<Parcel> {
         let mut inner = self.lock();
+        inner.impatient = false;
         if let Some((from, to)) = inner.gap.take() {
             return Some(Parcel::Gap { from, to });
         }
@@ -190,10 +193,11 @@ impl Outbox {
 
     fn wait_for_room<'a>(&'a self, mut inner: MutexGuard<'a, Inner>) -> MutexGuard<'a, Inner> {
         let mut since = Instant::now();
-        while inner.events.is_full() && !inner.gone && !inner.done && inner.closing.is_none() {
+        while inner.events.is_full() && !inner.impatient && !inner.gone && !inner.done && inner.closing.is_none() {
             let before = inner.events.front().map(|item| item.ticket);
             let left = PATIENCE.saturating_sub(since.elapsed());
             if left.is_zero() {
+                inner.impatient = true;
                 break;
             }
             inner = self.moved.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -297,6 +301,15 @@ mod tests {
             outbox.push(seq, &class());
         }
         assert_eq!(writer.join().unwrap(), (0..5_000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_recording_does_not_wait_for_ever_for_a_reader_that_is_not_there() {
+        let outbox = Outbox::new(Pace::Recording).unwrap();
+        let start = Instant::now();
+        (0..300).for_each(|seq| outbox.push(seq, &class()));
+        assert!(start.elapsed() >= PATIENCE && start.elapsed() < PATIENCE * 5, "{:?}", start.elapsed());
+        assert_eq!(seqs(&outbox)[..3], [1_000_000, 1_000_043, 44]);
     }
 
     #[test]
