@@ -350,7 +350,7 @@ class Play:
             for _ in range(rng.integers(1, 4)):
                 h = high * rng.uniform(0.12, 0.7)
                 sway = rng.uniform(0, 0.05) * h
-                kind = things.walker(rng) if not (footage_ and footage_.sprites[split]) or rng.random() < 0.5 else things.cut_out(rng, footage_.sprites[split])
+                kind = things.walker(rng) if not (footage_ and footage_.sprites[split]) or rng.random() < 0.5 else things.cut_out(rng, footage_.sprites[split], still=True)
                 self.still(rng, kind, rng.uniform(0, wide), rng.uniform(max(h, 0.4 * high), high * 1.05), h, sway, rng.uniform(0.3, 1.2))
         if rng.random() < 0.05:
             x, y = int(rng.uniform(0, 0.8) * wide), int(rng.uniform(0, 0.8) * high)

@@ -161,8 +161,9 @@ def crop(rng, backgrounds):
     return Thing([((luma - luma.mean()) / (luma.std() + 8), alpha)], 0, rigid=True)
 
 
-def cut_out(rng, sprites):
-    """A person or car out of real footage, in the poses it took there (forwards and backwards again)."""
+def cut_out(rng, sprites, still=False):
+    """A person or car out of real footage, in the poses it took there (forwards and backwards again), or in one of them: those who walk on the
+    spot are no bystanders."""
     track = sprites[rng.integers(len(sprites))]
     high = max(p[0].shape[0] for p in track)
     wide = max(p[0].shape[1] for p in track)
@@ -177,7 +178,7 @@ def cut_out(rng, sprites):
         full[1][y:y + luma.shape[0], x:x + luma.shape[1]] = alpha / 255.0
         full = [cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in full]
         poses.append(tuple(p[:, ::-1].copy() for p in full) if flip else tuple(full))
-    poses = poses + poses[-2:0:-1] if rng.random() < 0.8 else poses[:1]
+    poses = poses + poses[-2:0:-1] if rng.random() < 0.8 and not still else poses[:1]
     return Thing(poses, rng.uniform(6, 16), real=True)
 
 
