@@ -100,7 +100,7 @@ def load(folder, cache=None):
         if len(frames) < 8:
             continue
         empty = np.median(frames, axis=0).astype(np.uint8)
-        found.backgrounds[split] += [empty, frames[0], frames[len(frames) // 2]]
+        found.backgrounds[split] += [empty, frames[0], frames[len(frames) // 2]] if scene else list(frames[::8])  # a bare road: rare, and must not pass for a cover
         if "noFight" in path or not scene:
             found.sprites[split] += cut_outs(frames, empty)
     if cache:

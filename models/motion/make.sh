@@ -12,7 +12,8 @@ export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=10000000000 MALLOC_TOP_PAD_=300
 mkdir -p "$work"
 cd "$here"
 $python dataset.py --out "$work/shards" --clips 500 --seed 900 --split val --data "$data" --cache "$work/footage.pkl"
-$python dataset.py --out "$work/shards" --clips 9000 --seed 1 --data "$data" --cache "$work/footage.pkl"
-$python train.py --data-dir "$work/shards" --out "$work/float.pt" --epochs 16
-$python export.py --weights "$work/float.pt" --data-dir "$work/shards" --out "$here"
+$python dataset.py --out "$work/shards" --clips 13000 --seed 1 --data "$data" --cache "$work/footage.pkl"
+$python dataset.py --out "$work/shards" --clips 1500 --seed 4 --classes toward away --data "$data" --cache "$work/footage.pkl"
+$python train.py --data-dir "$work/shards" --out "$work/float.pt" --epochs 12
+$python export.py --weights "$work/float.pt" --data-dir "$work/shards" --out "$here" --enter 0.5 --leave 0.35 --min-ms 300
 $python evaluate.py --clips 1000 --seed 20261121 --data "$data" --cache "$work/footage.pkl" --onnx "$here" --weights "$work/float.pt"
