@@ -9,12 +9,12 @@ import numpy as np
 
 
 def knock(frames, rate, rng):
-    """Frames shaken once or twice; what was done, in words."""
+    """Frames shaken once or twice, the first time after 0.9 s, when a window is about full; what was done, in words."""
     h, w = frames[0].shape[:2]
     knocks, words = [], []
     for n in range(int(rng.integers(1, 3))):
         size, angle = rng.uniform(0.02, 0.055) * w, rng.uniform(0, 2 * np.pi)
-        start, swing, decay = rng.uniform(0.4, 0.8) + 0.7 * n, rng.uniform(2.5, 7.0), rng.uniform(0.15, 0.45)
+        start, swing, decay = rng.uniform(0.9, 1.3) + 0.4 * n, rng.uniform(2.5, 7.0), rng.uniform(0.15, 0.45)
         knocks.append((start, size * np.cos(angle), size * np.sin(angle) * 0.8, swing, decay, rng.uniform(-0.6, 0.6)))
         words.append(f"{100 * size / w:.1f} % at {start:.2f} s, {swing:.1f} Hz")
     edge = int(np.ceil(sum(np.hypot(k[1], k[2]) for k in knocks) + 0.012 * w)) + 1
