@@ -70,9 +70,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let options = options(&config, args, &bundle)?;
     let pipeline = Pipeline::new(&bundle, &options)?;
 
-    let spec = source_spec(args, &config, &board)?;
+    let reports = report_specs(args, &config, &board)?;
+    let given = args.source.as_ref().or(config.source.as_ref()).map(|text| text.parse::<Spec>()).transpose()?;
     let how = open::Options { board: Some(board.camera.clone()), ..open::Options::for_bundle(&bundle) };
-    let opener = move || open::open(&spec, &how);
+    let its = board.clone();
+    let opener = move || open::open(&source_spec(given.as_ref(), &its)?, &how);
     let first = match opener() {
         Ok(source) => Some(source),
         Err(SourceError::Lost { device, why }) if args.wait => {
@@ -92,7 +94,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         bundle.contract.version,
         &bundle.hash[..8]
     );
-    let sinks = sinks(args, &config, &board, &bundle, live)?;
+    let sinks = sinks(&reports, &config, &board, &bundle, live)?;
     let capture = Capture::start(first, Box::new(opener)).map_err(|e| Failure::broke(format!("capture thread: {e}")))?;
     let vitals = Vitals::open(&board.thermal);
     let mut watch = Watch {
@@ -121,31 +123,37 @@ fn options(config: &Config, args: &Args, bundle: &Bundle) -> Result<Options, Fai
     Ok(Options { region, thresholds: thresholds.collect(), heartbeat: Duration::from_secs(config.heartbeat_s.into()) })
 }
 
-fn source_spec(args: &Args, config: &Config, board: &Board) -> Result<Spec, Failure> {
-    if let Some(text) = args.source.as_ref().or(config.source.as_ref()) {
-        return Ok(text.parse()?);
+/// The source asked for, or the board's camera as it is called just now: it is looked for again at each opening, because
+/// one that is not there yet has no name to wait for.
+fn source_spec(given: Option<&Spec>, board: &Board) -> Result<Spec, SourceError> {
+    if let Some(spec) = given {
+        return Ok(spec.clone());
     }
-    // The first candidate stands for the camera while none is there, so that it can be waited for by its lasting name.
+    let what = format!("board {}", board.name);
     let path = board.camera_path().or_else(|| board.camera.device.first().map(PathBuf::from));
-    match path {
-        Some(path) => Ok(format!("v4l2:{}", path.display()).parse()?),
-        None => {
-            Err(Failure::refused(format!("board {}: it names no camera; say --source v4l2:PATH or another source", board.name)))
-        }
-    }
+    let path = path.ok_or_else(|| SourceError::Refused { what, why: "it names no camera; say --source v4l2:PATH".into() })?;
+    format!("v4l2:{}", path.display()).parse()
 }
 
-fn sinks(args: &Args, config: &Config, board: &Board, bundle: &Bundle, live: bool) -> Result<Vec<Box<dyn Sink>>, Failure> {
-    let mut specs: Vec<String> =
-        if args.report.is_empty() { config.report.clone().unwrap_or_default() } else { args.report.clone() };
-    if specs.is_empty() {
-        specs.push(board.serial.as_ref().map_or("stdout".into(), |s| format!("serial:{},{}", s.device.display(), s.baud)));
-    }
+/// Which sinks are meant. Read before anything is opened: a misspelt word must not be said last.
+fn report_specs(args: &Args, config: &Config, board: &Board) -> Result<Vec<ReportSpec>, Failure> {
+    let given = if args.report.is_empty() { config.report.clone().unwrap_or_default() } else { args.report.clone() };
+    let own = || vec![board.serial.as_ref().map_or("stdout".into(), |s| format!("serial:{},{}", s.device.display(), s.baud))];
+    let specs = if given.is_empty() { own() } else { given };
+    specs.iter().map(|text| Ok(text.parse()?)).collect()
+}
+
+fn sinks(
+    specs: &[ReportSpec],
+    config: &Config,
+    board: &Board,
+    bundle: &Bundle,
+    live: bool,
+) -> Result<Vec<Box<dyn Sink>>, Failure> {
     let identity = Identity::new(bundle);
     let wiring = board.wiring(&config.gpio, &bundle.labels).map_err(|e| Failure::refused(e.to_string()))?;
     let pace = if live { Pace::Live } else { Pace::Recording };
-    let open = |text: &String| Ok(report::open(&text.parse::<ReportSpec>()?, &identity, wiring.as_ref(), pace)?);
-    specs.iter().map(open).collect()
+    specs.iter().map(|spec| Ok(report::open(spec, &identity, wiring.as_ref(), pace)?)).collect()
 }
 
 /// Numbers the reports and hands each to every sink.
