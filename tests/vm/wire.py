@@ -152,7 +152,7 @@ EXPECTED = {
     "unplug": lambda s: s.comes_back("NO CAMERA"),
     "stall": lambda s: s.comes_back("NO FRAMES"),
     "refused": lambda s: s.expect(not s.rows, f"{len(s.rows)} sentences, expected none"),
-    "classes": lambda s: (s.numbered(), s.steady(), s.sees(["right", "left", "shake", "covered", "left"])),
+    "classes": lambda s: (s.numbered(), s.steady(), s.sees(["right", "left", "toward", "away", "shake", "covered", "left"])),
 }
 
 
