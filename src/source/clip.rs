@@ -221,14 +221,16 @@ impl Header {
         for part in text.split(' ').filter(|p| !p.is_empty()) {
             let mut letters = part.chars();
             let (key, value) = (letters.next().unwrap_or(' '), letters.as_str());
-            let number = || value.parse::<usize>().map_err(|_| format!("header says {part:?}, expected a number after {key}"));
+            // Quoted and cut: these bytes may be anything.
+            let shown = || format!("{:?}", part.chars().take(24).collect::<String>());
+            let number = || value.parse::<usize>().map_err(|_| format!("header says {}, expected a number there", shown()));
             match key {
                 'W' => width = number()?,
                 'H' => height = number()?,
                 // 0:0 stands for "unknown".
                 'F' if value == "0:0" => {}
-                'F' => rate = Some(value.parse::<Rate>()?),
-                'C' => layout = Layout::parse(value)?,
+                'F' => rate = Some(value.parse().map_err(|_| format!("header says {}, expected a rate such as F30:1", shown()))?),
+                'C' => layout = Layout::parse(value).ok_or_else(|| format!("header says {}, expected {LAYOUTS}", shown()))?,
                 _ => {} // I interlacing, A pixel shape, X comments
             }
         }
@@ -254,17 +256,16 @@ impl Header {
     }
 }
 
+const LAYOUTS: &str = "8-bit C420, C420jpeg, C420mpeg2, C420paldv, C422, C444 or Cmono (ffmpeg -pix_fmt yuv420p makes it)";
+
 impl Layout {
-    fn parse(name: &str) -> Result<Self, String> {
-        Ok(match name {
+    fn parse(name: &str) -> Option<Self> {
+        Some(match name {
             "420" | "420jpeg" | "420mpeg2" | "420paldv" => Self::C420,
             "mono" => Self::Mono,
             "422" => Self::C422,
             "444" => Self::C444,
-            _ => {
-                let what = "expected 8-bit 420, 420jpeg, 420mpeg2, 420paldv, 422, 444 or mono";
-                return Err(format!("colour layout C{name}, {what} (ffmpeg -pix_fmt yuv420p makes it)"));
-            }
+            _ => return None,
         })
     }
 }

@@ -70,6 +70,7 @@ impl Picture {
             for i in 0..width * height {
                 self.pixels.copy_within(i * samples..i * samples + keep, i * keep);
             }
+            self.pixels.truncate(width * height * keep);
         }
         Ok((format, width, height))
     }
