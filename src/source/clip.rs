@@ -229,7 +229,11 @@ impl Header {
                 'H' => height = number()?,
                 // 0:0 stands for "unknown".
                 'F' if value == "0:0" => {}
-                'F' => rate = Some(value.parse().map_err(|_| format!("header says {}, expected a rate such as F30:1", shown()))?),
+                'F' => {
+                    rate = Some(
+                        value.parse::<Rate>().map_err(|_| format!("header says {}, expected a rate such as F30:1", shown()))?,
+                    )
+                }
                 'C' => layout = Layout::parse(value).ok_or_else(|| format!("header says {}, expected {LAYOUTS}", shown()))?,
                 _ => {} // I interlacing, A pixel shape, X comments
             }
