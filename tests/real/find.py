@@ -123,6 +123,8 @@ def verdict(t, lo, hi):
     if len(p) < 0.5 * (hi - lo) or len(p) < 10 or total <= 0:
         return None
     k, energy, area, cx, cy, u, v, touches, spread, w, h = p.T
+    if max(k[0] - lo, hi - 1 - k[-1]) > 0.35 * (hi - lo):
+        return None  # over before a window is full, or in the reversed twin
     share = energy.sum() / total
     if share < 0.5 or not 0.006 < np.median(area) / (WIDTH * t.height) < 0.4:
         return None
