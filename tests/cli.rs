@@ -1,0 +1,127 @@
+//! The promise: whatever is asked wrongly ends with one sentence on stderr, nothing on stdout and the right exit code;
+//! and what is asked rightly says the same on every sink.
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn lookout(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_lookout")).args(args).stdin(std::process::Stdio::null()).output().unwrap()
+}
+
+fn folder(name: &str) -> PathBuf {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+/// The last line is ours; log lines before it start with `[`.
+fn sentence(out: &Output) -> String {
+    let text = String::from_utf8(out.stderr.clone()).unwrap();
+    let ours: Vec<&str> = text.lines().filter(|l| !l.starts_with('[')).collect();
+    assert_eq!(ours.len(), 1, "one sentence expected: {text}");
+    assert!(ours[0].starts_with("lookout: "), "{text}");
+    ours[0].to_string()
+}
+
+#[test]
+fn what_is_asked_wrongly_gets_one_sentence_and_its_exit_code() {
+    let dir = folder("wrong");
+    let file = |name: &str, text: &str| {
+        std::fs::write(dir.join(name), text).unwrap();
+        dir.join(name).display().to_string()
+    };
+    let rows = file("rows.csv", "1 2 3\n4 5 6\n");
+    let odd_key = file("odd.toml", "hartbeat_s = 5\n");
+    let syntax = file("syntax.toml", "heartbeat_s = = 5\n");
+    let empty = file("empty.y4m", "");
+    let zero = file("zero.y4m", "YUV4MPEG2 W0 H0 F30:1 C420jpeg\nFRAME\n");
+    let huge = file("huge.y4m", "YUV4MPEG2 W999999 H999999 F30:1 C420jpeg\nFRAME\n");
+    let deep = file("deep.y4m", "YUV4MPEG2 W64 H64 F30:1 C420p10\nFRAME\n");
+    let text = file("text.bin", "this is no clip\n");
+    let here = dir.display().to_string();
+    let y4m_folder = format!("y4m:{here}");
+    let rows_spec = format!("features:{rows}");
+    for (args, code, names) in [
+        (vec!["classify", "nothing-here.y4m"], 2, "nothing-here.y4m"),
+        (vec!["classify", &empty], 2, "empty.y4m"),
+        (vec!["classify", &zero], 2, "0x0"),
+        (vec!["classify", &huge], 2, "999999x999999"),
+        (vec!["classify", &deep], 2, "deep.y4m"),
+        (vec!["classify", &text], 2, "text.bin"),
+        (vec!["classify", &y4m_folder], 2, "wrong"),
+        (vec!["classify", &rows_spec], 2, "pictures"),
+        (vec!["classify", "--bundle", &here, &rows_spec], 2, "bundle.toml"),
+        (vec!["check", &rows], 2, "rows.csv"),
+        (vec!["run", "--report", "telegraph"], 2, "telegraph"),
+        (vec!["run", "--report", "serial:/dev/ttyS0,fast"], 2, "baud"),
+        (vec!["run", "--source", "v4l2:/dev/lookout-no-such-camera", "--report", "stdout"], 1, "/dev/lookout-no-such-camera"),
+        (vec!["run", "--source", "v4l2:/tmp", "--report", "stdout"], 2, "/tmp"),
+        (vec!["run", "--source", "pipe:-,nv12,640x480", "--report", "stdout"], 2, "pipe"),
+        (vec!["run", "--source", "ether:5", "--report", "stdout"], 2, "ether"),
+        (vec!["run", "--board", "abacus"], 2, "abacus"),
+        (vec!["run", "--config", &odd_key], 2, "hartbeat_s"),
+        (vec!["run", "--config", &syntax], 2, "syntax.toml"),
+        (vec!["run", "--config", "/no/such/lookout.toml"], 2, "/no/such/lookout.toml"),
+        (vec!["bench", "--onnx", &rows], 2, "rows.csv"),
+    ] {
+        let out = lookout(&args);
+        let said = sentence(&out);
+        assert_eq!(out.status.code(), Some(code), "{args:?}: {said}");
+        assert!(said.contains(names), "{args:?} should name {names}: {said}");
+        assert!(out.stdout.is_empty(), "{args:?}: {}", String::from_utf8_lossy(&out.stdout));
+    }
+    // clap's own refusals have more lines, and the same code.
+    assert_eq!(lookout(&["frobnicate"]).status.code(), Some(2));
+    assert_eq!(lookout(&["run", "--bogus"]).status.code(), Some(2));
+    assert_eq!(lookout(&["--help"]).status.code(), Some(0));
+}
+
+#[test]
+fn demo_is_right_and_a_saved_clip_says_the_same_on_every_sink() {
+    let dir = folder("right");
+    let clip = dir.join("clip.y4m");
+    assert!(lookout(&["demo", "--save", &clip.display().to_string()]).status.success());
+    let demo = String::from_utf8(lookout(&["demo"]).stdout).unwrap();
+    let percent = demo.split_once(" ticks right (").unwrap().1.split(' ').next().unwrap().parse::<f32>().unwrap();
+    assert!(percent >= 95.0, "{demo}");
+    assert!(demo.lines().filter(|l| l.starts_with('$')).all(|l| l.len() <= 80), "82 with CR LF");
+
+    let source = format!("y4m:{}", clip.display());
+    let (text, json) = (dir.join("out.txt"), dir.join("out.json"));
+    std::fs::remove_file(&text).ok();
+    std::fs::remove_file(&json).ok();
+    let (to_text, to_json) = (format!("file:{}", text.display()), format!("json:{}", json.display()));
+    let out = lookout(&["run", "--source", &source, "--report", "stdout", "--report", &to_text, "--report", &to_json]);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    assert_eq!(out.stdout, std::fs::read(&text).unwrap());
+    let lines = out.stdout.iter().filter(|b| **b == b'\n').count();
+    assert!(lines > 30, "{lines} lines");
+    let objects = std::fs::read_to_string(&json).unwrap();
+    assert_eq!(objects.lines().count(), lines);
+    assert!(objects.lines().all(|l| serde_json::from_str::<serde_json::Value>(l).is_ok_and(|v| v.is_object())));
+
+    let again = lookout(&["run", "--source", &source, "--report", "stdout"]);
+    assert_eq!(again.stdout, out.stdout, "the same clip twice");
+
+    let answer = lookout(&["classify", "--json", &clip.display().to_string()]);
+    let answer: serde_json::Value = serde_json::from_slice(&answer.stdout).unwrap();
+    let found: Vec<&str> = answer["segments"].as_array().unwrap().iter().map(|s| s["label"].as_str().unwrap()).collect();
+    assert_eq!(found, ["right", "left", "toward", "away", "shake", "covered", "left"]);
+    let srt = lookout(&["classify", "--srt", &clip.display().to_string()]);
+    assert!(String::from_utf8(srt.stdout).unwrap().starts_with("1\n00:00:0"));
+}
+
+#[test]
+fn check_and_bench_say_what_they_found() {
+    let out = lookout(&["check"]);
+    let text = String::from_utf8(out.stdout).unwrap();
+    assert!(out.status.success() && text.contains("golden") && text.ends_with("ok\n"), "{text}");
+    let bundle = Path::new("tests/bundles/rows-gru").display().to_string();
+    let out = lookout(&["check", "--json", &bundle]);
+    let answer: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert!(answer["ok"] == true && answer["top1_equal"] == true && answer["max_abs"].as_f64().unwrap() < 1e-4);
+    let out = lookout(&["bench", "--json", "--rounds", "1"]);
+    let text = String::from_utf8(out.stdout).unwrap();
+    assert_eq!(text.lines().count(), 7, "six stages and the whole tick: {text}");
+}
