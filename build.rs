@@ -31,9 +31,7 @@ fn bake() -> Result<(), String> {
         Ok(dir) if !dir.is_empty() => root.join(dir),
         _ => root.join("models/motion"),
     };
-    // GATE: goes away with models/motion.
-    let gate = !bundle.join("bundle.toml").exists() && std::env::var_os("LOOKOUT_BUNDLE").is_none();
-    let files = if gate { Vec::new() } else { bundle_files(&bundle)? };
+    let files = bundle_files(&bundle)?;
     let mut out = String::from("/// Name and text of every board file, in name order.\nstatic BOARDS: &[(&str, &str)] = &[\n");
     for (stem, path) in &boards {
         let _ = writeln!(out, "    ({stem:?}, include_str!({path:?})),");

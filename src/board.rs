@@ -13,7 +13,7 @@ pub use schema::{
 };
 
 use crate::config;
-use crate::report::Label;
+use crate::report::{Label, ReportError, ReportSpec};
 use std::path::{Path, PathBuf};
 
 /// Where the kernel says what machine this is.
@@ -107,9 +107,23 @@ impl Board {
         Err(self.refuse(format!("it is for {}, but this machine is {}", say(&self.compatible), say(machine))))
     }
 
-    /// The camera's path now, or `None` while no candidate is there. By its lasting name, not the node behind it.
+    /// The camera's path now, or `None` while no candidate is there. Its lasting name, not the node behind it.
     pub fn camera_path(&self) -> Option<PathBuf> {
         self.camera.device.iter().find_map(|pattern| first_match(pattern))
+    }
+
+    /// Where reports go: what was asked for, or what the board file says where nothing was. `serial` alone is the
+    /// board's own port.
+    ///
+    /// # Errors
+    /// `serial` on a board without one, or a report that cannot be understood.
+    pub fn reports(&self, wanted: &[String]) -> Result<Vec<ReportSpec>, BoardError> {
+        let read = |text: &String| match (text.as_str(), &self.serial) {
+            ("serial", Some(s)) => Ok(ReportSpec::Serial { path: s.device.clone(), baud: s.baud }),
+            ("serial", None) => Err(self.refuse("it names no serial port; say which, as in serial:/dev/ttyUSB0,115200")),
+            (text, _) => text.parse().map_err(|e: ReportError| self.refuse(e.to_string())),
+        };
+        if wanted.is_empty() { &self.report } else { wanted }.iter().map(read).collect()
     }
 
     /// GPIO lines for the classes of a bundle. Lines in `wanted` (the configuration) take the place of the board's; board
@@ -159,7 +173,8 @@ fn say(names: &[String]) -> String {
 }
 
 /// The first path in name order that fits a pattern with `*` in its last part, or the path itself if it is there.
-fn first_match(pattern: &Path) -> Option<PathBuf> {
+/// Whoever reopens a device asks again: another one may be the first by then, or the same one under another name.
+pub fn first_match(pattern: &Path) -> Option<PathBuf> {
     let (dir, name) = (pattern.parent()?, pattern.file_name()?.to_str()?);
     if !name.contains('*') {
         return pattern.exists().then(|| pattern.to_path_buf());
@@ -244,6 +259,19 @@ mod tests {
         wanted.heartbeat = Some(LineSpec::Name("A".into()));
         let why = board.wiring(&wanted, &labels(&["left"])).expect_err("two jobs").to_string();
         assert!(why.contains("heartbeat and left are both on line A"), "{why}");
+    }
+
+    #[test]
+    fn serial_alone_is_the_boards_port() {
+        let board = &boards()[0];
+        assert_eq!(board.reports(&[]).expect("the board's"), [ReportSpec::Gpio]);
+        let why = board.reports(&strings(&["serial"])).expect_err("none").to_string();
+        assert!(why.starts_with("board four: it names no serial port"), "{why}");
+        assert!(board.reports(&strings(&["telegraph"])).is_err());
+        let serial = Some(Serial { device: "/dev/t".into(), baud: 9600 });
+        let board = Board { serial, ..board.clone() };
+        let spec = ReportSpec::Serial { path: "/dev/t".into(), baud: 9600 };
+        assert_eq!(board.reports(&strings(&["serial"])).expect("good"), [spec]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod bench;
 mod check;
 mod classify;
 mod demo;
+pub mod doctor;
 mod failure;
 mod run;
 mod segments;
@@ -41,6 +42,8 @@ enum Command {
     Classify(classify::Args),
     /// Check a bundle: contract, golden vectors, time of int8 and float, memory
     Check(check::Args),
+    /// What is there, what is missing, and what to do about it
+    Doctor(doctor::Args),
     /// Time per stage and allocations on this machine
     Bench(bench::Args),
     /// What the encoder sees: a recording's shaped ticks as .npy, for training
@@ -73,6 +76,7 @@ pub fn main() -> ExitCode {
         }
         Command::Classify(args) => classify::run(&args, &mut out),
         Command::Check(args) => check::run(&args, &mut out),
+        Command::Doctor(args) => doctor::run(&args, &mut out),
         Command::Bench(args) => bench::run(&args, &mut out),
         Command::Shape(args) => shape::run(&args).map_err(|e| Failure::refused(format!("{e:#}"))),
     };

@@ -137,10 +137,8 @@ fn source_spec(given: Option<&Spec>, board: &Board) -> Result<Spec, SourceError>
 
 /// Which sinks are meant. Read before anything is opened: a misspelt word must not be said last.
 fn report_specs(args: &Args, config: &Config, board: &Board) -> Result<Vec<ReportSpec>, Failure> {
-    let given = if args.report.is_empty() { config.report.clone().unwrap_or_default() } else { args.report.clone() };
-    let own = || vec![board.serial.as_ref().map_or("stdout".into(), |s| format!("serial:{},{}", s.device.display(), s.baud))];
-    let specs = if given.is_empty() { own() } else { given };
-    specs.iter().map(|text| Ok(text.parse()?)).collect()
+    let given = if args.report.is_empty() { config.report.as_deref().unwrap_or_default() } else { args.report.as_slice() };
+    board.reports(given).map_err(|e| Failure::refused(e.to_string()))
 }
 
 fn sinks(

@@ -1,0 +1,265 @@
+//! `lookout doctor`: what is there, what is missing, and what to do about it, in a technician's words.
+//!
+//! It opens cameras and GPIO chips only to ask them what they are, and does not open serial ports at all: opening one can
+//! reset what hangs on the other end. Every part is asked in a thread of its own and gets [`PATIENCE`], so that a driver
+//! that hangs is named instead of hanging the doctor. Exit code: 0 when nothing that the configuration needs is
+//! broken, 2 when board, configuration or bundle are wrong, else 1.
+
+mod camera;
+mod finding;
+mod lines;
+mod rights;
+mod serial;
+
+use super::Failure;
+use crate::baked;
+use crate::board::{self, Board, Wiring};
+use crate::bundle::Bundle;
+use crate::config::{self, Config};
+use crate::report::{Label, ReportSpec};
+use crate::vitals::{self, Vitals};
+use finding::{Finding, Findings};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// How long cameras, serial ports and GPIO chips together may take to answer.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Configuration [default: /etc/lookout/lookout.toml where it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Board by name, or a board file [default: the one the device tree names]
+    #[arg(long, value_name = "NAME|FILE")]
+    board: Option<String>,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The exit code, with nothing more to say: what is broken was printed.
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
+    let mut all = Findings::default();
+    let config = configuration(args, &mut all);
+    let board = this_board(args, &config, &mut all);
+    let bundle = this_bundle(&config, &mut all);
+    let needs = Needs::of(&config, board.as_ref(), bundle.as_ref(), &mut all);
+    let until = Instant::now() + PATIENCE;
+    let (camera, serial, gpio) = (needs.camera, needs.serial, needs.gpio);
+    let asked = [
+        ("camera", ask(move || camera::look(camera.as_deref()))),
+        ("serial", ask(move || serial::look(&serial))),
+        ("gpio", ask(move || lines::look(gpio.as_ref()))),
+    ];
+    for (area, answer) in asked {
+        match answer.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(findings) => all.extend(findings),
+            Err(_) => all.add(
+                Finding::broken(area, 1, format!("a driver did not answer within {} ms", PATIENCE.as_millis()))
+                    .fix("unplug the device and plug it in again; `dmesg` says which driver hangs"),
+            ),
+        }
+    }
+    if let Some(board) = &board {
+        all.add(vital_signs(board));
+    }
+    all.add(service());
+    all.print(args.json, out)?;
+    match all.code() {
+        0 => Ok(()),
+        code => Err(Failure { code, why: String::new() }),
+    }
+}
+
+/// Asks in a thread of its own. A thread that never answers ends with the process.
+fn ask(f: impl FnOnce() -> Vec<Finding> + Send + 'static) -> mpsc::Receiver<Vec<Finding>> {
+    let (answer, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        // Nobody listens any more once the time is up.
+        let _ = answer.send(f());
+    });
+    receiver
+}
+
+/// What the configuration cannot do without.
+struct Needs {
+    /// Candidates for the camera, if frames come from one.
+    camera: Option<Vec<PathBuf>>,
+    /// Ports that reports go to.
+    serial: Vec<PathBuf>,
+    /// Lines and the bundle's labels, if reports go there.
+    gpio: Option<(Wiring, Vec<Label>)>,
+}
+
+impl Needs {
+    fn of(config: &Config, board: Option<&Board>, bundle: Option<&Bundle>, all: &mut Findings) -> Self {
+        let mut needs = Self { camera: None, serial: Vec::new(), gpio: None };
+        needs.camera = match &config.source {
+            // `v4l2:PATH` may be followed by wishes after a comma.
+            Some(spec) => spec.strip_prefix("v4l2:").map(|p| vec![p.split(',').next().unwrap_or(p).into()]),
+            None => board.map(|b| b.camera.device.clone()),
+        };
+        let Some(board) = board else { return needs };
+        let reports = match board.reports(config.report.as_deref().unwrap_or_default()) {
+            Ok(reports) => reports,
+            Err(e) => {
+                all.add(Finding::broken("report", 2, e.to_string()));
+                return needs;
+            }
+        };
+        for report in &reports {
+            if let ReportSpec::Serial { path, .. } = report {
+                needs.serial.push(path.clone());
+            }
+        }
+        if let Some(bundle) = bundle {
+            match board.wiring(&config.gpio, &bundle.labels) {
+                Ok(wiring) => {
+                    let used = wiring.filter(|_| reports.contains(&ReportSpec::Gpio));
+                    needs.gpio = used.map(|w| (w, bundle.labels.clone()));
+                }
+                Err(e) => all.add(Finding::broken("gpio", 2, e.to_string())),
+            }
+        }
+        needs
+    }
+}
+
+fn configuration(args: &Args, all: &mut Findings) -> Config {
+    let found = match &args.config {
+        Some(path) => Config::open(path).map(|c| (c, path.display().to_string())),
+        None => {
+            let there = if Path::new(config::PATH).exists() { config::PATH } else { "none installed, the defaults hold" };
+            Config::installed().map(|c| (c, there.to_string()))
+        }
+    };
+    match found {
+        Ok((config, from)) => {
+            all.add(Finding::ok("config", from));
+            config
+        }
+        Err(e) => {
+            all.add(Finding::broken("config", 2, e.to_string()).fix("correct it; below, the defaults are assumed"));
+            Config::default()
+        }
+    }
+}
+
+fn this_board(args: &Args, config: &Config, all: &mut Findings) -> Option<Board> {
+    let wanted = args.board.as_deref().or(config.board.as_deref());
+    let machine = board::machine();
+    match baked::boards().and_then(|boards| Board::choose(&boards, wanted, &machine)) {
+        Ok(board) => {
+            let tree = if machine.is_empty() { "no device tree".into() } else { format!("device tree {}", machine.join(", ")) };
+            all.add(Finding::ok("board", format!("{}: {}, {}", board.name, board.title, board.trust())).more(tree));
+            Some(board)
+        }
+        Err(e) => {
+            all.add(Finding::broken("board", 2, e.to_string()).more(format!("device tree {}", machine.join(", "))));
+            None
+        }
+    }
+}
+
+fn this_bundle(config: &Config, all: &mut Findings) -> Option<Bundle> {
+    let bundle = match &config.bundle {
+        Some(dir) => Bundle::open(dir),
+        None => baked::bundle(),
+    };
+    match bundle {
+        Ok(bundle) => {
+            let labels: Vec<&str> = bundle.labels.iter().map(|l| l.as_str()).collect();
+            let c = &bundle.contract;
+            let text = format!("{} {} ({}), every hash right", c.name, c.version, bundle.origin);
+            all.add(Finding::ok("bundle", text).more(format!("classes {}", labels.join(", "))));
+            if let Err(e) = config.decisions(config::PATH, &c.decision, &bundle.labels) {
+                all.add(Finding::broken("config", 2, e.to_string()));
+            }
+            Some(bundle)
+        }
+        Err(e) => {
+            all.add(Finding::broken("bundle", 2, e.to_string()).fix("copy it again, or leave `bundle` out for the built-in one"));
+            None
+        }
+    }
+}
+
+fn vital_signs(board: &Board) -> Finding {
+    let vitals = Vitals::open(&board.thermal);
+    let now = vitals.read();
+    let heat = now.celsius.map_or("no temperature to be read".into(), |c| format!("{c} degrees C"));
+    let up = vitals::uptime().as_secs();
+    let since = format!("up {} h {} min", up / 3600, up / 60 % 60);
+    match now.throttled {
+        Some(true) => Finding::note("heat", format!("{heat}, {since}: the processor is being slowed down"))
+            .fix("cool the box, and give it the supply its maker asks for: under-voltage shows here too"),
+        Some(false) => Finding::ok("heat", format!("{heat}, not throttled, {since}")),
+        None => Finding::ok("heat", format!("{heat}, throttling unknown on this board, {since}")),
+    }
+}
+
+/// Is there a service manager with a watchdog around us?
+fn service() -> Finding {
+    let usec = std::env::var("WATCHDOG_USEC").ok().and_then(|v| v.parse::<u64>().ok());
+    if let Some(usec) = usec {
+        return Finding::ok("service", format!("started by systemd, watchdog {} ms", usec / 1000));
+    }
+    let places =
+        ["/etc/systemd/system/lookout.service", "/usr/lib/systemd/system/lookout.service", "/lib/systemd/system/lookout.service"];
+    let unit = places.iter().find_map(|p| Some((p, std::fs::read_to_string(p).ok()?)));
+    match unit {
+        Some((path, text)) if text.lines().any(|l| l.trim_start().starts_with("WatchdogSec=")) => {
+            Finding::ok("service", format!("{path} is installed, with a watchdog"))
+        }
+        Some((path, _)) => Finding::note("service", format!("{path} has no WatchdogSec: a hang would not be noticed"))
+            .fix("take board/systemd/lookout.service, then `systemctl daemon-reload`"),
+        None => Finding::ok("service", "not installed as a service; by hand this is all right"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn say(args: &Args) -> (u8, String) {
+        let mut out = Vec::new();
+        let code = run(args, &mut out).map_or_else(|f| f.code, |()| 0);
+        (code, String::from_utf8(out).expect("text"))
+    }
+
+    #[test]
+    fn a_wrong_configuration_is_code_2_and_the_rest_is_still_said() {
+        let start = Instant::now();
+        let config = Some(PathBuf::from("/nowhere/lookout.toml"));
+        let (code, text) = say(&Args { config, board: Some("host".into()), json: false });
+        assert_eq!(code, 2);
+        assert!(text.contains("/nowhere/lookout.toml: ") && text.contains("board    host"), "{text}");
+        assert!(start.elapsed() < PATIENCE + Duration::from_millis(500));
+    }
+
+    #[test]
+    fn json_is_one_object_a_line_and_ends_with_the_verdict() {
+        let (code, text) = say(&Args { config: None, board: Some("no-such-board".into()), json: true });
+        assert_eq!(code, 2);
+        let lines: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+        let verdict = lines.last().expect("some");
+        assert_eq!((verdict["ok"].as_bool(), verdict["code"].as_u64()), (Some(false), Some(2)));
+        assert!(lines.iter().any(|l| l["area"] == "board" && l["level"] == "broken"));
+    }
+
+    #[test]
+    fn a_driver_that_hangs_does_not_hang_the_doctor() {
+        let answer = ask(|| {
+            std::thread::park();
+            Vec::new()
+        });
+        assert!(answer.recv_timeout(Duration::from_millis(5)).is_err());
+    }
+}

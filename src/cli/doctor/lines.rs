@@ -1,0 +1,119 @@
+//! GPIO chips and lines: labels, names, and who holds a line that we need.
+
+use super::finding::Finding;
+use super::rights;
+use crate::board::{LineSpec, Wiring};
+use crate::report::Label;
+use gpiocdev::Chip;
+use gpiocdev::line::Info;
+use std::path::PathBuf;
+
+/// Named lines shown of a chip.
+const SHOWN: usize = 64;
+
+/// Lists chips; what `needed` names must be there and free.
+pub fn look(needed: Option<&(Wiring, Vec<Label>)>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut ours = None;
+    for path in gpiocdev::chip::chips().unwrap_or_default() {
+        if let Some((why, fix)) = rights::denied(&path) {
+            found.push(Finding::bad("gpio", needed.is_some(), format!("{}: {why}", path.display())).fix(fix));
+            continue;
+        }
+        let opened = Chip::from_path(&path).and_then(|chip| Ok((chip.info()?, chip)));
+        let (info, chip) = match opened {
+            Ok(opened) => opened,
+            Err(e) => {
+                found.push(Finding::bad("gpio", needed.is_some(), format!("{}: cannot be asked: {e}", path.display())));
+                continue;
+            }
+        };
+        let lines: Vec<Info> = chip.line_info_iter().into_iter().flatten().filter_map(Result::ok).collect();
+        let named: Vec<&str> = lines.iter().map(|l| l.name.as_str()).filter(|n| !n.is_empty() && *n != "-").collect();
+        let text = format!("{} {}: {} lines, {} named", path.display(), info.label, info.num_lines, named.len());
+        let mut finding = Finding::ok("gpio", text);
+        if !named.is_empty() {
+            finding = finding.more(named[..named.len().min(SHOWN)].join(" "));
+        }
+        found.push(finding);
+        if info.num_lines > 0 && lines.is_empty() {
+            found.push(
+                Finding::bad("gpio", needed.is_some(), format!("{}: its lines cannot be asked about", path.display()))
+                    .fix("GPIO needs the kernel's character device version 2: kernel 5.10 or later"),
+            );
+        }
+        let is_ours =
+            |(g, _): &(Wiring, Vec<Label>)| g.chip == info.label || g.chip == info.name || path.as_os_str() == g.chip.as_str();
+        if needed.is_some_and(is_ours) && ours.is_none() {
+            ours = Some((path, lines));
+        }
+    }
+    if let Some((needed, labels)) = needed {
+        found.extend(check(needed, labels, ours));
+    } else if found.is_empty() {
+        found.push(Finding::ok("gpio", "no chip; reports do not need one"));
+    }
+    found
+}
+
+/// Are the lines we need there, and is each one free?
+fn check(needed: &Wiring, labels: &[Label], chip: Option<(PathBuf, Vec<Info>)>) -> Vec<Finding> {
+    let Some((path, lines)) = chip else {
+        let says = format!("no GPIO chip called {} can be used, and reports go there", needed.chip);
+        return vec![
+            Finding::broken("gpio", 1, says).fix("take `gpio` out of `report`, or name a chip listed here as gpio.chip"),
+        ];
+    };
+    let heart = needed.heartbeat.iter().map(|line| ("heartbeat", line));
+    let label = |class: usize| labels.get(class).map_or("a class", |l| l.as_str());
+    let jobs = heart.chain(needed.lines.iter().map(|(class, l)| (label(*class), &l.line)));
+    let mut found = Vec::new();
+    for (job, line) in jobs {
+        let there = lines.iter().find(|l| match line {
+            LineSpec::Offset(offset) => l.offset == *offset,
+            LineSpec::Name(name) => l.name == *name,
+        });
+        match there {
+            None => found.push(
+                Finding::broken("gpio", 1, format!("{} has no line {line}, which is meant for {job}", path.display()))
+                    .fix("name another line, or bring the kernel up to date: line names come with its device tree"),
+            ),
+            Some(l) if l.used => {
+                found.push(Finding::broken("gpio", 1, format!("line {line}, meant for {job}, is held by {:?}", l.consumer)).fix(
+                    "end that program, take the overlay out, or name another line; a running lookout holds its lines itself",
+                ))
+            }
+            Some(_) => {}
+        }
+    }
+    if found.is_empty() {
+        found.push(Finding::ok("gpio", format!("every line that reports need is free on {}", path.display())));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn needed(line: LineSpec) -> Wiring {
+        Wiring { chip: "no-such-chip".into(), heartbeat: Some(line), lines: Vec::new() }
+    }
+
+    #[test]
+    fn a_missing_chip_is_broken_only_where_it_is_needed() {
+        let found = look(Some(&(needed(LineSpec::Offset(1)), Vec::new())));
+        assert!(found.iter().any(|f| f.is_broken() && f.says().contains("no-such-chip")), "{found:?}");
+        assert!(!look(None).iter().any(Finding::is_broken));
+    }
+
+    #[test]
+    fn a_missing_or_held_line_names_its_job() {
+        let line = |name: &str, used| Info { name: name.into(), used, consumer: "leds".into(), ..Info::default() };
+        let chip = || Some((PathBuf::from("/dev/gpiochip0"), vec![line("A", true), line("B", false)]));
+        let says = |name: &str| check(&needed(LineSpec::Name(name.into())), &[], chip())[0].says().to_string();
+        assert!(says("A").contains("meant for heartbeat, is held by \"leds\""));
+        assert!(says("B").contains("is free"));
+        assert!(says("C").contains("has no line C"));
+    }
+}
