@@ -108,7 +108,7 @@ impl Findings {
             for more in &f.more {
                 text += &format!("           {}\n", plain(more));
             }
-            for fix in &f.fix {
+            if let Some(fix) = &f.fix {
                 text += &format!("        -> {}\n", plain(fix));
             }
         }
