@@ -15,10 +15,10 @@ pub fn look(needed: Option<&[PathBuf]>) -> Vec<Finding> {
     let target = wanted.as_ref().and_then(|p| p.canonicalize().ok());
     let mut found: Vec<Finding> = nodes().iter().map(|node| describe(node, target.as_deref() == Some(node.as_path()))).collect();
     // A needed device outside /dev/video*: a link to something else, or a file.
-    if let (Some(path), Some(target)) = (&wanted, &target) {
-        if !nodes().contains(target) {
-            found.push(Finding::broken("camera", 1, format!("{} is no video device", path.display())));
-        }
+    if let (Some(path), Some(target)) = (&wanted, &target)
+        && !nodes().contains(target)
+    {
+        found.push(Finding::broken("camera", 1, format!("{} is no video device", path.display())));
     }
     if let (Some(list), None) = (needed, &wanted) {
         let names: Vec<String> = list.iter().map(|p| p.display().to_string()).collect();
