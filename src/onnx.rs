@@ -3,7 +3,7 @@
 //! tract trusts its input in places: a tensor whose shape does not fit its data can make it read past a buffer or
 //! panic. So every initialiser's shape product, type and data length are compared here first, external data is refused
 //! and sizes are bounded. Both networks, encoder and head, come through this room. What slips through is caught by
-//! [`guard`] while a bundle is loaded and tried.
+//! `onnx/guard.rs` while a bundle is loaded and tried.
 
 mod guard;
 

@@ -1,5 +1,6 @@
 //! The promise: recordings of every kind are read as ffmpeg and OpenCV read them, frame for frame, each frame at its
 //! time, and what is damaged is said and passed over.
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 use lookout::source::avi::Avi;
 use lookout::source::clip::Clip;

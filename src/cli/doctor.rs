@@ -1,7 +1,7 @@
 //! `lookout doctor`: what is there, what is missing, and what to do about it, in a technician's words.
 //!
 //! It opens cameras and GPIO chips only to ask them what they are, and does not open serial ports at all: opening one can
-//! reset what hangs on the other end. Every part is asked in a thread of its own and gets [`PATIENCE`], so that a driver
+//! reset what hangs on the other end. Every part is asked in a thread of its own and gets `PATIENCE`, so that a driver
 //! that hangs is named instead of hanging the doctor. Exit code: 0 when nothing that the configuration needs is
 //! broken, 2 when board, configuration or bundle are wrong, else 1.
 
