@@ -20,6 +20,7 @@ use crate::source::Image;
 use flow::{Flow, round};
 use layout::{Colour, Plan};
 use motion::History;
+use scale::Scratch;
 
 /// The part of the picture that is looked at, as fractions of its width and height.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -83,8 +84,7 @@ pub struct Shaper {
     plan: Option<Plan>,
     /// Scaled components of the staged frame: luma or R, then U, V or G, B.
     parts: Vec<Vec<f32>>,
-    sum: Vec<u16>,
-    line: Vec<f32>,
+    scratch: Scratch,
     luma: Vec<u8>,
     rgb: Vec<u8>,
     history: History,
@@ -122,8 +122,7 @@ impl Shaper {
             region,
             plan: None,
             parts: vec![vec![0.0; pixels]; 3],
-            sum: Vec::new(),
-            line: Vec::new(),
+            scratch: Scratch::default(),
             luma: vec![0; pixels],
             rgb: vec![0; if has(Channel::Rgb) { 3 * pixels } else { 0 }],
             history: History::new(pixels, span),
@@ -143,7 +142,7 @@ impl Shaper {
             _ => self.replan(image)?,
         };
         for pass in &plan.passes {
-            pass.run(image.data(), &mut self.sum, &mut self.line, &mut self.parts);
+            pass.run(image.data(), &mut self.scratch, &mut self.parts);
         }
         self.colour(plan.colour);
         self.plan = Some(plan);
@@ -156,9 +155,7 @@ impl Shaper {
             return Err(ShaperError::Tiny { region, width, height });
         }
         let plan = Plan::new(image, region, self.resize, self.size, !self.rgb.is_empty());
-        let scratch = plan.passes.iter().map(scale::Pass::scratch).max().unwrap_or(0);
-        self.sum = vec![0; scratch];
-        self.line = vec![0.0; scratch];
+        self.scratch = Scratch::new(&plan.passes);
         // Outside a letterbox: black, without colour.
         let neutral = if plan.colour == Colour::Yuv { 128.0 } else { 0.0 };
         for (part, level) in self.parts.iter_mut().zip([0.0, neutral, neutral]) {

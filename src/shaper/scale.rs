@@ -1,19 +1,24 @@
 //! Exact area averaging of one byte plane, rows first.
 //!
 //! A pixel is a square of constant level; an output pixel is the integral over its rectangle divided by its area, for
-//! down-scaling and up-scaling alike. Whole rows are added as integers (u16 lanes, which every vector unit has), the one
-//! or two rows that an output row only touches are weighted in f32, and only the one line that is left per output row is
-//! reduced across. So the camera's bytes are read once, in order, and nothing of the size of the frame is written.
+//! down-scaling and up-scaling alike. Whole rows are added as integers (u16 lanes, which every vector unit has); their sum
+//! and the one or two rows that an output row only touches are weighted in fixed point, each off by less than 1/128 level.
+//! Four such lines, pixel by pixel side by side, are then reduced across together: one tap, four output rows. So the
+//! camera's bytes are read once, in order, and nothing of the size of the frame is written.
 //!
 //! Interleaved formats are added as they lie, all bytes of a row alike; the components part in the reduction.
-//! Invariant: every f32 sum has a fixed order, so the result is the same on every machine.
+//! Invariant: lines are integers and every f32 sum has a fixed order, so the result is the same on every machine.
 
 use std::ops::Range;
 
-/// Lanes of the horizontal reduction; windows are padded to a multiple of it.
-const LANES: usize = 4;
+/// Output rows that are reduced across side by side: the lanes of the smallest vector unit.
+const ROWS: usize = 4;
+/// Taps of the reduction across that are unrolled together; windows are padded to a multiple of the one that fits best.
+const BLOCKS: [usize; 4] = [8, 6, 5, 4];
 /// Rows of bytes that fit a u16 sum: 257 * 255 = 65 535.
 const ROWS_PER_SUM: usize = 256;
+/// One level in the lines between the two reductions.
+const ONE: f32 = 128.0;
 
 /// One output row or column: which input pixels it covers, and how much of each. Weights add up to 1.
 #[derive(Clone, Debug)]
@@ -52,49 +57,97 @@ struct Taps {
     start: Vec<usize>,
     weights: Vec<f32>,
     count: usize,
+    /// Divides `count`.
+    block: usize,
 }
 
 impl Taps {
-    /// `cuts` in pixels, `first` is the pixel at which the line starts.
+    /// `cuts` in pixels, `first` is the pixel at which the line starts. From units of [`ONE`] to levels.
     fn new(cuts: &[Cut], first: usize) -> Self {
         let end = |c: &Cut| (c.last.0 + 1).max(c.full.end).max(c.first.0 + 1);
-        let count = cuts.iter().map(|c| end(c) - c.first.0).max().unwrap_or(1).next_multiple_of(LANES);
+        let count = cuts.iter().map(|c| end(c) - c.first.0).max().unwrap_or(1);
+        let padded = |block: &usize| count.next_multiple_of(*block);
+        let block = BLOCKS.into_iter().min_by_key(padded).unwrap_or(BLOCKS[0]);
+        let count = padded(&block);
         let mut weights = vec![0.0; count * cuts.len()];
         for (c, row) in cuts.iter().zip(weights.chunks_exact_mut(count)) {
             let at = |p: usize| p - c.first.0;
-            row[c.full.start.max(c.first.0) - c.first.0..c.full.end.max(c.first.0) - c.first.0].fill(c.full_weight);
+            row[at(c.full.start.max(c.first.0))..at(c.full.end.max(c.first.0))].fill(c.full_weight);
             row[0] += c.first.1;
             row[at(c.last.0)] += c.last.1;
+            row.iter_mut().for_each(|w| *w /= ONE);
         }
-        Self { start: cuts.iter().map(|c| c.first.0 - first).collect(), weights, count }
+        Self { start: cuts.iter().map(|c| c.first.0 - first).collect(), weights, count, block }
     }
 
-    /// One output row from one line whose pixels lie `step` apart.
-    fn reduce(&self, line: &[f32], step: usize, out: &mut [f32]) {
-        match (step, self.count) {
-            (1, 4) => self.reduce_by::<1, 4>(line, out),
-            (1, 8) => self.reduce_by::<1, 8>(line, out),
-            (1, _) => self.reduce_by::<1, LANES>(line, out),
-            (2, 8) => self.reduce_by::<2, 8>(line, out),
-            (2, _) => self.reduce_by::<2, LANES>(line, out),
-            (3, 8) => self.reduce_by::<3, 8>(line, out),
-            (3, _) => self.reduce_by::<3, LANES>(line, out),
-            (_, _) => self.reduce_by::<4, LANES>(line, out),
+    /// `ROWS` output rows from as many lines whose pixels lie `step` apart.
+    fn reduce(&self, lines: &[[u16; ROWS]], step: usize, bias: [f32; ROWS], out: &mut [[f32; ROWS]]) {
+        match self.block {
+            4 => self.reduce_in::<4>(lines, step, bias, out),
+            5 => self.reduce_in::<5>(lines, step, bias, out),
+            6 => self.reduce_in::<6>(lines, step, bias, out),
+            _ => self.reduce_in::<8>(lines, step, bias, out),
         }
     }
 
-    /// `reduce` with a constant step, `BLOCK` taps at a time, so that the compiler unrolls and vectorises.
-    fn reduce_by<const STEP: usize, const BLOCK: usize>(&self, line: &[f32], out: &mut [f32]) {
-        for ((o, &start), w) in out.iter_mut().zip(&self.start).zip(self.weights.chunks_exact(self.count)) {
-            let mut lanes = [0.0f32; LANES];
-            let window = &line[start * STEP..][..self.count * STEP];
-            for (w, p) in w.chunks_exact(BLOCK).zip(window.chunks_exact(BLOCK * STEP)) {
-                for k in 0..BLOCK {
-                    lanes[k % LANES] += w[k] * p[k * STEP];
+    fn reduce_in<const BLOCK: usize>(&self, lines: &[[u16; ROWS]], step: usize, bias: [f32; ROWS], out: &mut [[f32; ROWS]]) {
+        match step {
+            1 => self.reduce_by::<BLOCK, 1>(lines, bias, out),
+            2 => self.reduce_by::<BLOCK, 2>(lines, bias, out),
+            3 => self.reduce_by::<BLOCK, 3>(lines, bias, out),
+            _ => self.reduce_by::<BLOCK, 4>(lines, bias, out),
+        }
+    }
+
+    /// `reduce` with a constant step and `BLOCK` taps at a time. One tap is one multiplication and addition of all lanes.
+    fn reduce_by<const BLOCK: usize, const STEP: usize>(
+        &self,
+        lines: &[[u16; ROWS]],
+        bias: [f32; ROWS],
+        out: &mut [[f32; ROWS]],
+    ) {
+        let (pixels, _) = lines.as_chunks::<STEP>();
+        let (weights, _) = self.weights.as_chunks::<BLOCK>();
+        let blocks = self.count / BLOCK;
+        for ((out, &start), weights) in out.iter_mut().zip(&self.start).zip(weights.chunks_exact(blocks)) {
+            let mut sum = bias;
+            let (window, _) = pixels[start..][..self.count].as_chunks::<BLOCK>();
+            for (weights, pixels) in weights.iter().zip(window) {
+                for (&weight, pixel) in weights.iter().zip(pixels) {
+                    for (sum, &p) in sum.iter_mut().zip(&pixel[0]) {
+                        *sum += weight * f32::from(p);
+                    }
                 }
             }
-            *o = (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]);
+            *out = sum;
         }
+    }
+}
+
+/// An output row in fixed point: what [`Pass::run`] multiplies the rows by, in units that give [`ONE`] per level.
+#[derive(Clone, Debug)]
+struct Band {
+    first: (usize, u16),
+    full: Range<usize>,
+    /// Sums of full rows are moved up by `shift`, so that they fill their 16 bits, and then weighted.
+    shift: u32,
+    weight: u16,
+    /// 8, the `shift` of single rows. Read from here, as a constant would be folded into the weight, beyond its 16 bits.
+    up: u32,
+    last: (usize, u16),
+    /// Half a unit for each product, all of which are rounded down; in levels.
+    bias: f32,
+}
+
+impl Band {
+    fn new(cut: &Cut) -> Self {
+        let rows = cut.full.len().clamp(1, ROWS_PER_SUM);
+        let shift = (ROWS_PER_SUM / rows).ilog2();
+        let part = |(row, weight): (usize, f32)| (row, (weight * ONE * 256.0).round() as u16);
+        let weight = (cut.full_weight * ONE * 65_536.0 / (1 << shift) as f32).round() as u16;
+        let (first, last) = (part(cut.first), part(cut.last));
+        let products = usize::from(first.1 > 0) + usize::from(last.1 > 0) + cut.full.len().div_ceil(ROWS_PER_SUM);
+        Self { first, full: cut.full.clone(), shift, weight, up: 8, last, bias: products as f32 / ONE / 2.0 }
     }
 }
 
@@ -138,7 +191,7 @@ pub(super) struct Pass {
     bytes: usize,
     /// Only the even bytes count (luma of YUYV): halves the work.
     even: bool,
-    rows: Vec<Cut>,
+    rows: Vec<Band>,
     parts: Vec<(usize, usize, Taps, usize)>,
     place: Place,
 }
@@ -171,86 +224,131 @@ impl Pass {
                 (shift, step, Taps::new(&columns, first), p.out)
             })
             .collect();
-        let rows = cuts(rect.y, rect.y + rect.h, place.h, rows);
+        let rows = cuts(rect.y, rect.y + rect.h, place.h, rows).iter().map(Band::new).collect();
         Self { offset: base + first_byte, stride, bytes: end_byte - first_byte, even, rows, parts, place }
     }
 
-    /// Room that `run` needs in its two scratch lines.
-    pub fn scratch(&self) -> usize {
-        let slack = self.parts.iter().map(|(shift, step, taps, _)| shift + taps.count * step).max().unwrap_or(0);
-        self.bytes + slack + 1
-    }
-
-    /// Reads the plane and fills the outputs. `sum` and `line` hold at least `scratch` elements; the end of `line` beyond
-    /// the bytes used must be finite (it is multiplied by zero).
-    pub fn run(&self, data: &[u8], sum: &mut [u16], line: &mut [f32], outs: &mut [Vec<f32>]) {
+    /// Reads the plane and fills the outputs.
+    pub fn run(&self, data: &[u8], scratch: &mut Scratch, outs: &mut [Vec<f32>]) {
         let n = if self.even { self.bytes.div_ceil(2) } else { self.bytes };
         let row = |r: usize| &data[self.offset + r * self.stride..][..self.bytes];
-        for (y, cut) in self.rows.iter().enumerate() {
-            let (sum, head) = (&mut sum[..n], &mut line[..n]);
-            let mut begun = false;
-            let mut at = cut.full.start;
-            while at < cut.full.end {
-                let to = cut.full.end.min(at + ROWS_PER_SUM);
-                self.add_rows(row, at..to, sum);
-                if begun {
-                    head.iter_mut().zip(&*sum).for_each(|(l, &s)| *l += f32::from(s) * cut.full_weight);
+        let Scratch { sum, lines, woven, out: tile } = scratch;
+        let (sum, tile) = (&mut sum[..n], &mut tile[..self.place.w]);
+        for (group, bands) in self.rows.chunks(ROWS).enumerate() {
+            let mut bias = [0.0; ROWS];
+            for ((band, line), bias) in bands.iter().zip(&mut *lines).zip(&mut bias) {
+                if self.even {
+                    band.reduce(|r| pairs(row(r)), luma, sum, &mut line[..n]);
                 } else {
-                    head.iter_mut().zip(&*sum).for_each(|(l, &s)| *l = f32::from(s) * cut.full_weight);
+                    band.reduce(row, u16::from, sum, &mut line[..n]);
                 }
-                (begun, at) = (true, to);
+                *bias = band.bias;
             }
-            for (r, weight) in [cut.first, cut.last] {
-                if weight > 0.0 {
-                    self.mix(row(r), weight, head, begun);
-                    begun = true;
-                }
-            }
+            weave(lines, &mut woven[..n]);
             for (shift, step, taps, out) in &self.parts {
-                let from = (self.place.y + y) * self.place.width + self.place.x;
-                taps.reduce(&line[*shift..], *step, &mut outs[*out][from..from + self.place.w]);
+                taps.reduce(&woven[*shift..], *step, bias, tile);
+                let rows = outs[*out].chunks_mut(self.place.width).skip(self.place.y + group * ROWS);
+                for (k, row) in rows.take(bands.len()).enumerate() {
+                    row[self.place.x..].iter_mut().zip(&*tile).for_each(|(o, t)| *o = t[k]);
+                }
             }
         }
     }
+}
 
-    /// `sum` = the rows added up.
-    fn add_rows<'d>(&self, row: impl Fn(usize) -> &'d [u8], rows: Range<usize>, sum: &mut [u16]) {
-        if self.even {
-            add_rows(|r| pairs(row(r)), luma, rows, sum);
-        } else {
-            add_rows(row, u16::from, rows, sum);
-        }
-    }
+/// What passes need beside their outputs; for one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    sum: Vec<u16>,
+    lines: [Vec<u16>; ROWS],
+    /// The lines, `ROWS` pixels of one column together.
+    woven: Vec<[u16; ROWS]>,
+    out: Vec<[f32; ROWS]>,
+}
 
-    /// Adds a weighted row to the line, or begins it.
-    fn mix(&self, row: &[u8], weight: f32, line: &mut [f32], begun: bool) {
-        if self.even {
-            mix(pairs(row), |p| f32::from(luma(p)), weight, line, begun);
-        } else {
-            mix(row, f32::from, weight, line, begun);
+impl Scratch {
+    /// Enough for any of the passes.
+    pub fn new(passes: &[Pass]) -> Self {
+        let most = |of: fn(&Pass) -> usize| passes.iter().map(of).max().unwrap_or(0);
+        let bytes = most(|p| p.bytes);
+        // Windows are padded with zero weights beyond the bytes.
+        let padding = most(|p| p.parts.iter().map(|(shift, step, taps, _)| shift + (taps.count + 1) * step).max().unwrap_or(0));
+        Self {
+            sum: vec![0; bytes],
+            lines: std::array::from_fn(|_| vec![0; bytes]),
+            woven: vec![[0; ROWS]; bytes + padding],
+            out: vec![[0.0; ROWS]; most(|p| p.place.w)],
         }
     }
 }
 
-fn add_rows<'d, P: Copy + 'd>(row: impl Fn(usize) -> &'d [P], level: impl Fn(P) -> u16, mut rows: Range<usize>, sum: &mut [u16]) {
-    if let Some(r) = rows.next() {
-        sum.iter_mut().zip(row(r)).for_each(|(s, &p)| *s = level(p));
-    }
-    while rows.len() >= 2 {
-        let (a, b) = (row(rows.start), row(rows.start + 1));
-        sum.iter_mut().zip(a.iter().zip(b)).for_each(|(s, (&a, &b))| *s += level(a) + level(b));
-        rows.start += 2;
-    }
-    if let Some(r) = rows.next() {
-        sum.iter_mut().zip(row(r)).for_each(|(s, &p)| *s += level(p));
+impl Band {
+    /// One line from its rows.
+    fn reduce<'d, P: Copy + 'd>(
+        &self,
+        row: impl Fn(usize) -> &'d [P],
+        level: impl Fn(P) -> u16 + Copy,
+        sum: &mut [u16],
+        line: &mut [u16],
+    ) {
+        let full = self.full.clone();
+        let begin = full.end.min(full.start + (full.len().max(1) - 1) % ROWS_PER_SUM + 1);
+        add_rows(&row, level, full.start..begin, sum);
+        let (weight, shift, up) = (self.weight, self.shift, self.up);
+        if self.first.1 == 0 && self.last.1 == 0 {
+            line.iter_mut().zip(&*sum).for_each(|(l, &s)| *l = times(s << shift, weight));
+        } else {
+            let ((a, wa), (b, wb)) = ((row(self.first.0), self.first.1), (row(self.last.0), self.last.1));
+            for (((l, &s), &a), &b) in line.iter_mut().zip(&*sum).zip(a).zip(b) {
+                *l = times(s << shift, weight) + times(level(a) << up, wa) + times(level(b) << up, wb);
+            }
+        }
+        for at in (begin..full.end).step_by(ROWS_PER_SUM) {
+            add_rows(&row, level, at..at + ROWS_PER_SUM, sum);
+            line.iter_mut().zip(&*sum).for_each(|(l, &s)| *l += times(s << shift, weight));
+        }
     }
 }
 
-fn mix<P: Copy>(row: &[P], level: impl Fn(P) -> f32, weight: f32, line: &mut [f32], begun: bool) {
-    if begun {
-        line.iter_mut().zip(row).for_each(|(l, &p)| *l += level(p) * weight);
-    } else {
-        line.iter_mut().zip(row).for_each(|(l, &p)| *l = level(p) * weight);
+/// `sum` = the rows added up, at most `ROWS_PER_SUM`.
+fn add_rows<'d, P: Copy + 'd>(
+    row: impl Fn(usize) -> &'d [P],
+    level: impl Fn(P) -> u16 + Copy,
+    rows: Range<usize>,
+    sum: &mut [u16],
+) {
+    let mut r = rows.start;
+    match rows.len() % 4 {
+        0 => sum.fill(0),
+        1 => add([row(r)], level, sum, false),
+        2 => add([row(r), row(r + 1)], level, sum, false),
+        _ => add([row(r), row(r + 1), row(r + 2)], level, sum, false),
+    }
+    r += rows.len() % 4;
+    while r < rows.end {
+        add([row(r), row(r + 1), row(r + 2), row(r + 3)], level, sum, true);
+        r += 4;
+    }
+}
+
+/// Adds rows to the sum, or begins it.
+fn add<P: Copy, const N: usize>(rows: [&[P]; N], level: impl Fn(P) -> u16, sum: &mut [u16], begun: bool) {
+    let rows = rows.map(|r| &r[..sum.len()]);
+    for x in 0..sum.len() {
+        let here: u16 = rows.iter().map(|r| level(r[x])).sum();
+        sum[x] = if begun { sum[x] + here } else { here };
+    }
+}
+
+/// The upper half of the product, one instruction for a vector of them.
+fn times(a: u16, b: u16) -> u16 {
+    ((u32::from(a) * u32::from(b)) >> 16) as u16
+}
+
+/// Lines side by side.
+fn weave([a, b, c, d]: &[Vec<u16>; ROWS], out: &mut [[u16; ROWS]]) {
+    for ((((o, &a), &b), &c), &d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+        *o = [a, b, c, d];
     }
 }
 
