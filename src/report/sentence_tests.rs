@@ -111,7 +111,8 @@ proptest! {
         let (a, b) = (a.encode(), b.encode());
         let (keep, from) = (keep.index(a.len()), from.index(b.len()));
         let merged = format!("{}{}", &a[..keep], &b[from..]);
-        prop_assume!(merged != a.as_str() && merged != b.as_str());
+        // A whole line that lost no more than its carriage return is that line.
+        prop_assume!(merged.trim_end() != a.trim_end() && merged.trim_end() != b.trim_end());
         prop_assert!(Sentence::decode(merged.as_bytes()).is_err(), "{merged:?}");
     }
 }
