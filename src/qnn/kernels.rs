@@ -29,6 +29,25 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 
 mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod simd;
+#[cfg(target_arch = "x86_64")]
+mod conv;
+#[cfg(target_arch = "x86_64")]
+mod depthwise;
+#[cfg(target_arch = "x86_64")]
+mod bytes;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avxvnni;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
+#[cfg(target_arch = "aarch64")]
+mod arm;
+#[cfg(all(test, target_os = "linux"))]
+#[allow(clippy::unwrap_used)]
+mod agree;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 #[cfg(target_arch = "aarch64")]
@@ -408,6 +427,12 @@ impl Layer {
         self.limit_scales();
         let isa = if Isa::available().contains(&isa) && self.extent().is_some() { isa } else { Isa::Scalar };
         let packed = match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => avx2::prepare(self),
+            #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni => avxvnni::prepare(self),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => vnni::prepare(self),
             #[cfg(target_arch = "aarch64")]
             Isa::Neon => neon::prepare(self),
             #[cfg(target_arch = "aarch64")]

@@ -1,0 +1,257 @@
+//! Convolutions and dense layers as one matrix product, for every instruction set with a [`Simd`].
+//!
+//! Why so: a sum over taps of contiguous bytes is a sum over groups of four bytes, and where a group lies relative to its pixel is the
+//! same for every pixel. So taps, kernel size, strides and depth all become one table of offsets, no picture is copied
+//! (im2col), and pixels of a tile need not be neighbours: a 3 x 3 map fills tiles as well as a large one does.
+//!
+//! A tile is P pixels times N vectors of outputs, whose sums stay in registers: each load of weights serves P pixels, each load of four
+//! activations N vectors. Pixels are walked in runs of [`RUN`] and within a run all outputs, block by block: the run's
+//! input stays in the first-level cache, and weights, which may exceed every cache (2.3 MB in ResNet's last stage), are
+//! fetched once for each run, in order. Requantisation, clamp and a residual sum follow while the sums are in registers.
+
+use std::marker::PhantomData;
+
+use super::simd::{self, Floats, Line, Out, Simd, lines};
+use super::{Conv, Kernel, Layer, Window};
+
+/// Pixels that share a pass over the weights; a multiple of every tile's pixels.
+const RUN: usize = 96;
+
+/// Where one pixel reads and writes, within the arena.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Place {
+    input: usize,
+    output: usize,
+    other: usize,
+}
+
+/// One tile's work: as many places as the tile has pixels, one block of outputs.
+pub(super) struct Task<'a> {
+    arena: *mut u8,
+    places: *const Place,
+    groups: &'a [usize],
+    weights: *const i8,
+    bias: *const i32,
+    scale: *const f32,
+    first: usize,
+    count: usize,
+    out: &'a Out,
+    other: Option<&'a Floats>,
+}
+
+/// A compiled tile.
+pub(super) type Tile = unsafe fn(&Task<'_>);
+
+struct Block {
+    /// Vectors of outputs.
+    vectors: usize,
+    /// First output.
+    first: usize,
+    /// Outputs.
+    count: usize,
+    /// Offset in the packed weights.
+    weights: usize,
+}
+
+struct Packed<S> {
+    window: Window,
+    other: Option<(Window, Floats)>,
+    groups: Vec<usize>,
+    blocks: Vec<Block>,
+    weights: Vec<Line>,
+    bias: Vec<i32>,
+    scale: Vec<f32>,
+    out: Out,
+    simd: PhantomData<S>,
+}
+
+/// Packs the layer, or gives it back where its scales need the plain version.
+pub(super) fn prepare<S: Simd>(conv: Conv) -> Result<Box<dyn Kernel>, Layer> {
+    let inputs = conv.taps.len() * conv.depth;
+    let fits = (0..conv.outputs).all(|o| {
+        let weights: f64 = conv.weights[o * inputs..][..inputs].iter().map(|&w| f64::from(w).abs()).sum();
+        simd::converts(f64::from(conv.bias[o]).abs() + 255.0 * weights, conv.requant.scale[o])
+    });
+    let other_fits = conv.residual.iter().all(|other| super::bytes::sum_converts(&other.sum));
+    if !fits || !other_fits {
+        return Err(Layer::Conv(conv));
+    }
+    let runs = runs(&conv.taps, conv.depth);
+    let groups = runs.iter().flat_map(|&(_, offset, length)| (0..length.div_ceil(4)).map(move |g| offset + 4 * g)).collect();
+    let vectors = conv.outputs.div_ceil(S::LANES);
+    let (mut blocks, mut packed, mut vector) = (Vec::new(), Vec::new(), 0);
+    while vector < vectors {
+        let n = block_vectors(vectors - vector, S::TILES.len());
+        let first = vector * S::LANES;
+        let count = (n * S::LANES).min(conv.outputs - first);
+        blocks.push(Block { vectors: n, first, count, weights: packed.len() });
+        for &(place, _, length) in &runs {
+            for k in (0..length).step_by(4) {
+                for v in 0..n {
+                    let weight = |o: usize, i: usize| {
+                        if o < conv.outputs && k + i < length { conv.weights[o * inputs + place + k + i] } else { 0 }
+                    };
+                    let four: Vec<[i8; 4]> =
+                        (0..S::LANES).map(|l| std::array::from_fn(|i| weight(first + v * S::LANES + l, i))).collect();
+                    S::pack(&four, &mut packed);
+                }
+            }
+        }
+        vector += n;
+    }
+    let window = conv.window;
+    let mut requant = conv.requant;
+    let out = Out::of(&requant);
+    requant.scale.resize(vectors * S::LANES, 0.0);
+    let mut bias = conv.bias;
+    bias.resize(vectors * S::LANES, 0);
+    let other = conv.residual.map(|other| {
+        let place = Window { output: other.offset, row_out: other.row, pixel_out: other.pixel, ..window };
+        (place, Floats::new(&other.sum))
+    });
+    let weights = lines(&packed);
+    Ok(Box::new(Packed::<S> { window, other, groups, blocks, weights, bias, scale: requant.scale, out, simd: PhantomData }))
+}
+
+/// Taps that follow one another in the input, joined: (place in an output's weights, offset from the pixel, bytes).
+fn runs(taps: &[usize], depth: usize) -> Vec<(usize, usize, usize)> {
+    let mut runs: Vec<(usize, usize, usize)> = Vec::new();
+    for (t, &tap) in taps.iter().enumerate() {
+        match runs.last_mut() {
+            Some((_, offset, length)) if *offset + *length == tap => *length += depth,
+            _ => runs.push((t * depth, tap, depth)),
+        }
+    }
+    runs
+}
+
+/// Vectors of the next block where `left` remain: as many as a tile takes, but no lone one at the end.
+fn block_vectors(left: usize, most: usize) -> usize {
+    if most > 2 && left == most + 1 { most - 1 } else { left.min(most) }
+}
+
+impl<S: Simd> Kernel for Packed<S> {
+    unsafe fn run(&self, arena: *mut u8) {
+        let mut places = [Place::default(); RUN];
+        let (mut y, mut x) = (0, 0);
+        let mut left = self.window.height * self.window.width;
+        while left > 0 {
+            let run = left.min(RUN);
+            for place in &mut places[..run] {
+                let w = &self.window;
+                let other = self.other.as_ref().map_or(0, |(o, _)| o.output + y * o.row_out + x * o.pixel_out);
+                *place = Place {
+                    input: w.input + y * w.row_in + x * w.pixel_in,
+                    output: w.output + y * w.row_out + x * w.pixel_out,
+                    other,
+                };
+                x += 1;
+                if x == w.width {
+                    (y, x) = (y + 1, 0);
+                }
+            }
+            for block in &self.blocks {
+                // SAFETY: the weights are as long as the blocks say.
+                let weights = unsafe { self.weights.as_ptr().cast::<i8>().add(block.weights) };
+                let tiles = S::TILES[block.vectors - 1];
+                let mut done = 0;
+                // Tiles of nearly equal size rather than full ones and a small rest.
+                let mut rest = run.div_ceil(tiles.len());
+                while done < run {
+                    let pixels = (run - done).div_ceil(rest);
+                    let task = Task {
+                        arena,
+                        places: places[done..].as_ptr(),
+                        groups: &self.groups,
+                        weights,
+                        bias: self.bias[block.first..].as_ptr(),
+                        scale: self.scale[block.first..].as_ptr(),
+                        first: block.first,
+                        count: block.count,
+                        out: &self.out,
+                        other: self.other.as_ref().map(|(_, floats)| floats),
+                    };
+                    // SAFETY: the caller's promise; the tile reads `pixels` places and the block's vectors.
+                    unsafe { tiles[pixels - 1](&task) };
+                    done += pixels;
+                    rest -= 1;
+                }
+            }
+            left -= run;
+        }
+    }
+}
+
+/// P pixels times N vectors of outputs.
+///
+/// # Safety
+/// Inlined into a function with the instruction set; the task's pointers reach as far as P and N say.
+#[inline(always)]
+pub(super) unsafe fn tile<S: Simd, const P: usize, const N: usize>(task: &Task<'_>) {
+    // SAFETY: the caller's promise; offsets are those that `Layer::extent` counted, loads reach at most SLACK further.
+    unsafe {
+        let arena = task.arena;
+        let mut inputs = [arena.cast_const(); P];
+        for (p, input) in inputs.iter_mut().enumerate() {
+            *input = arena.add((*task.places.add(p)).input);
+        }
+        let mut sums = [[S::sums(task.bias); N]; P];
+        for p in 0..P {
+            for n in 0..N {
+                sums[p][n] = S::sums(task.bias.add(n * S::LANES));
+            }
+        }
+        let mut weights = task.weights;
+        for &group in task.groups {
+            for p in 0..P {
+                let input = S::spread(inputs[p].add(group));
+                for n in 0..N {
+                    sums[p][n] = S::dot(sums[p][n], input, weights.add(n * S::GROUP));
+                }
+            }
+            weights = weights.add(N * S::GROUP);
+        }
+        let rounded = |p: usize, n: usize| S::round(S::mul(S::real(sums[p][n]), S::reals(task.scale.add(n * S::LANES))));
+        let (output, other) = (
+            |p: usize| arena.add((*task.places.add(p)).output + task.first),
+            |p: usize| arena.add((*task.places.add(p)).other + task.first).cast_const(),
+        );
+        // Four vectors at a time become bytes: of one pixel, two or four. Where pixels run out the last one is done again.
+        let last = |p: usize| if p < P { p } else { P - 1 };
+        let mut p = 0;
+        while p < P {
+            let four = match N {
+                1 => [rounded(p, 0), rounded(last(p + 1), 0), rounded(last(p + 2), 0), rounded(last(p + 3), 0)],
+                2 => [rounded(p, 0), rounded(p, 1), rounded(last(p + 1), 0), rounded(last(p + 1), 1)],
+                3 => [rounded(p, 0), rounded(p, 1), rounded(p, 2), rounded(p, 2)],
+                _ => [rounded(p, 0), rounded(p, 1), rounded(p, 2), rounded(p, 3)],
+            };
+            let mut bytes = S::straight(S::narrow(four, task.out));
+            match N {
+                1 => {
+                    let at = [p, last(p + 1), last(p + 2), last(p + 3)];
+                    if let Some(floats) = task.other {
+                        bytes = simd::add::<S>(floats, bytes, S::load4(at.map(other)));
+                    }
+                    S::store4(at.map(output), bytes, task.count);
+                    p += 4;
+                }
+                2 => {
+                    let at = [p, last(p + 1)];
+                    if let Some(floats) = task.other {
+                        bytes = simd::add::<S>(floats, bytes, S::load2(at.map(other)));
+                    }
+                    S::store2(at.map(output), bytes, task.count);
+                    p += 2;
+                }
+                _ => {
+                    if let Some(floats) = task.other {
+                        bytes = simd::add::<S>(floats, bytes, S::load(other(p)));
+                    }
+                    S::store(output(p), bytes, task.count);
+                    p += 1;
+                }
+            }
+        }
+    }
+}
