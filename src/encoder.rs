@@ -1,11 +1,15 @@
 //! The CNN: one tick's picture (or the last few, for a clip encoder) to one feature vector, by tract from ONNX.
 //!
 //! The contract between pixels and network is bytes: the shaper hands over levels 0 to 255. An encoder whose ONNX
-//! input is u8 or i8 gets them as they are (i8: level - 128); an f32 input gets `(level - mean) / scale`.
+//! input is u8 or i8 gets them as they are (i8: level - 128); an f32 input gets `(level - mean) / scale`. Where nothing but a
+//! quantiser reads that f32 input, level and quantiser together are one table, and the network gets its own bytes at once.
+//! What the network says in int8 is run by one operator of ours ([`crate::qnn`]), the rest by tract.
 //! The input tensor and the run state are made once and lent to tract, which allocates inside; we do not.
 
 use crate::bundle::{Bundle, BundleError, ENCODER};
 use crate::onnx;
+use crate::qnn::kernels::Isa;
+use crate::qnn::{self, Quant, Report};
 use tract_onnx::prelude::*;
 
 /// The network failed on this input; the next one may work.
@@ -28,12 +32,15 @@ pub struct Encoder {
     kind: InputKind,
     clip: Clip,
     features: Box<[f32]>,
+    report: Report,
 }
 
 #[derive(Debug)]
 enum InputKind {
     U8,
     I8,
+    /// The network's own byte for every level, 256 a plane.
+    Bytes(Box<[[u8; 256]]>),
     /// Value of every level, 256 a plane.
     F32(Box<[[f32; 256]]>),
 }
@@ -68,8 +75,12 @@ impl Clip {
 /// Which arithmetic to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// The graph as the bundle has it.
+    /// The graph as the bundle has it, its int8 part on the fastest instruction set here.
     AsBuilt,
+    /// The same on a given instruction set.
+    On(Isa),
+    /// The graph as the bundle has it, all of it by tract: what int8 is measured against.
+    Reference,
     /// The same graph with the quantisation of activations taken out, to compare with.
     Float,
 }
@@ -87,7 +98,6 @@ impl Encoder {
         let refuse = |why: String| bundle.refuse(format!("{ENCODER}: {why}"));
         let Some(want) = &bundle.contract.input else { return Err(refuse("this bundle has no [input], so no encoder".into())) };
         let proto = onnx::parse(bundle.file(ENCODER).unwrap_or_default()).map_err(refuse)?;
-        let proto = if form == Form::Float { onnx::without_activation_quantisation(&proto) } else { proto };
         let (planes, h, w) = (want.planes(), want.height, want.width);
         let shape: Vec<usize> = if want.clip > 1 { vec![1, planes, want.clip, h, w] } else { vec![1, planes, h, w] };
         let found = onnx::input_fact(&proto).map_err(refuse)?;
@@ -102,18 +112,34 @@ impl Encoder {
             let found: Vec<String> = found.1.iter().map(|d| d.map_or("?".into(), |d| d.to_string())).collect();
             return Err(refuse(format!("the graph's input is [{}], the contract says {shape:?}", found.join(", "))));
         }
-        let kind = match found.0 {
-            DatumType::U8 => InputKind::U8,
-            DatumType::I8 => InputKind::I8,
-            DatumType::F32 => InputKind::F32(levels(planes, &want.mean, &want.scale)),
-            other => return Err(refuse(format!("the input is {other:?}, expected f32, u8 or i8"))),
+        let mut datum = found.0;
+        let (proto, regions, report, bytes) = match form {
+            Form::AsBuilt | Form::On(_) => {
+                let isa = if let Form::On(isa) = form { isa } else { Isa::best() };
+                let cut = qnn::cut(&proto, &shape, qnn::Options { isa, bytes_in: true }).map_err(refuse)?;
+                (cut.proto, cut.regions, cut.report, cut.input)
+            }
+            Form::Reference => (proto, vec![], Report::default(), None),
+            Form::Float => (onnx::without_activation_quantisation(&proto), vec![], Report::default(), None),
+        };
+        let kind = match (found.0, bytes) {
+            (DatumType::F32, Some(quant)) => {
+                datum = u8::datum_type();
+                InputKind::Bytes(quantised(&levels(planes, &want.mean, &want.scale), quant))
+            }
+            (DatumType::U8, _) => InputKind::U8,
+            (DatumType::I8, _) => InputKind::I8,
+            (DatumType::F32, _) => InputKind::F32(levels(planes, &want.mean, &want.scale)),
+            (other, _) => return Err(refuse(format!("the input is {other:?}, expected f32, u8 or i8"))),
         };
         let run = || -> TractResult<(TypedSimpleState, Arc<Tensor>, usize)> {
-            let model = onnx::typed(&proto, &[(0, found.0.fact(&*shape).into())], 1)?.into_optimized()?;
+            let mut model = onnx::typed(&proto, &[(0, datum.fact(&*shape).into())], 1)?;
+            qnn::fill(&mut model, &regions)?;
+            let model = model.into_optimized()?;
             let out = model.output_fact(0)?;
             let len = out.shape.as_concrete().map_or(0, |dims| dims.iter().product());
             let plan = model.into_runnable()?;
-            Ok((plan.spawn()?, Arc::new(Tensor::zero_dt(found.0, &shape)?), len))
+            Ok((plan.spawn()?, Arc::new(Tensor::zero_dt(datum, &shape)?), len))
         };
         let (state, input, len) = run().map_err(|e| refuse(onnx::sentence(&e)))?;
         if len != want.features {
@@ -122,7 +148,12 @@ impl Encoder {
         let plane_len = h * w;
         let levels = vec![0; planes * want.clip * plane_len].into();
         let clip = Clip { levels, planes, ticks: want.clip, plane_len, seen: 0 };
-        Ok(Self { state, input, kind, clip, features: vec![0.0; len].into() })
+        Ok(Self { state, input, kind, clip, features: vec![0.0; len].into(), report })
+    }
+
+    /// What runs on bytes and what does not.
+    pub fn report(&self) -> &Report {
+        &self.report
     }
 
     /// One tick: `planes` are levels `[P, H, W]`; the features of this tick are returned.
@@ -171,6 +202,14 @@ impl Encoder {
                 let mut plain = input.try_as_plain_ram_mut()?;
                 plain.as_slice_mut::<i8>()?.iter_mut().zip(levels).for_each(|(o, l)| *o = (l ^ 0x80) as i8);
             }
+            InputKind::Bytes(tables) => {
+                let mut plain = input.try_as_plain_ram_mut()?;
+                let per_plane = self.clip.ticks * self.clip.plane_len;
+                let out = plain.as_slice_mut::<u8>()?.chunks_exact_mut(per_plane);
+                for ((out, levels), table) in out.zip(levels.chunks_exact(per_plane)).zip(tables) {
+                    out.iter_mut().zip(levels).for_each(|(o, l)| *o = table[usize::from(*l)]);
+                }
+            }
             InputKind::F32(tables) => {
                 let mut plain = input.try_as_plain_ram_mut()?;
                 let per_plane = self.clip.ticks * self.clip.plane_len;
@@ -191,4 +230,9 @@ impl Encoder {
 fn levels(planes: usize, mean: &[f32], scale: &[f32]) -> Box<[[f32; 256]]> {
     let of = |list: &[f32], p: usize| if list.len() == 1 { list[0] } else { list[p] };
     (0..planes).map(|p| std::array::from_fn(|l| (l as f32 - of(mean, p)) / of(scale, p))).collect()
+}
+
+/// The network's byte for every level of every plane.
+fn quantised(levels: &[[f32; 256]], quant: Quant) -> Box<[[u8; 256]]> {
+    levels.iter().map(|plane| plane.map(|value| quant.byte(value))).collect()
 }

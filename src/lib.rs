@@ -31,6 +31,7 @@ pub mod report;
 // What they are told: the model, the board, this installation.
 pub mod bundle;
 pub mod onnx;
+pub mod qnn;
 pub mod golden;
 pub mod board;
 pub mod config;

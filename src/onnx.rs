@@ -8,7 +8,7 @@
 mod guard;
 
 pub(crate) use guard::guarded;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
 use tract_onnx::prelude::*;
@@ -125,15 +125,45 @@ fn tensor(t: &TensorProto) -> Result<(), String> {
     Ok(())
 }
 
+/// tract's reader, which knows our operator too. Shapes written for another window or batch would contradict the facts that
+/// we set.
+fn framework() -> tract_onnx::Onnx {
+    let mut framework = tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
+    crate::qnn::register(&mut framework);
+    framework
+}
+
+/// Shapes of all tensors by name, as far as tract can tell them, for a first input of shape `input`.
+pub(crate) fn shapes(proto: &ModelProto, input: &[usize]) -> BTreeMap<String, Vec<usize>> {
+    let mut found = BTreeMap::new();
+    let mut run = || -> TractResult<()> {
+        let mut model = framework().model_for_proto_model(proto)?;
+        let fact = model.input_fact(0)?.clone().without_value().with_shape(input);
+        model.set_input_fact(0, fact)?;
+        // What tract cannot tell is left out below.
+        let _ = model.analyse(true);
+        for node in model.nodes() {
+            for (slot, outlet) in node.outputs.iter().enumerate() {
+                let name = model.outlet_label(OutletId::new(node.id, slot)).unwrap_or(&node.name);
+                let shape = outlet.fact.shape.concretize().and_then(|s| s.iter().map(|d| d.to_usize().ok()).collect());
+                if let Some(shape) = shape {
+                    found.insert(name.to_string(), shape);
+                }
+            }
+        }
+        Ok(())
+    };
+    let _ = run();
+    found
+}
+
 /// The typed model of a checked graph; only the first output is kept unless `outputs` asks for more.
 pub(crate) fn typed(proto: &ModelProto, inputs: &[(usize, InferenceFact)], outputs: usize) -> TractResult<TypedModel> {
     infer(proto, inputs, outputs)?.into_typed()
 }
 
 fn infer(proto: &ModelProto, inputs: &[(usize, InferenceFact)], outputs: usize) -> TractResult<InferenceModel> {
-    // Shapes written for another window or batch would contradict the facts that we set.
-    let framework = tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
-    let mut model = framework.model_for_proto_model(proto)?;
+    let mut model = framework().model_for_proto_model(proto)?;
     for (n, fact) in inputs {
         model.set_input_fact(*n, fact.clone())?;
     }
@@ -144,8 +174,7 @@ fn infer(proto: &ModelProto, inputs: &[(usize, InferenceFact)], outputs: usize) 
 
 /// As [`typed`], with the first input `[1, S, features]` of a symbolic length; returns the symbol too.
 pub(crate) fn typed_over_time(proto: &ModelProto, features: usize) -> TractResult<(TypedModel, Symbol)> {
-    let framework = tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
-    let mut model = framework.model_for_proto_model(proto)?;
+    let mut model = framework().model_for_proto_model(proto)?;
     let s = model.symbols.sym("S");
     model.set_input_fact(0, f32::fact(&[1.to_dim(), s.clone().into(), features.to_dim()]).into())?;
     let first = model.output_outlets()?[0];

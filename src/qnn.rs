@@ -1,0 +1,114 @@
+//! The quantised CNN as one operator: what an int8 network in ONNX says, run on bytes.
+//!
+//! tract computes QDQ convolutions in float between scalar casts, and `QLinearConv` through a detour of its own; both are slower
+//! than its float path. So the quantised parts of a network are cut out before tract sees it:
+//!
+//! ```text
+//! ONNX ─ graph ─ Network ─ regions ─ Plan ─ op ─ one operator inside tract's model
+//!        (QDQ, QLinear     (what is taken,  (kernels prepared once,
+//!         and kin in one    borders, arena,  an arena a state)
+//!         form)             fusion)
+//! ```
+//! This is done on the ONNX graph rather than on tract's typed model: there every operator is the standard's own, with its
+//! integer weights and attributes, while tract takes them apart (Clip, HardSwish, Gemm, per-channel scales) in ways that
+//! change from version to version. What is not understood stays in the graph and is run by tract in float, which is the
+//! reference: a `QLinear...` form that tract lacks is written out as `DequantizeLinear`, float operator, `QuantizeLinear`.
+//! [`Report`] says which node went where, and why. The arithmetic is defined in [`kernels`].
+
+pub mod kernels;
+
+mod arena;
+mod graph;
+mod lower;
+mod op;
+mod plan;
+mod regions;
+
+pub use graph::Quant;
+pub use op::Region;
+pub(crate) use op::{fill, register};
+
+use graph::File;
+use kernels::Isa;
+use std::collections::BTreeMap;
+use tract_onnx::pb::ModelProto;
+use tract_onnx::prelude::tract_itertools::Itertools;
+use tract_onnx::prelude::*;
+
+/// What became of the nodes of a graph.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// Operators run on bytes: kind and how many.
+    pub taken: Vec<(String, usize)>,
+    /// Operators left to tract, and why.
+    pub left: Vec<String>,
+    /// Multiplications of one run on bytes.
+    pub macs: u64,
+    /// The instruction set; `None` where nothing was taken.
+    pub isa: Option<Isa>,
+}
+
+impl Report {
+    /// What was taken as short texts, `52 Conv`.
+    pub fn taken_texts(&self) -> Vec<String> {
+        self.taken.iter().map(|(kind, n)| format!("{n} {kind}")).collect()
+    }
+}
+
+/// A graph with its quantised parts cut out.
+#[derive(Debug)]
+pub struct Cut {
+    /// The graph for tract.
+    pub proto: ModelProto,
+    /// The operators that go into it.
+    pub regions: Vec<Arc<Region>>,
+    /// What went where.
+    pub report: Report,
+    /// Where the graph's f32 input has become u8: the scale and zero point of its bytes.
+    pub input: Option<Quant>,
+}
+
+/// How to cut.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The instruction set.
+    pub isa: Isa,
+    /// May the graph's f32 input become bytes, quantised by whoever makes them?
+    pub bytes_in: bool,
+}
+
+/// Cuts the quantised parts out of a graph whose first input has the given shape.
+///
+/// # Errors
+/// A graph that is none: a circle, a tensor made twice or by nobody.
+pub fn cut(proto: &ModelProto, input: &[usize], options: Options) -> Result<Cut, String> {
+    let graph = proto.graph.as_ref().ok_or("an ONNX file without a graph")?;
+    let opset = proto.opset_import.iter().find(|o| o.domain.is_empty() || o.domain == "ai.onnx").map_or(0, |o| o.version);
+    let file = File::new(graph, opset)?;
+    let shapes = std::cell::OnceCell::new();
+    let first = graph.input.iter().find(|i| file.constant(&i.name).is_none()).map(|i| i.name.clone()).unwrap_or_default();
+    let shape_of = |name: &str| -> Option<Vec<usize>> {
+        if name == first {
+            return Some(input.to_vec());
+        }
+        let all: &BTreeMap<String, Vec<usize>> = shapes.get_or_init(|| crate::onnx::shapes(proto, input));
+        all.get(name).cloned()
+    };
+    let net = graph::read(&file, &shape_of);
+    let mut found = regions::cut(proto, &file, &net, options.bytes_in);
+    let macs = found.plans.iter().map(|p| p.macs).sum();
+    let regions: Vec<_> = found.plans.drain(..).map(|p| Arc::new(Region::new(p, options.isa))).collect();
+    let silent = ["QuantizeLinear", "DequantizeLinear", "Constant", "Identity"];
+    let kinds = |nodes: &[usize]| nodes.iter().map(|n| file.node(*n).op_type.clone()).filter(|k| !silent.contains(&k.as_str())).counts();
+    let taken = kinds(&found.taken).into_iter().sorted().collect();
+    let why = |n: &usize| {
+        let reason = found.why.get(n).or_else(|| net.why.get(n)).map_or("", String::as_str);
+        let label = file.label(*n);
+        if reason.is_empty() { label } else { format!("{label}: {reason}") }
+    };
+    let left = found.left.iter().filter(|n| !silent.contains(&file.node(**n).op_type.as_str()) || net.why.contains_key(n));
+    let left = left.map(why).collect();
+    let isa = (!regions.is_empty()).then_some(options.isa);
+    let report = Report { taken, left, macs, isa };
+    Ok(Cut { proto: found.proto, regions, report, input: found.input })
+}

@@ -1,0 +1,204 @@
+//! Constants, attributes and makers of an ONNX graph, and an order in which its nodes can run.
+
+use std::collections::HashMap;
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
+
+/// A graph and where things are in it.
+pub struct File<'a> {
+    /// The graph.
+    pub graph: &'a GraphProto,
+    /// Version of the standard operator set.
+    pub opset: i64,
+    /// Nodes in an order in which they can run.
+    pub order: Vec<usize>,
+    /// Which node makes a tensor.
+    pub maker: HashMap<&'a str, usize>,
+    constants: HashMap<&'a str, &'a TensorProto>,
+}
+
+/// Nodes in an order in which they can run.
+///
+/// # Errors
+/// A tensor made twice, one that nobody makes, or a circle.
+pub fn order(graph: &GraphProto) -> Result<Vec<usize>, String> {
+    let mut maker: HashMap<&str, usize> = HashMap::new();
+    let mut given: HashMap<&str, ()> = HashMap::new();
+    for t in graph.input.iter().map(|i| &i.name).chain(graph.initializer.iter().map(|t| &t.name)) {
+        given.insert(t, ());
+    }
+    for (n, node) in graph.node.iter().enumerate() {
+        for out in node.output.iter().filter(|o| !o.is_empty()) {
+            if maker.insert(out, n).is_some() || given.contains_key(out.as_str()) {
+                return Err(format!("the tensor {} is made twice", short(out)));
+            }
+        }
+    }
+    let mut waits = vec![0usize; graph.node.len()];
+    let mut readers: Vec<Vec<usize>> = vec![vec![]; graph.node.len()];
+    for (n, node) in graph.node.iter().enumerate() {
+        for input in node.input.iter().filter(|i| !i.is_empty()) {
+            match maker.get(input.as_str()) {
+                Some(m) => {
+                    waits[n] += 1;
+                    readers[*m].push(n);
+                }
+                None if given.contains_key(input.as_str()) => {}
+                None => return Err(format!("{} reads {}, which nobody makes", label(node), short(input))),
+            }
+        }
+    }
+    if let Some(o) = graph.output.iter().find(|o| !maker.contains_key(o.name.as_str()) && !given.contains_key(o.name.as_str())) {
+        return Err(format!("the output {} is made by nobody", short(&o.name)));
+    }
+    // Nodes stand in the file's own order wherever that is possible: it is the order that the exporter thought of.
+    let mut ready: std::collections::BTreeSet<usize> = (0..waits.len()).filter(|n| waits[*n] == 0).collect();
+    let mut order = Vec::with_capacity(waits.len());
+    while let Some(n) = ready.pop_first() {
+        order.push(n);
+        for r in &readers[n] {
+            waits[*r] -= 1;
+            if waits[*r] == 0 {
+                ready.insert(*r);
+            }
+        }
+    }
+    if order.len() < waits.len() {
+        let n = waits.iter().position(|w| *w > 0).unwrap_or(0);
+        return Err(format!("{} waits for itself: the graph has a circle", label(&graph.node[n])));
+    }
+    Ok(order)
+}
+
+fn short(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(60).collect()
+}
+
+/// Kind and name of a node, for people.
+pub fn label(node: &NodeProto) -> String {
+    let name = if node.name.is_empty() { node.output.first().map_or("", |o| o.as_str()) } else { &node.name };
+    format!("{} {}", short(&node.op_type), short(name))
+}
+
+impl<'a> File<'a> {
+    /// Indexes a graph.
+    ///
+    /// # Errors
+    /// As [`order`].
+    pub fn new(graph: &'a GraphProto, opset: i64) -> Result<Self, String> {
+        let order = order(graph)?;
+        let maker = graph.node.iter().enumerate().flat_map(|(n, node)| node.output.iter().map(move |o| (o.as_str(), n))).collect();
+        let mut constants: HashMap<&str, &TensorProto> = graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
+        // An initialiser that is an input too may be overruled by the caller; here nobody does.
+        for n in &order {
+            let node = &graph.node[*n];
+            let found = match node.op_type.as_str() {
+                "Constant" => node.attribute.iter().find(|a| a.name == "value").and_then(|a| a.t.as_ref()),
+                "Identity" => node.input.first().and_then(|i| constants.get(i.as_str()).copied()),
+                _ => None,
+            };
+            if let (Some(t), Some(out)) = (found, node.output.first()) {
+                constants.insert(out, t);
+            }
+        }
+        Ok(Self { graph, opset, order, maker, constants })
+    }
+
+    /// Node number `n`.
+    pub fn node(&self, n: usize) -> &'a NodeProto {
+        &self.graph.node[n]
+    }
+
+    /// See [`label`].
+    pub fn label(&self, n: usize) -> String {
+        label(self.node(n))
+    }
+
+    /// The node that makes a tensor.
+    pub fn made(&self, name: &str) -> Option<(usize, &'a NodeProto)> {
+        self.maker.get(name).map(|n| (*n, self.node(*n)))
+    }
+
+    /// A constant.
+    pub fn constant(&self, name: &str) -> Option<&'a TensorProto> {
+        self.constants.get(name).copied().filter(|_| !name.is_empty())
+    }
+
+    /// Is an input there, and not left out by an empty name?
+    pub fn input(&self, node: &'a NodeProto, n: usize) -> Option<&'a str> {
+        node.input.get(n).map(String::as_str).filter(|i| !i.is_empty())
+    }
+
+    /// A constant's dimensions; they fit its data (`onnx::parse` has looked).
+    pub fn dims(&self, name: &str) -> Option<Vec<usize>> {
+        self.constant(name)?.dims.iter().map(|d| usize::try_from(*d).ok()).collect()
+    }
+
+    /// A constant of f32.
+    pub fn floats(&self, name: &str) -> Option<Vec<f32>> {
+        let t = self.constant(name)?;
+        match DataType::try_from(t.data_type).ok()? {
+            DataType::Float if t.raw_data.is_empty() => Some(t.float_data.clone()),
+            DataType::Float => {
+                Some(t.raw_data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+            }
+            _ => None,
+        }
+    }
+
+    /// A constant of one f32.
+    pub fn float(&self, name: &str) -> Option<f32> {
+        self.floats(name).filter(|f| f.len() == 1).map(|f| f[0])
+    }
+
+    /// A constant of i64, as shapes and axes are.
+    pub fn longs(&self, name: &str) -> Option<Vec<i64>> {
+        let t = self.constant(name)?;
+        match DataType::try_from(t.data_type).ok()? {
+            DataType::Int64 if t.raw_data.is_empty() => Some(t.int64_data.clone()),
+            DataType::Int64 => Some(t.raw_data.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect()),
+            DataType::Int32 => self.integers(name).map(|(v, _)| v.into_iter().map(i64::from).collect()),
+            _ => None,
+        }
+    }
+
+    /// A constant of i8, u8 or i32, and which of them.
+    pub fn integers(&self, name: &str) -> Option<(Vec<i32>, DataType)> {
+        let t = self.constant(name)?;
+        let kind = DataType::try_from(t.data_type).ok()?;
+        let values = match kind {
+            DataType::Int8 | DataType::Uint8 | DataType::Int32 if t.raw_data.is_empty() => t.int32_data.clone(),
+            DataType::Int8 => t.raw_data.iter().map(|b| i32::from(b.cast_signed())).collect(),
+            DataType::Uint8 => t.raw_data.iter().map(|b| i32::from(*b)).collect(),
+            DataType::Int32 => t.raw_data.as_chunks::<4>().0.iter().map(|b| i32::from_le_bytes(*b)).collect(),
+            _ => return None,
+        };
+        // The field for short integers can hold any.
+        let fits = match kind {
+            DataType::Int8 => values.iter().all(|v| (-128..128).contains(v)),
+            DataType::Uint8 => values.iter().all(|v| (0..256).contains(v)),
+            _ => true,
+        };
+        fits.then_some((values, kind))
+    }
+}
+
+/// An attribute of a node.
+pub fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
+    node.attribute.iter().find(|a| a.name == name)
+}
+
+/// An integer attribute.
+pub fn int(node: &NodeProto, name: &str, default: i64) -> i64 {
+    attribute(node, name).map_or(default, |a| a.i)
+}
+
+/// A float attribute.
+pub fn float(node: &NodeProto, name: &str, default: f32) -> f32 {
+    attribute(node, name).map_or(default, |a| a.f)
+}
+
+/// A list of integers.
+pub fn ints(node: &NodeProto, name: &str) -> Option<Vec<i64>> {
+    attribute(node, name).map(|a| a.ints.clone())
+}

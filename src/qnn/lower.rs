@@ -1,0 +1,298 @@
+//! One node over tensors that have their places, as kernel layers.
+
+use super::graph::{Conv, Kind, Quant, Windows};
+use super::kernels::{self, Add, Depthwise, Layer, Lookup, Mul, Pool, PoolKind, Requant, Residual, Sum, Window};
+
+/// A tensor in the arena.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Offset of channel 0 of pixel (0, 0).
+    pub origin: usize,
+    /// Bytes between rows.
+    pub row: usize,
+    /// Bytes between pixels.
+    pub pixel: usize,
+    /// Bytes between channels.
+    pub plane: usize,
+    /// Do planes stand one after the other?
+    pub planar: bool,
+    /// Channels, height, width.
+    pub picture: [usize; 3],
+    /// Scale and zero point.
+    pub quant: Quant,
+}
+
+impl Place {
+    /// Every pixel of `output` beside the pixel of `self` at the same place.
+    fn window(&self, output: &Place) -> Window {
+        let [_, height, width] = output.picture;
+        Window {
+            height,
+            width,
+            input: self.origin,
+            row_in: self.row,
+            pixel_in: self.pixel,
+            output: output.origin,
+            row_out: output.row,
+            pixel_out: output.pixel,
+        }
+    }
+}
+
+/// The conv's own scale, the sum's range, the other tensor.
+pub type Addition = (Quant, [u8; 2], Place);
+
+/// Makes layers.
+#[derive(Debug, Default)]
+pub struct Lower {
+    /// What was made.
+    pub layers: Vec<Layer>,
+    /// Multiplications in them.
+    pub macs: u64,
+}
+
+/// A factor between scales: f64 inside, f32 once at the end.
+fn ratio(factors: f64) -> Result<f32, String> {
+    let scale = factors as f32;
+    if scale.is_finite() && scale >= f32::MIN_POSITIVE { Ok(scale) } else { Err(format!("scales with a ratio of {factors:e}")) }
+}
+
+fn sum(a: Quant, b: Quant, out: Quant, [low, high]: [u8; 2]) -> Result<Sum, String> {
+    let to = |q: Quant| ratio(f64::from(q.scale) / f64::from(out.scale));
+    Ok(Sum {
+        a_zero: a.zero.into(),
+        a_scale: to(a)?,
+        b_zero: b.zero.into(),
+        b_scale: to(b)?,
+        zero: out.zero.into(),
+        low,
+        high,
+    })
+}
+
+impl Lower {
+    /// The same bytes elsewhere.
+    pub fn copy(&mut self, from: &Place, to: &Place) {
+        let table = Box::new(std::array::from_fn(|b| b as u8));
+        self.layers.push(Layer::Lookup(Lookup { window: flat(from.window(to), None), channels: from.picture[0], table }));
+    }
+
+    /// A node other than those that only move bytes.
+    pub fn node(
+        &mut self,
+        kind: &Kind,
+        inputs: &[Place],
+        output: &Place,
+        range: [u8; 2],
+        add: Option<Addition>,
+    ) -> Result<(), String> {
+        let a = inputs.first().ok_or("a node without input")?;
+        let [low, high] = range;
+        let channels = output.picture[0];
+        match kind {
+            Kind::Conv(conv) => return self.conv(conv, a, output, range, add),
+            Kind::Lookup(table) => {
+                let table = table.clone();
+                self.layers.push(Layer::Lookup(Lookup { window: flat(a.window(output), None), channels, table }));
+            }
+            Kind::Add | Kind::Mul => {
+                let b = inputs.get(1).ok_or("a sum of one")?;
+                let (row_b, pixel_b) = if b.picture == output.picture { (b.row, b.pixel) } else { (0, 0) };
+                let window = flat(a.window(output), Some((row_b, pixel_b)));
+                let (q, out) = (a.quant, output.quant);
+                self.layers.push(match kind {
+                    Kind::Add => {
+                        let sum = sum(q, b.quant, out, range)?;
+                        Layer::Add(Add { window, b: b.origin, row_b, pixel_b, channels, sum })
+                    }
+                    _ => Layer::Mul(Mul {
+                        window,
+                        b: b.origin,
+                        row_b,
+                        pixel_b,
+                        channels,
+                        a_zero: q.zero.into(),
+                        b_zero: b.quant.zero.into(),
+                        scale: ratio(f64::from(q.scale) * f64::from(b.quant.scale) / f64::from(out.scale))?,
+                        zero: out.zero.into(),
+                        low,
+                        high,
+                    }),
+                });
+            }
+            Kind::MaxPool(w) | Kind::Mean(w, _) => {
+                let [_, height, width] = output.picture;
+                let window = a.window(output);
+                let kind = match kind {
+                    Kind::Mean(_, full) => PoolKind::Mean {
+                        in_zero: a.quant.zero.into(),
+                        scale: ratio(f64::from(a.quant.scale) / f64::from(output.quant.scale))?,
+                        count: full.then_some(w.kernel[0] * w.kernel[1]),
+                        zero: output.quant.zero.into(),
+                        low,
+                        high,
+                    },
+                    _ => PoolKind::Max,
+                };
+                let (rows, columns) = (spans(w, 0, height, a.picture[1]), spans(w, 1, width, a.picture[2]));
+                self.layers.push(Layer::Pool(Pool { window, rows, columns, channels, kind }));
+            }
+            Kind::Quantise(_) | Kind::Concat | Kind::Reshape | Kind::Pad(..) => {}
+        }
+        Ok(())
+    }
+
+    fn conv(&mut self, conv: &Conv, a: &Place, output: &Place, range: [u8; 2], add: Option<Addition>) -> Result<(), String> {
+        let [outputs, height, width] = output.picture;
+        let [channels, ..] = a.picture;
+        let w = &conv.windows;
+        let taps = w.kernel[0] * w.kernel[1];
+        let depth = channels / conv.groups;
+        self.macs += (height * width * outputs * depth * taps) as u64;
+        let window = Window {
+            height,
+            width,
+            // The border is at least as wide as the pads.
+            input: a.origin - w.pad[0] * a.row - w.pad[1] * a.pixel,
+            row_in: w.stride[0] * a.row,
+            pixel_in: w.stride[1] * a.pixel,
+            output: output.origin,
+            row_out: output.row,
+            pixel_out: output.pixel,
+        };
+        // All scales and biases as the whole layer needs them.
+        let each = depth * taps;
+        let mut scale = vec![];
+        let mut bias = vec![];
+        let own = add.as_ref().map_or(output.quant, |(own, ..)| *own);
+        for (o, row) in conv.weights.chunks_exact(each).enumerate() {
+            scale.push(ratio(f64::from(a.quant.scale) * f64::from(conv.scales[o]) / f64::from(own.scale))?);
+            let sum: i32 = row.iter().map(|w| i32::from(*w)).sum();
+            bias.push(conv.bias[o] - sum * i32::from(a.quant.zero));
+        }
+        let requant = Requant { scale, zero: own.zero.into(), low: range[0], high: range[1] };
+        let narrow = conv.weights.iter().all(|w| (-128..128).contains(w));
+        if depth == 1 && conv.groups == channels && outputs == channels && narrow && channels > 1 && add.is_none() {
+            let weights = (0..taps).flat_map(|t| (0..channels).map(move |c| conv.weights[c * taps + t] as i8)).collect();
+            self.layers.push(Layer::Depthwise(Depthwise {
+                window,
+                height: w.kernel[0],
+                width: w.kernel[1],
+                row: w.dilation[0] * a.row,
+                pixel: w.dilation[1] * a.pixel,
+                channels,
+                weights,
+                bias,
+                requant,
+            }));
+            return Ok(());
+        }
+        let residual = match add {
+            None => None,
+            Some((own, range, other)) => Some(Residual {
+                offset: other.origin,
+                row: other.row,
+                pixel: other.pixel,
+                sum: sum(own, other.quant, output.quant, range)?,
+            }),
+        };
+        // Groups of few channels are joined, their weights among zeros: a kernel wants some bytes at a time.
+        let mut joined = 1;
+        while joined * depth < 16 && joined < conv.groups {
+            joined = (joined + 1..=conv.groups).find(|j| conv.groups % j == 0).unwrap_or(conv.groups);
+        }
+        let (each_in, each_out) = (joined * depth, joined * outputs / conv.groups);
+        for block in 0..conv.groups / joined {
+            let offset = |i: usize, j: usize| w.kernel_offset(a, i, j);
+            // One place after another: (channel in the block, kernel row, kernel column).
+            let mut order: Vec<(usize, usize, usize)> = vec![];
+            if a.planar {
+                (0..each_in).for_each(|c| (0..w.kernel[0]).for_each(|i| order.extend((0..w.kernel[1]).map(|j| (c, i, j)))));
+            } else {
+                (0..w.kernel[0]).for_each(|i| (0..w.kernel[1]).for_each(|j| order.extend((0..each_in).map(|c| (c, i, j)))));
+            }
+            let first = block * each_in;
+            let at = |(c, i, j): (usize, usize, usize)| (first + c) * a.plane + offset(i, j);
+            let weight = |o: usize, (c, i, j): (usize, usize, usize)| {
+                let (group, place) = (o / (outputs / conv.groups), c % depth);
+                let o = block * each_out + o;
+                if c / depth == group { conv.weights[o * each + place * taps + i * w.kernel[1] + j] } else { 0 }
+            };
+            let (list, run, weights) = arrange(&order, &at, &weight, each_out);
+            let pick = block * each_out..(block + 1) * each_out;
+            self.layers.push(Layer::Conv(kernels::Conv {
+                window: flat(Window { output: window.output + block * each_out, ..window }, residual.as_ref().map(|r| (r.row, r.pixel))),
+                taps: list,
+                depth: run,
+                outputs: each_out,
+                weights,
+                bias: bias[pick.clone()].to_vec(),
+                requant: Requant { scale: requant.scale[pick].to_vec(), ..requant.clone() },
+                residual: residual.clone(),
+            }));
+        }
+        Ok(())
+    }
+}
+
+impl Windows {
+    fn kernel_offset(&self, a: &Place, i: usize, j: usize) -> usize {
+        i * self.dilation[0] * a.row + j * self.dilation[1] * a.pixel
+    }
+}
+
+/// One long row instead of many, where nothing lies between them; `other` are the row and pixel of a second tensor read.
+fn flat(w: Window, other: Option<(usize, usize)>) -> Window {
+    let fits = w.row_in == w.width * w.pixel_in && w.row_out == w.width * w.pixel_out;
+    let fits = fits && other.is_none_or(|(row, pixel)| row == w.width * pixel);
+    if fits { Window { height: 1, width: w.width * w.height, ..w } } else { w }
+}
+
+/// Places in order as taps of equal length, and the weights for them. Weights that no i8 holds are split into several, and the
+/// places they belong to are read again.
+fn arrange<P: Copy>(
+    order: &[P],
+    at: &impl Fn(P) -> usize,
+    weight: &impl Fn(usize, P) -> i16,
+    outputs: usize,
+) -> (Vec<usize>, usize, Vec<i8>) {
+    // Stretches of neighbours.
+    let mut runs: Vec<(usize, usize)> = vec![];
+    for (k, p) in order.iter().enumerate() {
+        match runs.last() {
+            Some((start, len)) if at(order[*start]) + len == at(*p) => runs.last_mut().into_iter().for_each(|r| r.1 += 1),
+            _ => runs.push((k, 1)),
+        }
+    }
+    // All stretches are as long as the shortest common piece of them.
+    let depth = runs.iter().fold(0, |d, (_, len)| gcd(d, *len)).max(1);
+    let pieces: Vec<usize> = runs.iter().flat_map(|(start, len)| (*start..start + len).step_by(depth)).collect();
+    let mut taps: Vec<(usize, u32)> = pieces.iter().map(|p| (*p, 0)).collect();
+    let part = |w: i16, pass: u32| (0..pass).fold(w, |rest, _| rest - rest.clamp(-128, 127)).clamp(-128, 127);
+    for pass in 1..3 {
+        let needed = |p: &&usize| (**p..**p + depth).any(|k| (0..outputs).any(|o| part(weight(o, order[k]), pass) != 0));
+        taps.extend(pieces.iter().filter(needed).map(|p| (*p, pass)));
+    }
+    let mut weights = Vec::with_capacity(outputs * taps.len() * depth);
+    for o in 0..outputs {
+        for (p, pass) in &taps {
+            weights.extend((*p..p + depth).map(|k| part(weight(o, order[k]), *pass) as i8));
+        }
+    }
+    (taps.iter().map(|(p, _)| at(order[*p])).collect(), depth, weights)
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// First place and number of places inside the picture, for each window along an axis.
+fn spans(w: &Windows, axis: usize, out: usize, side: usize) -> Vec<(usize, usize)> {
+    (0..out)
+        .map(|n| {
+            let from = n * w.stride[axis];
+            let (first, end) = (from.max(w.pad[axis]), (from + w.kernel[axis]).min(side + w.pad[axis]));
+            (first - w.pad[axis], end.saturating_sub(first))
+        })
+        .collect()
+}

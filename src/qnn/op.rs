@@ -1,0 +1,326 @@
+//! The operator inside tract: one region of a network, run on an arena that its state owns.
+//!
+//! The rewritten graph names a region by its number; tract's reader makes a [`Slot`] of that, and [`fill`] puts the real
+//! operator in its place once the model is typed. A run copies the tensors in (quantising them where they are real numbers),
+//! runs the steps, and copies the results out. Nothing is allocated then: outputs are lent to tract, and used again when it
+//! has let go of them; where it has not, a new tensor is made.
+
+use super::arena::{Arena, Fill};
+use super::graph::Quant;
+use super::kernels::{Isa, Prepared};
+use super::lower::Place;
+use super::plan::{Edge, Form, Plan, Step};
+use super::regions::OPERATOR;
+use tract_onnx::model::ParsingContext;
+use tract_onnx::pb::NodeProto;
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::ops::expandable::{Expansion, expand};
+
+impl Edge {
+    /// Element type of the tensor outside, as ONNX counts types.
+    pub fn element(&self) -> DataType {
+        match (self.form, self.quant.signed) {
+            (Form::Float, _) => DataType::Float,
+            (Form::Bytes, true) => DataType::Int8,
+            _ => DataType::Uint8,
+        }
+    }
+
+    fn datum(&self) -> DatumType {
+        match self.element() {
+            DataType::Float => f32::datum_type(),
+            DataType::Int8 => i8::datum_type(),
+            _ => u8::datum_type(),
+        }
+    }
+}
+
+/// Knows our node to tract's ONNX reader.
+pub fn register(framework: &mut tract_onnx::Onnx) {
+    framework.op_register.insert(OPERATOR, |_: &ParsingContext<'_>, node: &NodeProto| {
+        let mut slot = Slot { region: 0, outputs: tvec![] };
+        for attribute in &node.attribute {
+            if attribute.name == "region" {
+                slot.region = usize::try_from(attribute.i)?;
+            } else {
+                let kind = match DataType::try_from(attribute.i as i32) {
+                    Ok(DataType::Float) => f32::datum_type(),
+                    Ok(DataType::Int8) => i8::datum_type(),
+                    _ => u8::datum_type(),
+                };
+                let shape: Result<TVec<usize>, _> = attribute.ints.iter().map(|d| usize::try_from(*d)).collect();
+                slot.outputs.push((kind, shape?));
+            }
+        }
+        Ok((expand(slot), vec![]))
+    });
+}
+
+/// Puts the operators in the place of their slots.
+///
+/// # Errors
+/// A slot whose region is not there: a file that used our operator's name.
+pub fn fill(model: &mut TypedModel, regions: &[Arc<Region>]) -> TractResult<()> {
+    for n in 0..model.nodes().len() {
+        let Some(slot) = model.node(n).op_as::<Slot>() else { continue };
+        let region = regions.get(slot.region).with_context(|| format!("{OPERATOR} {} is not there", slot.region))?;
+        let outputs: TVec<_> = region.outputs.iter().map(|e| (e.datum(), e.shape.iter().copied().collect())).collect();
+        ensure!(outputs == slot.outputs && model.node(n).inputs.len() == region.inputs.len(), "{OPERATOR} of another shape");
+        model.node_mut(n).op = Box::new(Quantised(region.clone()));
+    }
+    Ok(())
+}
+
+/// A place held for a region.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Slot {
+    region: usize,
+    outputs: TVec<(DatumType, TVec<usize>)>,
+}
+
+impl Expansion for Slot {
+    fn name(&self) -> StaticName {
+        OPERATOR.into()
+    }
+
+    fn nboutputs(&self) -> TractResult<usize> {
+        Ok(self.outputs.len())
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        s: &mut Solver<'r>,
+        _inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        for (proxy, (kind, shape)) in outputs.iter().zip(&self.outputs) {
+            s.equals(&proxy.datum_type, *kind)?;
+            s.equals(&proxy.shape, shape.iter().map(|d| d.to_dim()).collect::<TVec<TDim>>())?;
+        }
+        Ok(())
+    }
+
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        model.wire_node(prefix, self.clone(), inputs)
+    }
+
+    fn runs_out_of_plan(&self) -> bool {
+        false
+    }
+}
+
+impl Op for Slot {
+    fn name(&self) -> StaticName {
+        OPERATOR.into()
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for Slot {
+    not_out_of_plan!();
+}
+
+impl TypedOp for Slot {
+    fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        Ok(self.outputs.iter().map(|(kind, shape)| kind.fact(shape)).collect())
+    }
+
+    as_op!();
+}
+
+/// A region ready to run.
+#[derive(Debug)]
+pub struct Region {
+    len: usize,
+    fills: Vec<Fill>,
+    constants: Vec<(usize, Vec<u8>)>,
+    inputs: Vec<Edge>,
+    outputs: Vec<Edge>,
+    steps: Vec<Run>,
+}
+
+#[derive(Debug)]
+enum Run {
+    Fill(Fill),
+    Layer(Prepared),
+}
+
+impl Region {
+    /// Packs a plan's layers for an instruction set.
+    pub fn new(plan: Plan, isa: Isa) -> Self {
+        let Plan { len, fills, constants, inputs, steps, outputs, .. } = plan;
+        let steps = steps
+            .into_iter()
+            .map(|step| match step {
+                Step::Fill(fill) => Run::Fill(fill),
+                Step::Layer(layer) => Run::Layer(layer.prepare(isa)),
+            })
+            .collect();
+        Self { len, fills, constants, inputs, outputs, steps }
+    }
+
+    fn arena(&self) -> Arena {
+        let mut arena = Arena::new(self.len);
+        let bytes = arena.bytes();
+        self.fills.iter().for_each(|f| f.run(bytes));
+        for (at, constant) in &self.constants {
+            bytes[*at..at + constant.len()].copy_from_slice(constant);
+        }
+        arena
+    }
+
+    #[allow(unsafe_code, reason = "kernels work on the arena by offset")]
+    fn run(&self, arena: &mut Arena) {
+        let bytes = arena.bytes();
+        for step in &self.steps {
+            match step {
+                Run::Fill(fill) => fill.run(bytes),
+                // SAFETY: the plan was made only when every layer's extent is within `len` bytes, the arena has those and
+                // the slack, all initialised, and it is borrowed for ourselves alone.
+                Run::Layer(layer) => unsafe { layer.run(bytes.as_mut_ptr()) },
+            }
+        }
+    }
+}
+
+/// The operator.
+#[derive(Clone, Debug)]
+struct Quantised(Arc<Region>);
+
+impl PartialEq for Quantised {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Quantised {}
+
+impl Op for Quantised {
+    fn name(&self) -> StaticName {
+        OPERATOR.into()
+    }
+
+    fn info(&self) -> TractResult<Vec<String>> {
+        Ok(vec![format!("{} steps in {} bytes", self.0.steps.len(), self.0.len)])
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for Quantised {
+    not_out_of_plan!();
+
+    fn state(&self, _ctx: &EvalContext) -> TractResult<Option<Box<dyn OpState>>> {
+        Ok(Some(Box::new(State::new(self.0.clone())?)))
+    }
+}
+
+impl TypedOp for Quantised {
+    fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        Ok(self.0.outputs.iter().map(|e| e.datum().fact(&*e.shape)).collect())
+    }
+
+    as_op!();
+}
+
+#[derive(Debug)]
+struct State {
+    region: Arc<Region>,
+    arena: Arena,
+    /// Lent to tract at each run.
+    outputs: Vec<Arc<Tensor>>,
+}
+
+impl State {
+    fn new(region: Arc<Region>) -> TractResult<Self> {
+        let outputs = region.outputs.iter().map(|e| Ok(Arc::new(Tensor::zero_dt(e.datum(), &e.shape)?)));
+        let outputs = outputs.collect::<TractResult<_>>()?;
+        Ok(Self { arena: region.arena(), region, outputs })
+    }
+}
+
+impl Clone for State {
+    /// Between runs the arena holds nothing that matters.
+    fn clone(&self) -> Self {
+        let outputs = self.outputs.iter().map(|t| Arc::new(t.as_ref().clone())).collect();
+        Self { region: self.region.clone(), arena: self.region.arena(), outputs }
+    }
+}
+
+impl OpState for State {
+    fn eval(&mut self, _ctx: &EvalContext, _op: &dyn Op, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let region = self.region.clone();
+        ensure!(inputs.len() == region.inputs.len(), "{} tensors come in, {} expected", inputs.len(), region.inputs.len());
+        for (tensor, edge) in inputs.iter().zip(&region.inputs) {
+            ensure!(tensor.shape() == &*edge.shape, "a tensor of {:?} where {:?} was planned", tensor.shape(), edge.shape);
+            let plain = tensor.try_as_plain_ram()?;
+            let arena = self.arena.bytes();
+            match edge.datum() {
+                DatumType::F32 => take(plain.as_slice::<f32>()?, edge, arena, |x, quant| near(*x, quant)),
+                DatumType::I8 => take(plain.as_slice::<i8>()?, edge, arena, |x, _| x.cast_unsigned() ^ 0x80),
+                _ => take(plain.as_slice::<u8>()?, edge, arena, |x, _| *x),
+            }
+        }
+        region.run(&mut self.arena);
+        let arena = self.arena.bytes();
+        for (tensor, edge) in self.outputs.iter_mut().zip(&region.outputs) {
+            if Arc::get_mut(tensor).is_none() {
+                *tensor = Arc::new(Tensor::zero_dt(edge.datum(), &edge.shape)?);
+            }
+            let tensor = Arc::get_mut(tensor).context("a new tensor is ours")?;
+            let mut plain = tensor.try_as_plain_ram_mut()?;
+            let quant = edge.quant;
+            match edge.datum() {
+                DatumType::F32 => give(plain.as_slice_mut::<f32>()?, edge, arena, |b| quant.value(b)),
+                DatumType::I8 => give(plain.as_slice_mut::<i8>()?, edge, arena, |b| (b ^ 0x80).cast_signed()),
+                _ => give(plain.as_slice_mut::<u8>()?, edge, arena, |b| b),
+            }
+        }
+        Ok(self.outputs.iter().map(|t| TValue::from_const(t.clone())).collect())
+    }
+
+    fn reset_lanes(&mut self, _lanes: &[LaneId]) -> TractResult<()> {
+        Ok(())
+    }
+}
+
+/// As [`Quant::byte`], in a form that vectorises everywhere: a float of this size has no room for fractions.
+fn near(x: f32, quant: Quant) -> u8 {
+    const WHOLE: f32 = 12_582_912.0;
+    let zero = f32::from(quant.zero);
+    let steps = (x / quant.scale).max(-zero).min(255.0 - zero);
+    ((steps + WHOLE).to_bits() as u8).wrapping_add(quant.zero)
+}
+
+/// A tensor in ONNX's order into the arena.
+fn take<T>(from: &[T], edge: &Edge, arena: &mut [u8], byte: impl Fn(&T, Quant) -> u8) {
+    let Place { origin, row, pixel, plane, picture: [c, h, w], .. } = edge.place;
+    for (k, picture) in from.chunks_exact(h * w).enumerate().take(c) {
+        for (y, line) in picture.chunks_exact(w).enumerate() {
+            let at = origin + k * plane + y * row;
+            if pixel == 1 {
+                arena[at..at + w].iter_mut().zip(line).for_each(|(to, x)| *to = byte(x, edge.quant));
+            } else {
+                arena[at..].iter_mut().step_by(pixel).zip(line).for_each(|(to, x)| *to = byte(x, edge.quant));
+            }
+        }
+    }
+}
+
+/// From the arena into a tensor in ONNX's order.
+fn give<T>(to: &mut [T], edge: &Edge, arena: &[u8], value: impl Fn(u8) -> T) {
+    let Place { origin, row, pixel, plane, picture: [c, h, w], .. } = edge.place;
+    if [h, w] == [1, 1] && plane == 1 {
+        to.iter_mut().zip(&arena[origin..origin + c]).for_each(|(to, b)| *to = value(*b));
+        return;
+    }
+    for (k, picture) in to.chunks_exact_mut(h * w).enumerate().take(c) {
+        for (y, line) in picture.chunks_exact_mut(w).enumerate() {
+            let at = origin + k * plane + y * row;
+            line.iter_mut().zip(arena[at..].iter().step_by(pixel)).for_each(|(to, b)| *to = value(*b));
+        }
+    }
+}
