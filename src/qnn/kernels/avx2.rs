@@ -34,6 +34,7 @@ pub(super) fn prepare_for<S: Simd>(layer: Layer) -> Result<Box<dyn Kernel>, Laye
 /// The dot product of a 256-bit instruction set, see [`Simd`], and the functions compiled for it.
 pub(super) trait Dot: Send + Sync + 'static {
     type Input: Copy;
+    type Weights: Copy;
     const GROUP: usize;
     const TILES: &'static [&'static [Tile]];
     const SPANS: Spans;
@@ -41,7 +42,8 @@ pub(super) trait Dot: Send + Sync + 'static {
     fn pack(four: &[[i8; 4]], packed: &mut Vec<i8>);
     /// Four activations in each 32 bits, as `dot` wants them.
     unsafe fn input(bytes: __m256i) -> Self::Input;
-    unsafe fn dot(sums: __m256i, input: Self::Input, weights: *const i8) -> __m256i;
+    unsafe fn weights(from: *const i8) -> Self::Weights;
+    unsafe fn dot(sums: __m256i, input: Self::Input, weights: Self::Weights) -> __m256i;
 }
 
 /// AVX2's `vpmaddwd`.
@@ -51,6 +53,8 @@ entries!(Wide<Madd>, "avx2");
 
 impl Dot for Madd {
     type Input = [__m256i; 2];
+    /// Where they are: twelve sums and an input leave no register for weights.
+    type Weights = *const i8;
     const GROUP: usize = 64;
     const TILES: &'static [&'static [Tile]] = &[
         &[tile::<1, 1>, tile::<2, 1>, tile::<3, 1>, tile::<4, 1>, tile::<5, 1>, tile::<6, 1>, tile::<7, 1>, tile::<8, 1>],
@@ -83,6 +87,11 @@ impl Dot for Madd {
     }
 
     #[inline(always)]
+    unsafe fn weights(from: *const i8) -> *const i8 {
+        from
+    }
+
+    #[inline(always)]
     unsafe fn dot(sums: __m256i, input: [__m256i; 2], weights: *const i8) -> __m256i {
         // SAFETY: see `Simd`.
         unsafe {
@@ -101,6 +110,7 @@ impl<D: Dot> Simd for Wide<D> {
     type Reals = __m256;
     type Bytes = __m256i;
     type Input = D::Input;
+    type Weights = D::Weights;
     const LANES: usize = 8;
     const GROUP: usize = D::GROUP;
     const TILES: &'static [&'static [Tile]] = D::TILES;
@@ -152,7 +162,13 @@ impl<D: Dot> Simd for Wide<D> {
     }
 
     #[inline(always)]
-    unsafe fn dot(sums: __m256i, input: D::Input, weights: *const i8) -> __m256i {
+    unsafe fn weights(from: *const i8) -> D::Weights {
+        // SAFETY: as above.
+        unsafe { D::weights(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sums: __m256i, input: D::Input, weights: D::Weights) -> __m256i {
         // SAFETY: as above.
         unsafe { D::dot(sums, input, weights) }
     }

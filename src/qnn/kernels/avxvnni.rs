@@ -23,6 +23,7 @@ entries!(Wide<Vex>, "avx2,avxvnni");
 
 impl Dot for Vex {
     type Input = __m256i;
+    type Weights = __m256i;
     const GROUP: usize = 32;
     const TILES: &'static [&'static [Tile]] = &[
         &[tile::<1, 1>, tile::<2, 1>, tile::<3, 1>, tile::<4, 1>, tile::<5, 1>, tile::<6, 1>, tile::<7, 1>, tile::<8, 1>],
@@ -48,8 +49,14 @@ impl Dot for Vex {
     }
 
     #[inline(always)]
-    unsafe fn dot(sums: __m256i, input: __m256i, weights: *const i8) -> __m256i {
+    unsafe fn weights(from: *const i8) -> __m256i {
         // SAFETY: see `Simd`.
-        unsafe { _mm256_dpbusd_avx_epi32(sums, input, _mm256_loadu_si256(weights.cast())) }
+        unsafe { _mm256_loadu_si256(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sums: __m256i, input: __m256i, weights: __m256i) -> __m256i {
+        // SAFETY: see `Simd`.
+        unsafe { _mm256_dpbusd_avx_epi32(sums, input, weights) }
     }
 }

@@ -227,7 +227,7 @@ pub(super) unsafe fn run_mean<S: Simd>(task: &MeanTask, arena: *mut u8) {
                     let ones = task.ones.as_ptr().cast::<i8>().add((real - 1) * S::GROUP);
                     let columns = S::columns(four);
                     for q in 0..4 {
-                        sums[q] = S::dot(sums[q], columns[q], ones);
+                        sums[q] = S::dot(sums[q], columns[q], S::weights(ones));
                     }
                 }
                 let rounded = |q: usize| S::round(S::mul(S::real(sums[q]), S::splat(scale)));

@@ -182,76 +182,78 @@ impl<S: Simd> Kernel for Packed<S> {
     }
 }
 
-/// P pixels times N vectors of outputs.
+/// Spells out a loop, since sums stay in registers only where every index is a constant: `$body` for each `$i` below `$end`.
+macro_rules! each {
+    ($i:ident < $end:ident, $body:block) => {
+        each!(@ $i $end $body 0 1 2 3 4 5 6 7 8 9 10 11)
+    };
+    (@ $i:ident $end:ident $body:block $($number:literal)*) => {
+        $(if $number < $end {
+            let $i: usize = $number;
+            $body
+        })*
+    };
+}
+
+/// P pixels (at most 12) times N vectors of outputs (at most 4).
 ///
 /// # Safety
 /// Inlined into a function with the instruction set; the task's pointers reach as far as P and N say.
 #[inline(always)]
+#[allow(clippy::reversed_empty_ranges, unused_comparisons)]
 pub(super) unsafe fn tile<S: Simd, const P: usize, const N: usize>(task: &Task<'_>) {
     // SAFETY: the caller's promise; offsets are those that `Layer::extent` counted, loads reach at most SLACK further.
     unsafe {
         let arena = task.arena;
+        let place = |p: usize| &*task.places.add(p);
         let mut inputs = [arena.cast_const(); P];
-        for (p, input) in inputs.iter_mut().enumerate() {
-            *input = arena.add((*task.places.add(p)).input);
-        }
-        let mut sums = [[S::sums(task.bias); N]; P];
-        for p in 0..P {
-            for n in 0..N {
-                sums[p][n] = S::sums(task.bias.add(n * S::LANES));
-            }
-        }
+        let mut bias = [S::sums(task.bias); N];
+        each!(n < N, { bias[n] = S::sums(task.bias.add(n * S::LANES)) });
+        let mut sums = [bias; P];
+        each!(p < P, { inputs[p] = arena.add(place(p).input) });
         let mut weights = task.weights;
         for &group in task.groups {
-            for p in 0..P {
+            let mut packed = [S::weights(weights); N];
+            each!(n < N, { packed[n] = S::weights(weights.add(n * S::GROUP)) });
+            each!(p < P, {
                 let input = S::spread(inputs[p].add(group));
-                for n in 0..N {
-                    sums[p][n] = S::dot(sums[p][n], input, weights.add(n * S::GROUP));
-                }
-            }
+                each!(n < N, { sums[p][n] = S::dot(sums[p][n], input, packed[n]) });
+            });
             weights = weights.add(N * S::GROUP);
         }
-        let rounded = |p: usize, n: usize| S::round(S::mul(S::real(sums[p][n]), S::reals(task.scale.add(n * S::LANES))));
-        let (output, other) = (
-            |p: usize| arena.add((*task.places.add(p)).output + task.first),
-            |p: usize| arena.add((*task.places.add(p)).other + task.first).cast_const(),
-        );
+        let mut scale = [S::reals(task.scale); N];
+        each!(n < N, { scale[n] = S::reals(task.scale.add(n * S::LANES)) });
+        each!(p < P, {
+            each!(n < N, { sums[p][n] = S::round(S::mul(S::real(sums[p][n]), scale[n])) });
+        });
+        let output = |p: usize| arena.add(place(p).output + task.first);
+        let other = |p: usize| arena.add(place(p).other + task.first).cast_const();
         // Four vectors at a time become bytes: of one pixel, two or four. Where pixels run out the last one is done again.
-        let last = |p: usize| if p < P { p } else { P - 1 };
-        let mut p = 0;
-        while p < P {
-            let four = match N {
-                1 => [rounded(p, 0), rounded(last(p + 1), 0), rounded(last(p + 2), 0), rounded(last(p + 3), 0)],
-                2 => [rounded(p, 0), rounded(p, 1), rounded(last(p + 1), 0), rounded(last(p + 1), 1)],
-                3 => [rounded(p, 0), rounded(p, 1), rounded(p, 2), rounded(p, 2)],
-                _ => [rounded(p, 0), rounded(p, 1), rounded(p, 2), rounded(p, 3)],
-            };
-            let mut bytes = S::straight(S::narrow(four, task.out));
-            match N {
-                1 => {
-                    let at = [p, last(p + 1), last(p + 2), last(p + 3)];
-                    if let Some(floats) = task.other {
-                        bytes = simd::add::<S>(floats, bytes, S::load4(at.map(other)));
-                    }
-                    S::store4(at.map(output), bytes, task.count);
-                    p += 4;
+        each!(p < P, {
+            let at = [p, if p + 1 < P { p + 1 } else { p }, if p + 2 < P { p + 2 } else { p }, if p + 3 < P { p + 3 } else { p }];
+            if N == 1 && p % 4 == 0 {
+                let bytes = S::narrow([sums[at[0]][0], sums[at[1]][0], sums[at[2]][0], sums[at[3]][0]], task.out);
+                let mut bytes = S::straight(bytes);
+                if let Some(floats) = task.other {
+                    bytes = simd::add::<S>(floats, bytes, S::load4(at.map(other)));
                 }
-                2 => {
-                    let at = [p, last(p + 1)];
-                    if let Some(floats) = task.other {
-                        bytes = simd::add::<S>(floats, bytes, S::load2(at.map(other)));
-                    }
-                    S::store2(at.map(output), bytes, task.count);
-                    p += 2;
-                }
-                _ => {
-                    if let Some(floats) = task.other {
-                        bytes = simd::add::<S>(floats, bytes, S::load(other(p)));
-                    }
-                    S::store(output(p), bytes, task.count);
-                    p += 1;
-                }
+                S::store4(at.map(output), bytes, task.count);
             }
-        }
+            if N == 2 && p % 2 == 0 {
+                let bytes = S::narrow([sums[p][0], sums[p][N - 1], sums[at[1]][0], sums[at[1]][N - 1]], task.out);
+                let mut bytes = S::straight(bytes);
+                if let Some(floats) = task.other {
+                    bytes = simd::add::<S>(floats, bytes, S::load2([other(p), other(at[1])]));
+                }
+                S::store2([output(p), output(at[1])], bytes, task.count);
+            }
+            if N >= 3 {
+                let mut bytes = S::straight(S::narrow([sums[p][0], sums[p][1 % N], sums[p][2 % N], sums[p][N - 1]], task.out));
+                if let Some(floats) = task.other {
+                    bytes = simd::add::<S>(floats, bytes, S::load(other(p)));
+                }
+                S::store(output(p), bytes, task.count);
+            }
+        });
     }
 }

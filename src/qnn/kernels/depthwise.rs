@@ -244,7 +244,7 @@ pub(super) unsafe fn span<S: Simd, const R: usize, const T: usize, const W: usiz
                         let bytes = S::columns(rows.map(|row| row.add(column * layer.pixel)));
                         for r in 0..R {
                             for q in 0..4 {
-                                sums[r][0][q] = S::dot(sums[r][0][q], bytes[q], weights);
+                                sums[r][0][q] = S::dot(sums[r][0][q], bytes[q], S::weights(weights));
                                 weights = weights.add(S::GROUP);
                             }
                         }
@@ -260,7 +260,7 @@ pub(super) unsafe fn span<S: Simd, const R: usize, const T: usize, const W: usiz
                                         let taps = weights.add(($column - t * STEP) * R * 4 * S::GROUP);
                                         for r in 0..R {
                                             for q in 0..4 {
-                                                sums[r][t][q] = S::dot(sums[r][t][q], bytes[q], taps.add((r * 4 + q) * S::GROUP));
+                                                sums[r][t][q] = S::dot(sums[r][t][q], bytes[q], S::weights(taps.add((r * 4 + q) * S::GROUP)));
                                             }
                                         }
                                     }

@@ -79,6 +79,9 @@ pub(super) trait Simd: Send + Sync + 'static {
     /// Four activations for each sum, as `dot` wants them.
     type Input: Copy;
 
+    /// Packed weights, or where they are, as `dot` wants them.
+    type Weights: Copy;
+
     /// Sums in a vector.
     const LANES: usize;
     /// Bytes of the packed weights that one `dot` takes.
@@ -100,8 +103,9 @@ pub(super) trait Simd: Send + Sync + 'static {
     unsafe fn spread(from: *const u8) -> Self::Input;
     /// A vector of bytes from each of four places, sums in lane order.
     unsafe fn columns(rows: [*const u8; 4]) -> [Self::Input; 4];
+    unsafe fn weights(from: *const i8) -> Self::Weights;
     /// `sums + the four products of each`, wrapping.
-    unsafe fn dot(sums: Self::Sums, input: Self::Input, weights: *const i8) -> Self::Sums;
+    unsafe fn dot(sums: Self::Sums, input: Self::Input, weights: Self::Weights) -> Self::Sums;
 
     unsafe fn real(sums: Self::Sums) -> Self::Reals;
     unsafe fn mul(a: Self::Reals, b: Self::Reals) -> Self::Reals;

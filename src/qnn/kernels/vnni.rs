@@ -27,6 +27,7 @@ impl Simd for Evex {
     type Reals = __m512;
     type Bytes = __m512i;
     type Input = __m512i;
+    type Weights = __m512i;
     const LANES: usize = 16;
     const GROUP: usize = 64;
     const TILES: &'static [&'static [Tile]] = &[
@@ -116,9 +117,15 @@ impl Simd for Evex {
     }
 
     #[inline(always)]
-    unsafe fn dot(sums: __m512i, input: __m512i, weights: *const i8) -> __m512i {
+    unsafe fn weights(from: *const i8) -> __m512i {
         // SAFETY: as above.
-        unsafe { _mm512_dpbusd_epi32(sums, input, _mm512_loadu_si512(weights.cast())) }
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sums: __m512i, input: __m512i, weights: __m512i) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_dpbusd_epi32(sums, input, weights) }
     }
 
     #[inline(always)]
