@@ -11,7 +11,7 @@
 
 use std::marker::PhantomData;
 
-use super::simd::{self, Floats, Line, Out, Simd, lines};
+use super::simd::{self, Floats, Line, Out, Simd, each, lines};
 use super::{Conv, Kernel, Layer, Window};
 
 /// Pixels that share a pass over the weights; a multiple of every tile's pixels.
@@ -133,19 +133,28 @@ fn block_vectors(left: usize, most: usize) -> usize {
 impl<S: Simd> Kernel for Packed<S> {
     unsafe fn run(&self, arena: *mut u8) {
         let mut places = [Place::default(); RUN];
+        let w = &self.window;
+        let o = self.other.as_ref().map_or(w, |(other, _)| other);
         let (mut y, mut x) = (0, 0);
         let mut left = self.window.height * self.window.width;
         while left > 0 {
             let run = left.min(RUN);
-            for place in &mut places[..run] {
-                let w = &self.window;
-                let other = self.other.as_ref().map_or(0, |(o, _)| o.output + y * o.row_out + x * o.pixel_out);
-                *place = Place {
+            let mut filled = 0;
+            while filled < run {
+                let count = (run - filled).min(w.width - x);
+                let mut place = Place {
                     input: w.input + y * w.row_in + x * w.pixel_in,
                     output: w.output + y * w.row_out + x * w.pixel_out,
-                    other,
+                    other: o.output + y * o.row_out + x * o.pixel_out,
                 };
-                x += 1;
+                for to in &mut places[filled..filled + count] {
+                    *to = place;
+                    place.input += w.pixel_in;
+                    place.output += w.pixel_out;
+                    place.other += o.pixel_out;
+                }
+                filled += count;
+                x += count;
                 if x == w.width {
                     (y, x) = (y + 1, 0);
                 }
@@ -182,19 +191,6 @@ impl<S: Simd> Kernel for Packed<S> {
     }
 }
 
-/// Spells out a loop, since sums stay in registers only where every index is a constant: `$body` for each `$i` below `$end`.
-macro_rules! each {
-    ($i:ident < $end:ident, $body:block) => {
-        each!(@ $i $end $body 0 1 2 3 4 5 6 7 8 9 10 11)
-    };
-    (@ $i:ident $end:ident $body:block $($number:literal)*) => {
-        $(if $number < $end {
-            let $i: usize = $number;
-            $body
-        })*
-    };
-}
-
 /// P pixels (at most 12) times N vectors of outputs (at most 4).
 ///
 /// # Safety
@@ -208,30 +204,30 @@ pub(super) unsafe fn tile<S: Simd, const P: usize, const N: usize>(task: &Task<'
         let place = |p: usize| &*task.places.add(p);
         let mut inputs = [arena.cast_const(); P];
         let mut bias = [S::sums(task.bias); N];
-        each!(n < N, { bias[n] = S::sums(task.bias.add(n * S::LANES)) });
+        each!(4: n < N, { bias[n] = S::sums(task.bias.add(n * S::LANES)) });
         let mut sums = [bias; P];
-        each!(p < P, { inputs[p] = arena.add(place(p).input) });
+        each!(12: p < P, { inputs[p] = arena.add(place(p).input) });
         let mut weights = task.weights;
         for &group in task.groups {
             let mut packed = [S::weights(weights); N];
-            each!(n < N, { packed[n] = S::weights(weights.add(n * S::GROUP)) });
-            each!(p < P, {
+            each!(4: n < N, { packed[n] = S::weights(weights.add(n * S::GROUP)) });
+            each!(12: p < P, {
                 let input = S::spread(inputs[p].add(group));
-                each!(n < N, { sums[p][n] = S::dot(sums[p][n], input, packed[n]) });
+                each!(4: n < N, { sums[p][n] = S::dot(sums[p][n], input, packed[n]) });
             });
             weights = weights.add(N * S::GROUP);
         }
         let mut scale = [S::reals(task.scale); N];
-        each!(n < N, { scale[n] = S::reals(task.scale.add(n * S::LANES)) });
-        each!(p < P, {
-            each!(n < N, { sums[p][n] = S::round(S::mul(S::real(sums[p][n]), scale[n])) });
+        each!(4: n < N, { scale[n] = S::reals(task.scale.add(n * S::LANES)) });
+        each!(12: p < P, {
+            each!(4: n < N, { sums[p][n] = S::round(S::mul(S::real(sums[p][n]), scale[n])) });
         });
         let output = |p: usize| arena.add(place(p).output + task.first);
         let other = |p: usize| arena.add(place(p).other + task.first).cast_const();
         // Four vectors at a time become bytes: of one pixel, two or four. Where pixels run out the last one is done again.
-        each!(p < P, {
+        each!(12: p < P, {
             let at = [p, if p + 1 < P { p + 1 } else { p }, if p + 2 < P { p + 2 } else { p }, if p + 3 < P { p + 3 } else { p }];
-            if N == 1 && p % 4 == 0 {
+            if N == 1 && p.is_multiple_of(4) {
                 let bytes = S::narrow([sums[at[0]][0], sums[at[1]][0], sums[at[2]][0], sums[at[3]][0]], task.out);
                 let mut bytes = S::straight(bytes);
                 if let Some(floats) = task.other {
@@ -239,7 +235,7 @@ pub(super) unsafe fn tile<S: Simd, const P: usize, const N: usize>(task: &Task<'
                 }
                 S::store4(at.map(output), bytes, task.count);
             }
-            if N == 2 && p % 2 == 0 {
+            if N == 2 && p.is_multiple_of(2) {
                 let bytes = S::narrow([sums[p][0], sums[p][N - 1], sums[at[1]][0], sums[at[1]][N - 1]], task.out);
                 let mut bytes = S::straight(bytes);
                 if let Some(floats) = task.other {

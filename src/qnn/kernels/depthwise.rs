@@ -11,7 +11,7 @@
 
 use std::marker::PhantomData;
 
-use super::simd::{self, Line, Out, Simd, lines};
+use super::simd::{self, Line, Out, Simd, each, lines};
 use super::{Depthwise, Kernel, Layer};
 
 /// A compiled span.
@@ -84,7 +84,7 @@ struct Packed<S> {
 fn widened(dw: &mut Depthwise, vector: usize) -> Option<usize> {
     let (w, c) = (&dw.window, dw.channels);
     let dense = w.pixel_in == c && w.pixel_out == c;
-    if !dense || c == 0 || c * 2 > vector || vector % c != 0 || w.width * c < vector {
+    if !dense || c == 0 || c * 2 > vector || !vector.is_multiple_of(c) || w.width * c < vector {
         return None;
     }
     let (times, row) = (vector / c, w.width * c);
@@ -225,61 +225,46 @@ pub(super) unsafe fn span<S: Simd, const R: usize, const T: usize, const W: usiz
     unsafe {
         for patch in 0..layer.patches {
             let (input, output) = ((patch * layer.patch_in).min(layer.last_in), (patch * layer.patch_out).min(layer.last_out));
-            let mut sums = [[[S::sums(strip.bias); 4]; T]; R];
-            for r in 0..R {
-                for t in 0..T {
-                    for q in 0..4 {
-                        sums[r][t][q] = S::sums(strip.bias.add(q * S::LANES));
-                    }
-                }
-            }
+            let bias = [0, 1, 2, 3].map(|q| S::sums(strip.bias.add(q * S::LANES)));
+            let mut sums = [[bias; T]; R];
             let mut weights = strip.weights;
             for group in 0..layer.groups {
-                let mut rows = [strip.input.add(input); 4];
-                for (i, row) in rows.iter_mut().enumerate() {
-                    *row = row.add((4 * group + i).min(layer.last_row) * layer.row);
-                }
+                let row = |i: usize| strip.input.add(input + (4 * group + i).min(layer.last_row) * layer.row);
+                let rows = [row(0), row(1), row(2), row(3)];
                 if W == 0 {
                     for column in 0..layer.width {
                         let bytes = S::columns(rows.map(|row| row.add(column * layer.pixel)));
-                        for r in 0..R {
-                            for q in 0..4 {
-                                sums[r][0][q] = S::dot(sums[r][0][q], bytes[q], S::weights(weights));
-                                weights = weights.add(S::GROUP);
-                            }
-                        }
+                        each!(2: r < R, {
+                            let taps = weights.add(r * 4 * S::GROUP);
+                            each!(4: q < 4, { sums[r][0][q] = S::dot(sums[r][0][q], bytes[q], S::weights(taps.add(q * S::GROUP))) });
+                        });
+                        weights = weights.add(R * 4 * S::GROUP);
                     }
                 } else {
-                    // Spelled out, since sums stay in registers only where every index is a constant.
-                    macro_rules! column {
-                        ($($column:literal)*) => {$(
-                            if $column < (T - 1) * STEP + W {
-                                let bytes = S::columns(rows.map(|row| row.add($column * layer.pixel)));
-                                for t in 0..T {
-                                    if $column >= t * STEP && $column - t * STEP < W {
-                                        let taps = weights.add(($column - t * STEP) * R * 4 * S::GROUP);
-                                        for r in 0..R {
-                                            for q in 0..4 {
-                                                sums[r][t][q] = S::dot(sums[r][t][q], bytes[q], S::weights(taps.add((r * 4 + q) * S::GROUP)));
-                                            }
-                                        }
-                                    }
-                                }
+                    let columns = (T - 1) * STEP + W;
+                    each!(12: column < columns, {
+                        let bytes = S::columns(rows.map(|row| row.add(column * layer.pixel)));
+                        each!(4: t < T, {
+                            if column >= t * STEP && column - t * STEP < W {
+                                let taps = weights.add((column - t * STEP) * R * 4 * S::GROUP);
+                                each!(2: r < R, {
+                                    let taps = taps.add(r * 4 * S::GROUP);
+                                    each!(4: q < 4, { sums[r][t][q] = S::dot(sums[r][t][q], bytes[q], S::weights(taps.add(q * S::GROUP))) });
+                                });
                             }
-                        )*};
-                    }
-                    column!(0 1 2 3 4 5 6 7 8 9 10 11 12);
+                        });
+                    });
                     weights = weights.add(W * R * 4 * S::GROUP);
                 }
             }
-            for r in 0..R {
-                for t in 0..T {
-                    let rounded = |q: usize| S::round(S::mul(S::real(sums[r][t][q]), S::reals(strip.scale.add(q * S::LANES))));
-                    let bytes = S::narrow([rounded(0), rounded(1), rounded(2), rounded(3)], &layer.out);
+            let scale = [0, 1, 2, 3].map(|q| S::reals(strip.scale.add(q * S::LANES)));
+            each!(2: r < R, {
+                each!(4: t < T, {
+                    each!(4: q < 4, { sums[r][t][q] = S::round(S::mul(S::real(sums[r][t][q]), scale[q])) });
                     let to = strip.output.add(output + r * layer.row_out + t * layer.pixel_out);
-                    S::store(to, bytes, strip.count);
-                }
-            }
+                    S::store(to, S::narrow(sums[r][t], &layer.out), strip.count);
+                });
+            });
         }
     }
 }

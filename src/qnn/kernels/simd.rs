@@ -146,6 +146,21 @@ pub(super) unsafe fn add<S: Simd>(f: &Floats, a: S::Bytes, b: S::Bytes) -> S::By
     }
 }
 
+/// Spells out a loop, since sums stay in registers only where every index is a constant: `$body` for each `$i` below `$end`,
+/// which is at most the first number.
+macro_rules! each {
+    (2: $i:ident < $end:expr, $body:block) => { each!(@ $i $end, $body 0 1) };
+    (4: $i:ident < $end:expr, $body:block) => { each!(@ $i $end, $body 0 1 2 3) };
+    (12: $i:ident < $end:expr, $body:block) => { each!(@ $i $end, $body 0 1 2 3 4 5 6 7 8 9 10 11) };
+    (@ $i:ident $end:expr, $body:block $($number:literal)*) => {
+        $(if $number < $end {
+            let $i: usize = $number;
+            $body
+        })*
+    };
+}
+pub(super) use each;
+
 /// The functions that have the instruction set `$features` for `$simd`: the generic algorithms, compiled for it.
 macro_rules! entries {
     ($simd:ty, $features:tt) => {

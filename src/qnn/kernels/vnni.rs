@@ -63,11 +63,11 @@ impl Simd for Evex {
         &[tile::<1, 4>, tile::<2, 4>, tile::<3, 4>, tile::<4, 4>, tile::<5, 4>, tile::<6, 4>],
     ];
     const SPANS: Spans = Spans {
-        near: [span::<2, 3, 3, 1>, span::<2, 3, 5, 1>],
+        near: [span::<2, 2, 3, 1>, span::<2, 2, 5, 1>],
         rows: 2,
-        pixels: 3,
-        far: [span::<1, 4, 3, 2>, span::<1, 4, 5, 2>],
-        far_pixels: 4,
+        pixels: 2,
+        far: [span::<1, 2, 3, 2>, span::<1, 2, 5, 2>],
+        far_pixels: 2,
         any: [span::<2, 1, 0, 1>, span::<1, 1, 0, 1>],
     };
     const WALKS: Walks = Walks { add: walk_add, mul: walk_mul, max: walk_max, mean: walk_mean };
