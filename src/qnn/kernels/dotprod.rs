@@ -29,31 +29,39 @@ impl Dot for Sdot {
 
     #[target_feature(enable = "neon")]
     #[inline]
-    unsafe fn tile<const P: usize>(mut panel: *const i8, mut weights: *const i8, mut depth: usize, sums: &mut Sums<P>) {
-        let mut x = [vdupq_n_s8(0); P];
+    unsafe fn tile<const P: usize>(mut panel: *const i8, mut weights: *const i8, depth: usize, sums: &mut Sums<P>) {
+        let load = |panel: *const i8| {
+            let mut x = [vdupq_n_s8(0); P];
+            for (p, x) in x.iter_mut().enumerate() {
+                // SAFETY: a chunk of each pixel.
+                *x = unsafe { vld1q_s8(panel.add(16 * p)) };
+            }
+            x
+        };
         // SAFETY: the caller's promise; a quarter is 32 bytes of weights, and only quarters that the depth reaches are read.
         unsafe {
-            while depth > 0 {
-                for (p, x) in x.iter_mut().enumerate() {
-                    *x = vld1q_s8(panel.add(16 * p));
-                }
-                if depth < 13 {
-                    quarter::<0, P>(&x, weights, sums);
-                    if depth > 4 {
-                        quarter::<1, P>(&x, weights.add(32), sums);
-                    }
-                    if depth > 8 {
-                        quarter::<2, P>(&x, weights.add(64), sums);
-                    }
-                    break;
-                }
+            for _ in 0..depth / 16 {
+                let x = load(panel);
                 quarter::<0, P>(&x, weights, sums);
                 quarter::<1, P>(&x, weights.add(32), sums);
                 quarter::<2, P>(&x, weights.add(64), sums);
                 quarter::<3, P>(&x, weights.add(96), sums);
                 panel = panel.add(16 * P);
                 weights = weights.add(128);
-                depth = depth.saturating_sub(16);
+            }
+            let rest = depth % 16;
+            if rest > 0 {
+                let x = load(panel);
+                quarter::<0, P>(&x, weights, sums);
+                if rest > 4 {
+                    quarter::<1, P>(&x, weights.add(32), sums);
+                }
+                if rest > 8 {
+                    quarter::<2, P>(&x, weights.add(64), sums);
+                }
+                if rest > 12 {
+                    quarter::<3, P>(&x, weights.add(96), sums);
+                }
             }
         }
     }

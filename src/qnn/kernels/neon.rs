@@ -76,6 +76,19 @@ fn pack(weight: &dyn Fn(usize, usize) -> i8, depth: usize, packed: &mut Vec<i8>)
     }
 }
 
+/// A loop over the pixels of a tile that is written out: left to the compiler, this one stays a loop and its sums in memory.
+macro_rules! each_pixel {
+    ($p:ident < $pixels:ident $body:block) => {
+        each_pixel!($p < $pixels $body 0 1 2 3 4 5 6 7)
+    };
+    ($p:ident < $pixels:ident $body:block $($i:literal)*) => {
+        $(if $i < $pixels {
+            let $p = $i;
+            $body
+        })*
+    };
+}
+
 /// # Safety
 /// As [`Dot::tile`].
 #[target_feature(enable = "neon")]
@@ -83,37 +96,37 @@ fn pack(weight: &dyn Fn(usize, usize) -> i8, depth: usize, packed: &mut Vec<i8>)
 unsafe fn tile<const P: usize, const CAREFUL: bool>(
     mut panel: *const i8,
     mut weights: *const i8,
-    mut depth: usize,
+    depth: usize,
     sums: &mut Sums<P>,
 ) {
     // SAFETY: the caller's promise; 128 bytes of weights for each 16 of the product, 64 for a rest of up to 8.
     unsafe {
-        while depth > 8 {
+        for _ in 0..(depth + 7) / 16 {
             let mut w = [vdupq_n_s8(0); 8];
             for (i, w) in w.iter_mut().enumerate() {
                 *w = vld1q_s8(weights.add(16 * i));
             }
-            for (p, sums) in sums.iter_mut().enumerate() {
+            each_pixel!(p < P {
                 let x = vld1q_s8(panel.add(16 * p));
-                products::<CAREFUL>(x, [w[0], w[1]], sums);
-                products::<CAREFUL>(swap_pairs(x), [w[2], w[3]], sums);
-                products::<CAREFUL>(swap_quarters(x), [w[4], w[5]], sums);
-                products::<CAREFUL>(reverse_pairs(x), [w[6], w[7]], sums);
-            }
+                products::<CAREFUL>(x, [w[0], w[1]], &mut sums[p]);
+                products::<CAREFUL>(swap_pairs(x), [w[2], w[3]], &mut sums[p]);
+                products::<CAREFUL>(swap_quarters(x), [w[4], w[5]], &mut sums[p]);
+                products::<CAREFUL>(reverse_pairs(x), [w[6], w[7]], &mut sums[p]);
+            });
             panel = panel.add(16 * P);
             weights = weights.add(128);
-            depth = depth.saturating_sub(16);
         }
-        if depth > 0 {
+        if (1..=8).contains(&(depth % 16)) {
             let mut w = [vdupq_n_s8(0); 4];
             for (i, w) in w.iter_mut().enumerate() {
                 *w = vld1q_s8(weights.add(16 * i));
             }
-            for (p, sums) in sums.iter_mut().enumerate() {
-                let x = vcombine_s8(vld1_s8(panel.add(16 * p)), vget_low_s8(swap_quarters(vld1q_s8(panel.add(16 * p)))));
-                products::<CAREFUL>(x, [w[0], w[1]], sums);
-                products::<CAREFUL>(swap_pairs(x), [w[2], w[3]], sums);
-            }
+            each_pixel!(p < P {
+                let x = vld1q_s8(panel.add(16 * p));
+                let x = vcombine_s8(vget_low_s8(x), vget_low_s8(swap_quarters(x)));
+                products::<CAREFUL>(x, [w[0], w[1]], &mut sums[p]);
+                products::<CAREFUL>(swap_pairs(x), [w[2], w[3]], &mut sums[p]);
+            });
         }
     }
 }

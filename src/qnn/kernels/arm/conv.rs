@@ -19,6 +19,9 @@ const CHUNK: usize = 16;
 /// (its sum could leave `i32` anyway).
 const PANEL: usize = 32768;
 
+/// Bytes between pixels whose short taps are gathered: kernels of up to 7 x 7 on one plane of three.
+const SHORT: usize = 192;
+
 /// Sums of `P` pixels for [`BLOCK`] outputs.
 pub(crate) type Sums<const P: usize> = [[int32x4_t; 2]; P];
 
@@ -202,6 +205,17 @@ impl Cursor {
 
 impl<D: Dot> Kernel for Packed<D> {
     unsafe fn run(&self, arena: *mut u8) {
+        // SAFETY: the caller's promise.
+        unsafe { if self.residual.is_some() { self.tiles::<true>(arena) } else { self.tiles::<false>(arena) } }
+    }
+}
+
+impl<D: Dot> Packed<D> {
+    /// `ADD` with a residual.
+    ///
+    /// # Safety
+    /// As [`Kernel::run`].
+    unsafe fn tiles<const ADD: bool>(&self, arena: *mut u8) {
         let mut room = MaybeUninit::<Room>::uninit();
         let room = room.as_mut_ptr();
         let mut cursor = Cursor::new(&self.window, self.residual.as_ref(), arena);
@@ -209,33 +223,34 @@ impl<D: Dot> Kernel for Packed<D> {
         // SAFETY: the caller's promise; `tile` takes no more pixels than are left, and no more than the room holds.
         unsafe {
             while left >= 8 && self.pixels >= 8 {
-                self.tile::<8>(&mut cursor, room);
+                self.tile::<8, ADD>(&mut cursor, room);
                 left -= 8;
             }
             while left >= 4 && self.pixels >= 4 {
-                self.tile::<4>(&mut cursor, room);
+                self.tile::<4, ADD>(&mut cursor, room);
                 left -= 4;
             }
             while left >= 2 && self.pixels >= 2 {
-                self.tile::<2>(&mut cursor, room);
+                self.tile::<2, ADD>(&mut cursor, room);
                 left -= 2;
             }
             while left >= 1 {
-                self.tile::<1>(&mut cursor, room);
+                self.tile::<1, ADD>(&mut cursor, room);
                 left -= 1;
             }
         }
     }
-}
 
-impl<D: Dot> Packed<D> {
     /// All outputs of the next `P` pixels.
     ///
     /// # Safety
     /// As [`Kernel::run`]; the window has that many pixels left, and `P` products fit the room.
     #[target_feature(enable = "neon")]
-    unsafe fn tile<const P: usize>(&self, cursor: &mut Cursor, room: *mut Room) {
-        let mut places = cursor.take::<P>(&self.window, self.residual.as_ref());
+    #[inline(never)]
+    unsafe fn tile<const P: usize, const ADD: bool>(&self, cursor: &mut Cursor, room: *mut Room) {
+        let residual = if ADD { self.residual.as_ref() } else { None };
+        let mut places = cursor.take::<P>(&self.window, residual);
+        let adder = residual.map(|other| Adder::new(&other.sum));
         let finish = super::Finish::new(self.zero, self.low, self.high);
         let clamps = self.low > 0 || self.high < 255;
         // SAFETY: inputs, outputs and the residual lie within the layer's extent (the caller's promise); reads pass the end by less
@@ -285,14 +300,19 @@ impl<D: Dot> Packed<D> {
                         *eight = vmin_u8(vmax_u8(*eight, finish.low), finish.high);
                     }
                 }
-                if let Some(other) = &self.residual {
-                    let adder = Adder::new(&other.sum);
-                    for (eight, from) in bytes.iter_mut().zip(places.others) {
-                        *eight = adder.add(*eight, vld1_u8(from.add(o)));
+                if let Some(adder) = adder {
+                    for (eight, other) in bytes.iter_mut().zip(places.others) {
+                        *eight = adder.add(*eight, vld1_u8(other.wrapping_add(o)));
                     }
                 }
-                for (eight, to) in bytes.into_iter().zip(places.outputs) {
-                    store(to.add(o), eight, self.outputs - o);
+                if self.outputs - o >= UNIT {
+                    for (eight, to) in bytes.into_iter().zip(places.outputs) {
+                        vst1_u8(to.add(o), eight);
+                    }
+                } else {
+                    for (eight, to) in bytes.into_iter().zip(places.outputs) {
+                        store(to.add(o), eight, self.outputs - o);
+                    }
                 }
                 o += UNIT;
                 weights = weights.add(self.stride);
@@ -309,17 +329,47 @@ impl<D: Dot> Packed<D> {
     unsafe fn gather<const P: usize>(&self, gathered: *mut u8, inputs: &mut [*const u8; P]) {
         // SAFETY: a copy passes its tap's end by less than a chunk, there and here, where the next tap or the last chunk follows.
         unsafe {
+            if self.span <= 8 && self.depth + CHUNK <= SHORT {
+                let starts = std::array::from_fn(|p| gathered.add(p * SHORT));
+                for start in starts {
+                    vst1q_u8(start.add(self.depth), vdupq_n_u8(0));
+                }
+                if self.span <= 4 {
+                    copy_side_by_side::<u32, P>(gathered, inputs, &self.taps, self.span);
+                } else {
+                    copy_side_by_side::<u64, P>(gathered, inputs, &self.taps, self.span);
+                }
+                *inputs = starts.map(|start| start.cast_const());
+                return;
+            }
             for (p, input) in inputs.iter_mut().enumerate() {
                 let start = gathered.add(p * (self.depth.next_multiple_of(CHUNK) + CHUNK));
                 vst1q_u8(start.add(self.depth), vdupq_n_u8(0));
-                match self.span {
-                    ..=4 => copy_taps::<u32>(start, *input, &self.taps, self.span),
-                    5..=8 => copy_taps::<u64>(start, *input, &self.taps, self.span),
-                    _ => copy_taps::<u128>(start, *input, &self.taps, self.span),
+                let mut to = start;
+                for &tap in &self.taps {
+                    for k in (0..self.span).step_by(CHUNK) {
+                        vst1q_u8(to.add(k), vld1q_u8(input.add(tap + k)));
+                    }
+                    to = to.add(self.span);
                 }
                 *input = start;
             }
         }
+    }
+}
+
+/// Copies taps of up to a `T` behind each other, tap by tap for all pixels; pixels lie [`SHORT`] apart.
+///
+/// # Safety
+/// Each tap may be read and written as a whole `T`.
+#[inline(always)]
+unsafe fn copy_side_by_side<T: Copy, const P: usize>(mut to: *mut u8, inputs: &[*const u8; P], taps: &[usize], span: usize) {
+    for &tap in taps {
+        for (p, input) in inputs.iter().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe { to.add(p * SHORT).cast::<T>().write_unaligned(input.add(tap).cast::<T>().read_unaligned()) };
+        }
+        to = to.wrapping_add(span);
     }
 }
 
@@ -329,23 +379,6 @@ impl<D: Dot> Packed<D> {
 fn rounded(sum: &[int32x4_t; 2], scale: [float32x4_t; 2]) -> [int32x4_t; 2] {
     let round = |sum, scale| vcvtnq_s32_f32(vmulq_f32(vcvtq_f32_s32(sum), scale));
     [round(sum[0], scale[0]), round(sum[1], scale[1])]
-}
-
-/// Copies taps of `span` bytes behind each other, a `T` at a time.
-///
-/// # Safety
-/// Each tap may be read and the last one written up to whole `T`s.
-#[inline(always)]
-unsafe fn copy_taps<T: Copy>(mut to: *mut u8, from: *const u8, taps: &[usize], span: usize) {
-    for &tap in taps {
-        let mut k = 0;
-        while k < span {
-            // SAFETY: the caller's promise.
-            unsafe { to.add(k).cast::<T>().write_unaligned(from.add(tap + k).cast::<T>().read_unaligned()) };
-            k += size_of::<T>();
-        }
-        to = to.wrapping_add(span);
-    }
 }
 
 /// Fills a panel: taps in order, chunk by chunk, pixel by pixel, signed.

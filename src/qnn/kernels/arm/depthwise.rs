@@ -27,6 +27,9 @@ pub(super) struct Packed {
 
 /// What eight channels have beside their weights.
 struct Unit {
+    /// First channel. The last unit starts where it ends with the channels and shares some with the one before it, so that only
+    /// layers of fewer than eight channels have a part of a unit.
+    start: usize,
     bias: [i32; UNIT],
     scale: [f32; UNIT],
     /// Taps that 16 bits hold: 3 (rows of a 3 x 3 kernel), 2 or 1.
@@ -49,7 +52,8 @@ impl Packed {
         let (mut units, mut weights) = (Vec::new(), Vec::new());
         let mut plain = (requant.zero, requant.low, requant.high) == (0, 0, 255);
         for start in (0..channels).step_by(UNIT) {
-            let mut unit = Unit { bias: [0; UNIT], scale: [0.0; UNIT], chain: if square { 3 } else { 2 } };
+            let start = start.min(channels.saturating_sub(UNIT));
+            let mut unit = Unit { start, bias: [0; UNIT], scale: [0.0; UNIT], chain: if square { 3 } else { 2 } };
             for (i, c) in (start..channels.min(start + UNIT)).enumerate() {
                 let own: Vec<i8> = (0..taps).map(|tap| layer.weights[tap * channels + c]).collect();
                 unit.bias[i] = signed_bias(layer.bias[c], own.iter());
@@ -66,7 +70,7 @@ impl Packed {
                 weights.extend((start..start + UNIT).map(|c| if c < channels { layer.weights[tap * channels + c] } else { 0 }));
             }
         }
-        let stride = if units.iter().all(|unit| unit.chain > 1) { stride } else { 0 };
+        let stride = if channels >= UNIT && units.iter().all(|unit| unit.chain > 1) { stride } else { 0 };
         Ok(Packed { units, weights, taps, stride, plain, layer })
     }
 }
@@ -171,7 +175,8 @@ impl Packed {
             for i in 0..self.units.len() {
                 // SAFETY: inside the layer's extent; a second row only where the window has one.
                 unsafe {
-                    let (from, to) = (arena.add(from + i * UNIT), arena.add(to + i * UNIT));
+                    let start = self.units[i].start;
+                    let (from, to) = (arena.add(from + start), arena.add(to + start));
                     match (w.height - y > 1, self.units[i].chain > 2) {
                         (true, true) => self.strip::<S, 2, 3, PLAIN>(i, from, to),
                         (true, false) => self.strip::<S, 2, 2, PLAIN>(i, from, to),
@@ -188,6 +193,7 @@ impl Packed {
     /// # Safety
     /// As [`Kernel::run`]; the window has these rows.
     #[target_feature(enable = "neon")]
+    #[inline(never)]
     unsafe fn strip<const S: usize, const ROWS: usize, const CHAIN: usize, const PLAIN: bool>(
         &self,
         i: usize,
@@ -195,7 +201,6 @@ impl Packed {
         to: *mut u8,
     ) {
         let (w, layer, unit) = (&self.layer.window, &self.layer, &self.units[i]);
-        let count = layer.channels - i * UNIT;
         let lanes = Lanes::new(unit, Finish::new(layer.requant.zero, layer.requant.low, layer.requant.high));
         let mut weights = [vdup_n_s8(0); 9];
         for (weight, eight) in weights.iter_mut().zip(self.weights[i * 9 * UNIT..].chunks_exact(UNIT)) {
@@ -219,7 +224,7 @@ impl Packed {
                 }
                 let bytes = lanes.bytes::<PLAIN>(products::<CHAIN, 9>(lanes.bias, taps, &weights));
                 // SAFETY: this output's channels.
-                unsafe { store(to.add(x * w.pixel_out + row * w.row_out), bytes, count) };
+                unsafe { vst1_u8(to.add(x * w.pixel_out + row * w.row_out), bytes) };
             }
         };
         if w.width == 0 {
@@ -271,7 +276,8 @@ impl Packed {
                 let mut x = 0;
                 // SAFETY: outputs x.. are inside the window.
                 unsafe {
-                    let (from, to) = (w.input + y * w.row_in + i * UNIT, w.output + y * w.row_out + i * UNIT);
+                    let start = self.units[i].start;
+                    let (from, to) = (w.input + y * w.row_in + start, w.output + y * w.row_out + start);
                     while x + 4 <= w.width {
                         self.some::<4>(i, arena.add(from + x * w.pixel_in), arena.add(to + x * w.pixel_out));
                         x += 4;
@@ -290,6 +296,7 @@ impl Packed {
     /// # Safety
     /// As [`Kernel::run`]; the window has these outputs.
     #[target_feature(enable = "neon")]
+    #[inline(never)]
     unsafe fn some<const N: usize>(&self, i: usize, from: *const u8, to: *mut u8) {
         let (w, layer, unit) = (&self.layer.window, &self.layer, &self.units[i]);
         let lanes = Lanes::new(unit, Finish::new(layer.requant.zero, layer.requant.low, layer.requant.high));
@@ -320,7 +327,7 @@ impl Packed {
                 }
             }
             for (n, sums) in sums.into_iter().enumerate() {
-                store(to.add(n * w.pixel_out), lanes.bytes::<false>(sums), layer.channels - i * UNIT);
+                store(to.add(n * w.pixel_out), lanes.bytes::<false>(sums), layer.channels);
             }
         }
     }
