@@ -8,6 +8,7 @@ mod check;
 mod classify;
 mod demo;
 pub mod doctor;
+mod estimate;
 mod failure;
 mod run;
 mod segments;

@@ -83,8 +83,7 @@ pub struct Options {
 /// A graph that is none: a circle, a tensor made twice or by nobody.
 pub fn cut(proto: &ModelProto, input: &[usize], options: Options) -> Result<Cut, String> {
     let graph = proto.graph.as_ref().ok_or("an ONNX file without a graph")?;
-    let opset = proto.opset_import.iter().find(|o| o.domain.is_empty() || o.domain == "ai.onnx").map_or(0, |o| o.version);
-    let file = File::new(graph, opset)?;
+    let file = File::new(graph)?;
     let shapes = std::cell::OnceCell::new();
     let first = graph.input.iter().find(|i| file.constant(&i.name).is_none()).map(|i| i.name.clone()).unwrap_or_default();
     let shape_of = |name: &str| -> Option<Vec<usize>> {
@@ -111,4 +110,31 @@ pub fn cut(proto: &ModelProto, input: &[usize], options: Options) -> Result<Cut,
     let isa = (!regions.is_empty()).then_some(options.isa);
     let report = Report { taken, left, macs, isa };
     Ok(Cut { proto: found.proto, regions, report, input: found.input })
+}
+
+/// Multiplications a second in one layer of middling size (14 x 14 pixels, 96 to 96 channels, 1 x 1) on `isa`, by the clock given.
+pub fn measure(isa: Isa, clock: impl Fn() -> std::time::Duration) -> f64 {
+    let (pixels, channels) = (14 * 14, 96);
+    let bytes = pixels * channels;
+    let window = kernels::Window {
+        height: 1,
+        width: pixels,
+        input: 0,
+        row_in: bytes,
+        pixel_in: channels,
+        output: bytes,
+        row_out: bytes,
+        pixel_out: channels,
+    };
+    let conv = kernels::Conv {
+        window,
+        taps: vec![0],
+        depth: channels,
+        outputs: channels,
+        weights: (0..channels * channels).map(|n| (n % 255) as u8 as i8).collect(),
+        bias: vec![0; channels],
+        requant: kernels::Requant { scale: vec![1e-3; channels], zero: 128, low: 0, high: 255 },
+        residual: None,
+    };
+    op::rate(kernels::Layer::Conv(conv), isa, (pixels * channels * channels) as f64, clock)
 }

@@ -1,7 +1,7 @@
 //! `lookout bench`: time per stage and allocations on this machine, or the time of any ONNX file.
 
 use super::Failure;
-use super::check::any_onnx;
+use super::check::{IsaArg, any_onnx, isa_text};
 use super::setup::{BundleArg, load};
 use super::stopwatch::{STAGES, Stopwatch};
 use crate::pipeline::{Options, Pipeline, Stage};
@@ -21,6 +21,8 @@ pub struct Args {
     /// Time this ONNX file instead of the whole pipeline
     #[arg(long, value_name = "FILE", conflicts_with = "bundle")]
     onnx: Option<PathBuf>,
+    #[command(flatten)]
+    isa: IsaArg,
     /// Rounds of the built-in clip, or runs of the ONNX file
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: u32,
@@ -108,14 +110,14 @@ fn pipeline(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
 }
 
 fn onnx(file: &std::path::Path, args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
-    let mut graph = any_onnx(file)?;
-    let input = graph.zeros();
+    let mut graph = any_onnx(file, args.isa.get()?)?;
+    let input = std::sync::Arc::new(graph.zeros());
     let rounds = args.rounds.max(20);
     let mut times = Vec::with_capacity(rounds as usize);
     let mut allocs = 0;
     for round in 0..rounds + 3 {
         let (before, start) = (alloc::count(), cpu_time());
-        graph.run(&input)?;
+        graph.time(&input)?;
         // The first three make what tract keeps.
         if round >= 3 {
             times.push(cpu_time().saturating_sub(start));
@@ -126,15 +128,20 @@ fn onnx(file: &std::path::Path, args: &Args, out: &mut dyn Write) -> Result<(), 
     let (median, min) = (times[times.len() / 2], times[0]);
     let name = file.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let allocs = allocs as f64 / f64::from(rounds);
+    let isa = isa_text(&graph.report);
     if args.json {
-        let line = serde_json::json!({ "name": name, "isa": "tract", "cpu_ms_median": us(median) / 1e3, "cpu_ms_min": us(min) / 1e3, "rounds": rounds, "allocs": allocs });
+        let line = serde_json::json!({ "name": name, "isa": isa, "cpu_ms_median": us(median) / 1e3, "cpu_ms_min": us(min) / 1e3, "rounds": rounds, "allocs": allocs });
         writeln!(out, "{line}")?;
     } else {
         writeln!(
             out,
-            "{name}: median {:.3} ms, best {:.3} ms of processor time in {rounds} runs, {allocs:.0} allocations a run",
+            "{name} on {isa}: median {:.3} ms, best {:.3} ms of processor time in {rounds} runs, {allocs:.0} allocations a run{}",
             us(median) / 1e3,
-            us(min) / 1e3
+            us(min) / 1e3,
+            match graph.report.macs {
+                0 => String::new(),
+                macs => format!(", {:.1} billion multiplications a second", macs as f64 / us(median) / 1e3),
+            }
         )?;
     }
     Ok(())

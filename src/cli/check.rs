@@ -1,15 +1,19 @@
 //! `lookout check`: does this bundle compute here what it computed where it was trained, and how fast?
 //!
 //! With `--onnx` any ONNX file runs through the same engine on a `.npy` input, to compare with the framework it came from.
+//! Either way it says what runs on bytes and what is left to tract, and why; for a float encoder, what int8 would give.
 
 use super::Failure;
 use super::bench::cpu_time;
 use super::setup::{BundleArg, load};
+use super::estimate::estimate;
 use crate::bundle::{Bundle, ENCODER, HEAD};
 use crate::encoder::{Encoder, Form};
 use crate::golden;
 use crate::head::Head;
 use crate::onnx;
+use crate::qnn::kernels::Isa;
+use crate::qnn::{self, Report};
 use ndarray::ArrayD;
 use ndarray_npy::{ReadNpyExt, WriteNpyExt};
 use std::io::Write;
@@ -35,9 +39,36 @@ pub struct Args {
     /// Write its output to this .npy
     #[arg(long, value_name = "NPY", requires = "onnx")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    isa: IsaArg,
     /// One JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// `--isa`, for every command that runs an encoder to measure it.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct IsaArg {
+    /// Run int8 with this instruction set: scalar, avx2, avxvnni, vnni, neon or dotprod (default: the fastest here)
+    #[arg(long, value_name = "ISA")]
+    isa: Option<Isa>,
+}
+
+impl IsaArg {
+    /// The instruction set asked for, or the fastest.
+    pub fn get(self) -> Result<Isa, Failure> {
+        let Some(isa) = self.isa else { return Ok(Isa::best()) };
+        if Isa::available().contains(&isa) {
+            return Ok(isa);
+        }
+        let here: Vec<String> = Isa::available().iter().map(Isa::to_string).collect();
+        Err(Failure::refused(format!("--isa {isa}: this processor has {}", here.join(", "))))
+    }
+
+    /// The form of an encoder that runs with it.
+    pub fn form(self) -> Result<Form, Failure> {
+        self.get().map(Form::On)
+    }
 }
 
 /// Runs the command.
@@ -46,7 +77,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         return parity(file, input, args, out);
     }
     let bundle = load(&BundleArg { bundle: args.dir.clone() })?;
-    let mut encoder = bundle.contract.input.as_ref().map(|_| Encoder::load(&bundle, Form::AsBuilt)).transpose()?;
+    let form = args.isa.form()?;
+    let mut encoder = bundle.contract.input.as_ref().map(|_| Encoder::load(&bundle, form)).transpose()?;
     let mut float = bundle.contract.input.as_ref().map(|_| Encoder::load(&bundle, Form::Float)).transpose()?;
     let mut head = Head::load(&bundle)?;
     let deviation = golden::run(&bundle, encoder.as_mut(), &mut head)?;
@@ -56,12 +88,13 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let window = vec![0.0; bundle.contract.time.window * bundle.features()];
     let step = time(|| head.run_window(&window).map(|_| ()).map_err(|e| e.to_string()))?;
     let d = deviation.unwrap_or_default();
+    let report = encoder.as_ref().map(|e| e.report().clone()).unwrap_or_default();
     if args.json {
         let line = serde_json::json!({
             "ok": true, "bundle": bundle.contract.name, "version": bundle.contract.version, "hash": bundle.hash,
             "max_abs": d.features.unwrap_or(0.0).max(d.logits), "top1_equal": d.top1_equal, "vectors": d.vectors,
             "encoder_ms": built.map(ms), "encoder_f32_ms": plain.map(ms), "head_ms": ms(step), "cached": head.is_cached(),
-            "taken": [], "left": [ENCODER, HEAD], "rss_kb": peak_kb(),
+            "taken": report.taken_texts(), "left": report.left, "isa": isa_text(&report), "rss_kb": peak_kb(),
         });
         writeln!(out, "{line}")?;
         return Ok(());
@@ -85,6 +118,18 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     }
     if let (Some(built), Some(plain)) = (built, plain) {
         writeln!(out, "encoder   {:.2} ms as built, {:.2} ms in float, of processor time a tick", ms(built), ms(plain))?;
+    }
+    if encoder.is_some() {
+        describe_report(&report, out)?;
+        let file = bundle.file(ENCODER).unwrap_or_default();
+        if let (true, Some(input), Some(built)) = (report.isa.is_none(), &bundle.contract.input, built) {
+            let proto = onnx::parse(file).map_err(Failure::refused)?;
+            let mut shape = vec![1, input.planes(), input.height, input.width];
+            if input.clip > 1 {
+                shape.insert(2, input.clip);
+            }
+            writeln!(out, "int8      {}", estimate(&proto, &shape, built, args.isa.get()?))?;
+        }
     }
     let how = if head.is_cached() { "input projections cached in the ring" } else { "nothing cached" };
     writeln!(out, "head      {:.2} ms a window, projections included ({how})", ms(step))?;
@@ -115,6 +160,27 @@ fn describe(bundle: &Bundle, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "classes   {} (background: {})", c.head.labels.join(" "), c.head.background)?;
     let kb = |f: &str| bundle.file(f).map_or(0.0, |b| b.len() as f64 / 1e3);
     writeln!(out, "files     {ENCODER} {:.0} kB, {HEAD} {:.0} kB", kb(ENCODER), kb(HEAD))
+}
+
+/// The instruction set in use, for programs.
+pub fn isa_text(report: &Report) -> String {
+    report.isa.map_or("tract".into(), |isa| isa.to_string())
+}
+
+/// What runs on bytes and what does not, for people.
+fn describe_report(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
+    if let Some(isa) = report.isa {
+        let taken = report.taken_texts().join(", ");
+        writeln!(out, "on bytes  {taken}: {:.1} million multiplications on {isa}", report.macs as f64 / 1e6)?;
+    }
+    const MOST: usize = 12;
+    for left in report.left.iter().take(MOST) {
+        writeln!(out, "by tract  {left}")?;
+    }
+    if report.left.len() > MOST {
+        writeln!(out, "by tract  and {} more", report.left.len() - MOST)?;
+    }
+    Ok(())
 }
 
 /// Median processor time of a run, after a warm-up; at least 20 runs or half a second.
@@ -149,13 +215,15 @@ fn peak_kb() -> u32 {
 /// Any ONNX file, ready to run.
 pub struct AnyOnnx {
     name: String,
-    plan: onnx::Plan,
+    state: TypedSimpleState,
+    /// What was taken and what was left.
+    pub report: Report,
     kind: DatumType,
     shape: Vec<usize>,
 }
 
 /// Loads any ONNX file with one input; open dimensions become 1.
-pub fn any_onnx(file: &Path) -> Result<AnyOnnx, Failure> {
+pub fn any_onnx(file: &Path, isa: Isa) -> Result<AnyOnnx, Failure> {
     let name = file.display().to_string();
     let refuse = |why: String| Failure::refused(format!("{name}: {why}"));
     let bytes = std::fs::read(file).map_err(|e| refuse(e.to_string()))?;
@@ -163,9 +231,14 @@ pub fn any_onnx(file: &Path) -> Result<AnyOnnx, Failure> {
     let (kind, dims) = onnx::input_fact(&proto).map_err(refuse)?;
     let shape: Vec<usize> = dims.iter().map(|d| d.unwrap_or(1)).collect();
     let outputs = proto.graph.as_ref().map_or(1, |g| g.output.len());
-    let plan = || onnx::typed(&proto, &[(0, kind.fact(&*shape).into())], outputs)?.into_optimized()?.into_runnable();
-    let plan = plan().map_err(|e| refuse(onnx::sentence(&e)))?;
-    Ok(AnyOnnx { name, plan, kind, shape })
+    let cut = qnn::cut(&proto, &shape, qnn::Options { isa, bytes_in: false }).map_err(refuse)?;
+    let state = || {
+        let mut model = onnx::typed(&cut.proto, &[(0, kind.fact(&*shape).into())], outputs)?;
+        qnn::fill(&mut model, &cut.regions)?;
+        model.into_optimized()?.into_runnable()?.spawn()
+    };
+    let state = state().map_err(|e| refuse(onnx::sentence(&e)))?;
+    Ok(AnyOnnx { name, state, report: cut.report, kind, shape })
 }
 
 impl AnyOnnx {
@@ -174,10 +247,16 @@ impl AnyOnnx {
         Tensor::zero_dt(self.kind, &self.shape).unwrap_or_default()
     }
 
+    /// One run, for its time.
+    pub fn time(&mut self, input: &Arc<Tensor>) -> Result<(), Failure> {
+        let run = self.state.run(tvec![TValue::from_const(input.clone())]);
+        run.map(|_| ()).map_err(|e| Failure::broke(format!("{}: {}", self.name, onnx::sentence(&e))))
+    }
+
     /// The first output, as f32.
     pub fn run(&mut self, input: &Tensor) -> Result<ArrayD<f32>, Failure> {
-        let run = || -> TractResult<ArrayD<f32>> {
-            let out = self.plan.run(tvec![input.clone().into_tvalue()])?;
+        let mut run = || -> TractResult<ArrayD<f32>> {
+            let out = self.state.run(tvec![input.clone().into_tvalue()])?;
             let out = out[0].cast_to::<f32>()?;
             let shape = out.shape().to_vec();
             Ok(ArrayD::from_shape_vec(shape, out.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())?)
@@ -218,7 +297,7 @@ impl AnyOnnx {
 }
 
 fn parity(file: &Path, input: &Path, args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
-    let mut graph = any_onnx(file)?;
+    let mut graph = any_onnx(file, args.isa.get()?)?;
     let found = graph.run(&graph.read(input)?)?;
     if let Some(path) = &args.output {
         let named = |e: String| Failure::broke(format!("{}: {e}", path.display()));
@@ -226,7 +305,13 @@ fn parity(file: &Path, input: &Path, args: &Args, out: &mut dyn Write) -> Result
         found.write_npy(file).map_err(|e| named(e.to_string()))?;
     }
     let Some(path) = &args.expect else {
-        writeln!(out, "{}: output {:?}", file.display(), found.shape())?;
+        if args.json {
+            let line = serde_json::json!({ "ok": true, "taken": graph.report.taken_texts(), "left": graph.report.left, "isa": isa_text(&graph.report) });
+            writeln!(out, "{line}")?;
+        } else {
+            writeln!(out, "{}: output {:?}", file.display(), found.shape())?;
+            describe_report(&graph.report, out)?;
+        }
         return Ok(());
     };
     let bytes = std::fs::read(path).map_err(|e| Failure::refused(format!("{}: {e}", path.display())))?;
@@ -247,7 +332,10 @@ fn parity(file: &Path, input: &Path, args: &Args, out: &mut dyn Write) -> Result
         writeln!(
             out,
             "{}",
-            serde_json::json!({ "ok": worst.is_finite(), "max_abs": worst, "top1_equal": equal, "taken": [], "left": [] })
+            serde_json::json!({
+                "ok": worst.is_finite(), "max_abs": worst, "top1_equal": equal,
+                "taken": graph.report.taken_texts(), "left": graph.report.left, "isa": isa_text(&graph.report),
+            })
         )?;
     } else {
         writeln!(
@@ -256,6 +344,7 @@ fn parity(file: &Path, input: &Path, args: &Args, out: &mut dyn Write) -> Result
             file.display(),
             if equal { "equal" } else { "differs" }
         )?;
+        describe_report(&graph.report, out)?;
     }
     Ok(())
 }

@@ -324,3 +324,23 @@ fn give<T>(to: &mut [T], edge: &Edge, arena: &[u8], value: impl Fn(u8) -> T) {
         }
     }
 }
+
+/// Runs of one layer a second, times `each`.
+#[allow(unsafe_code, reason = "kernels work on the arena by offset")]
+pub fn rate(layer: super::kernels::Layer, isa: Isa, each: f64, clock: impl Fn() -> std::time::Duration) -> f64 {
+    let mut arena = Arena::new(layer.extent().unwrap_or(0));
+    let layer = layer.prepare(isa);
+    let bytes = arena.bytes();
+    let mut best = f64::INFINITY;
+    for _ in 0..5 {
+        let start = clock();
+        let mut runs = 0;
+        while runs < 4 || (clock().saturating_sub(start).as_micros() < 2_000 && runs < 1 << 16) {
+            // SAFETY: the arena has the layer's extent and the slack, all initialised, and is ours alone.
+            unsafe { layer.run(bytes.as_mut_ptr()) };
+            runs += 1;
+        }
+        best = best.min(clock().saturating_sub(start).as_secs_f64().max(1e-9) / f64::from(runs));
+    }
+    each / best
+}

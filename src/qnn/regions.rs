@@ -95,7 +95,9 @@ impl<'a> Cutter<'a> {
         let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         // In the order of the file, so that no walk backwards is long.
         for n in &file.order {
-            file.node(*n).output.iter().for_each(|o| drop(levels.tensor(o)));
+            for output in &file.node(*n).output {
+                levels.tensor(output);
+            }
         }
         for n in (0..net.nodes.len()).filter(|n| !refused.contains(n)) {
             groups.entry(levels.node(n)).or_default().push(n);

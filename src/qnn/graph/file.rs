@@ -8,8 +8,6 @@ use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 pub struct File<'a> {
     /// The graph.
     pub graph: &'a GraphProto,
-    /// Version of the standard operator set.
-    pub opset: i64,
     /// Nodes in an order in which they can run.
     pub order: Vec<usize>,
     /// Which node makes a tensor.
@@ -85,7 +83,7 @@ impl<'a> File<'a> {
     ///
     /// # Errors
     /// As [`order`].
-    pub fn new(graph: &'a GraphProto, opset: i64) -> Result<Self, String> {
+    pub fn new(graph: &'a GraphProto) -> Result<Self, String> {
         let order = order(graph)?;
         let maker = graph.node.iter().enumerate().flat_map(|(n, node)| node.output.iter().map(move |o| (o.as_str(), n))).collect();
         let mut constants: HashMap<&str, &TensorProto> = graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
@@ -101,7 +99,7 @@ impl<'a> File<'a> {
                 constants.insert(out, t);
             }
         }
-        Ok(Self { graph, opset, order, maker, constants })
+        Ok(Self { graph, order, maker, constants })
     }
 
     /// Node number `n`.
