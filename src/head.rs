@@ -1,20 +1,35 @@
-//! The recurrent head: a window of rows to logits, by tract from ONNX LSTM, GRU or RNN.
+//! The recurrent head: a window of rows to logits, from ONNX LSTM, GRU or RNN.
 //!
-//! `window` mode runs every window from zero state, so its answer depends on nothing but the window. tract keeps a
-//! `Scan`'s state between runs of one `SimpleState`; a window must therefore never reuse one, and each run spawns its own.
-//! Where the graph allows it, the part that looks at one tick alone (the input projections `W·x + b`) is cut out, run
-//! once a tick and cached in the ring, so that a window costs only the recurrent half (`head/split.rs`). The cut is
-//! proven at load against the plain graph; if it cannot be made, rows are plain features and nothing else changes.
+//! `window` mode runs every window from zero state, so its answer depends on nothing but the window; `carried` mode keeps
+//! the state between ticks and steps once a tick. In both, what looks at one tick alone (the input projections `W·x + b`)
+//! is made once a tick and cached in the ring, so that a window costs only the recurrent half.
 //!
-//! `carried` mode keeps the state between ticks as explicit tensors (`head/carried.rs`) and steps once a tick.
+//! A graph that is a chain of dense and recurrent layers, as nearly all are, is read from the ONNX file (`head/read.rs`) and
+//! run by our own cells (`head/own.rs`, `head/cell.rs`): weights in s8, states in 14 bits and gates in f32 where that keeps
+//! the probabilities, else all in f32; which one is proven at load against tract (`head/prove.rs`).
+//!
+//! What is not such a chain stays with tract. tract keeps a `Scan`'s state between runs of one `SimpleState`; a window must
+//! therefore never reuse one, and each run spawns its own. There the projections are cut out of the typed model
+//! (`head/split.rs`), proven as well; if that cannot be done, rows are plain features. Carried state is held as explicit
+//! tensors (`head/carried.rs`).
 
 mod carried;
+mod cell;
+mod dot;
+mod gates;
+mod own;
+mod prove;
+mod read;
 mod split;
+
+pub use dot::Isa;
+pub use prove::INT8_TOLERANCE;
 
 use crate::bundle::{Bundle, BundleError, HEAD, Mode};
 use crate::onnx::{self, Plan};
 use crate::ring::Ring;
 use carried::Carried;
+use own::Own;
 use split::Split;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::*;
@@ -33,16 +48,34 @@ impl From<TractError> for HeadError {
     }
 }
 
+/// How a head is to compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arithmetic {
+    /// The quickest that keeps the probabilities: int8, then f32, then tract.
+    Quickest,
+    /// Our own cells with s8 weights, however far from f32 that is.
+    Int8,
+    /// Our own cells in f32.
+    Float,
+    /// tract, with projections cached where that can be done.
+    Tract,
+    /// tract, the graph as it stands.
+    Plain,
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Head {
     kind: Kind,
     row: usize,
     logits: Box<[f32]>,
+    words: String,
 }
 
 #[derive(Debug)]
 enum Kind {
+    /// Our own cells; the state lives on between ticks in `carried` mode.
+    Own { own: Own, carried: bool },
     /// The plain graph over `[1, window, features]`.
     Plain(Plain),
     /// Projections cached in the ring.
@@ -93,46 +126,85 @@ fn copy_out(from: &TValue, to: &mut [f32]) -> Result<(), HeadError> {
 }
 
 impl Head {
-    /// Loads the bundle's head, holds it against the contract and cuts out what can be cached.
+    /// Loads the bundle's head, holds it against the contract and finds the quickest way to run it.
     ///
     /// # Errors
     /// One sentence naming both numbers where graph and contract differ.
     pub fn load(bundle: &Bundle) -> Result<Self, BundleError> {
-        onnx::guarded(bundle, HEAD, || Self::load_as(bundle, true))
+        Self::load_with(bundle, Arithmetic::Quickest, Isa::best())
     }
 
-    /// As [`Head::load`], but never caches projections: the graph as it stands, to compare with.
+    /// As [`Head::load`], but the graph as it stands, by tract: to compare with.
     ///
     /// # Errors
     /// As [`Head::load`].
     pub fn load_plain(bundle: &Bundle) -> Result<Self, BundleError> {
-        onnx::guarded(bundle, HEAD, || Self::load_as(bundle, false))
+        Self::load_with(bundle, Arithmetic::Plain, Isa::Scalar)
     }
 
-    fn load_as(bundle: &Bundle, cache: bool) -> Result<Self, BundleError> {
+    /// As [`Head::load`] in a given arithmetic and by a given instruction set (plain Rust if the processor lacks it).
+    ///
+    /// # Errors
+    /// As [`Head::load`], and where our own cells are asked for and the graph is no chain of them.
+    pub fn load_with(bundle: &Bundle, arithmetic: Arithmetic, isa: Isa) -> Result<Self, BundleError> {
+        onnx::guarded(bundle, HEAD, || Self::load_as(bundle, arithmetic, isa))
+    }
+
+    fn load_as(bundle: &Bundle, arithmetic: Arithmetic, isa: Isa) -> Result<Self, BundleError> {
         let refuse = |why: String| bundle.refuse(format!("{HEAD}: {why}"));
         let (window, features, labels) = (bundle.contract.time.window, bundle.features(), bundle.labels.len());
         let proto = onnx::parse(bundle.file(HEAD).unwrap_or_default()).map_err(refuse)?;
-        contract(&proto, window, features, bundle.contract.time.mode).map_err(refuse)?;
+        let mode = bundle.contract.time.mode;
+        contract(&proto, window, features, mode).map_err(refuse)?;
         let failed = |e: TractError| refuse(format!("with input [1, {window}, {features}]: {}", onnx::sentence(&e)));
         let (mut plain, classes) = Plain::load(&proto, window, features).map_err(failed)?;
         if classes != labels {
             return Err(refuse(format!("the graph gives {classes} classes, the contract has {labels} labels")));
         }
-        let logits = vec![0.0; classes].into();
-        if bundle.contract.time.mode == Mode::Carried {
-            let carried = Carried::load(&proto, features).map_err(failed)?;
-            return Ok(Self { kind: Kind::Carried(carried), row: features, logits });
+        let logits: Box<[f32]> = vec![0.0; classes].into();
+        let carried = mode == Mode::Carried;
+        let mut state = if carried { Some(Carried::load(&proto, features).map_err(failed)?) } else { None };
+        let mut why = "asked for".to_string();
+        if matches!(arithmetic, Arithmetic::Quickest | Arithmetic::Int8 | Arithmetic::Float) {
+            let reference = |rows: &[f32], logits: &mut [f32]| match &mut state {
+                Some(state) => state.run_window(rows, features, logits),
+                None => plain.run(rows, logits),
+            };
+            let chosen = match read::chain(&proto, if carried { 1 } else { window }, features) {
+                Ok(chain) => prove::choose(bundle, &chain, arithmetic, isa, reference).map_err(|e| refuse(e.to_string()))?,
+                Err(why) => Err(format!("{why} is not taken")),
+            };
+            why = match chosen {
+                Ok((own, words)) => return Ok(Self { row: own.row(), kind: Kind::Own { own, carried }, logits, words }),
+                Err(why) if arithmetic == Arithmetic::Quickest => why,
+                Err(why) => return Err(refuse(why)),
+            };
         }
+        let words = |how: &str| format!("tract ({why}), {how}");
+        if let Some(state) = state {
+            return Ok(Self { kind: Kind::Carried(state), row: features, logits, words: words("state carried") });
+        }
+        let cache = arithmetic != Arithmetic::Plain;
         let split = if cache { Split::load(&proto, window, features).map_err(failed)? } else { None };
         if let Some(mut split) = split {
             let worst = prove(&mut plain, &mut split, window, features, classes).map_err(|e| refuse(e.to_string()))?;
             if worst <= CACHE_TOLERANCE {
-                return Ok(Self { row: split.row(), kind: Kind::Cached(split), logits });
+                let words = words("input projections cached in the ring");
+                return Ok(Self { row: split.row(), kind: Kind::Cached(split), logits, words });
             }
             log::warn!("{HEAD}: cached projections differ from the plain graph by {worst:e}, so they are not used");
         }
-        Ok(Self { kind: Kind::Plain(plain), row: features, logits })
+        Ok(Self { kind: Kind::Plain(plain), row: features, logits, words: words("nothing cached") })
+    }
+
+    /// How it computes, for `lookout check`.
+    pub fn words(&self) -> &str {
+        &self.words
+    }
+
+    /// Do our own cells run it?
+    pub fn is_own(&self) -> bool {
+        matches!(self.kind, Kind::Own { .. })
     }
 
     /// Numbers in a ring row: projections where they are cached, features otherwise.
@@ -142,7 +214,7 @@ impl Head {
 
     /// Are input projections cached in the ring?
     pub fn is_cached(&self) -> bool {
-        matches!(self.kind, Kind::Cached(_))
+        matches!(self.kind, Kind::Cached(_) | Kind::Own { .. })
     }
 
     /// Once a tick: what the ring keeps of these features.
@@ -151,6 +223,7 @@ impl Head {
     /// When tract fails.
     pub fn project(&mut self, features: &[f32], row: &mut [f32]) -> Result<(), HeadError> {
         match &mut self.kind {
+            Kind::Own { own, .. } => own.project(features, row),
             Kind::Cached(split) => split.project(features, row),
             Kind::Plain(_) | Kind::Carried(_) if features.len() == row.len() => {
                 row.copy_from_slice(features);
@@ -171,6 +244,13 @@ impl Head {
                 // A number that is not finite would stay in the state for ever.
                 _ => carried.reset(),
             },
+            Kind::Own { own, carried: true } => match ring.newest() {
+                Some((row, true)) => {
+                    own.step(row);
+                    own.finish(&mut self.logits);
+                }
+                _ => own.forget(),
+            },
             _ => {
                 let Some(window) = ring.window() else { return Ok(None) };
                 self.run_rows(window.rows)?;
@@ -186,17 +266,14 @@ impl Head {
     /// When tract fails or the length is wrong.
     pub fn run_window(&mut self, features: &[f32]) -> Result<&[f32], HeadError> {
         match &mut self.kind {
+            Kind::Own { own, .. } => own.run_window(features, &mut self.logits)?,
             Kind::Plain(plain) => plain.run(features, &mut self.logits)?,
             Kind::Cached(split) => {
                 let rows = split.project_window(features)?;
                 split.run(&rows, &mut self.logits)?;
             }
             Kind::Carried(carried) => {
-                carried.reset();
-                for row in features.chunks_exact(self.row) {
-                    carried.step(row, &mut self.logits)?;
-                }
-                carried.reset();
+                carried.run_window(features, self.row, &mut self.logits)?;
             }
         }
         Ok(&self.logits)
@@ -204,13 +281,19 @@ impl Head {
 
     /// Forgets carried state (after a gap). Nothing to do in `window` mode.
     pub fn reset(&mut self) {
-        if let Kind::Carried(carried) = &mut self.kind {
-            carried.reset();
+        match &mut self.kind {
+            Kind::Carried(carried) => carried.reset(),
+            Kind::Own { own, .. } => own.forget(),
+            _ => {}
         }
     }
 
     fn run_rows(&mut self, rows: &[f32]) -> Result<(), HeadError> {
         match &mut self.kind {
+            Kind::Own { own, .. } => {
+                own.run(rows, &mut self.logits);
+                Ok(())
+            }
             Kind::Plain(plain) => plain.run(rows, &mut self.logits),
             Kind::Cached(split) => split.run(rows, &mut self.logits),
             Kind::Carried(_) => Ok(()),

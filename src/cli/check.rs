@@ -93,7 +93,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         let line = serde_json::json!({
             "ok": true, "bundle": bundle.contract.name, "version": bundle.contract.version, "hash": bundle.hash,
             "max_abs": d.features.unwrap_or(0.0).max(d.logits), "top1_equal": d.top1_equal, "vectors": d.vectors,
-            "encoder_ms": built.map(ms), "encoder_f32_ms": plain.map(ms), "head_ms": ms(step), "cached": head.is_cached(),
+            "encoder_ms": built.map(ms), "encoder_f32_ms": plain.map(ms), "head_ms": ms(step), "cached": head.is_cached(), "head": head.words(),
             "taken": report.taken_texts(), "left": report.left, "isa": isa_text(&report), "rss_kb": peak_kb(),
         });
         writeln!(out, "{line}")?;
@@ -117,7 +117,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         )?,
     }
     if let (Some(built), Some(plain)) = (built, plain) {
-        writeln!(out, "encoder   {:.2} ms as built, {:.2} ms in float, of processor time a tick", ms(built), ms(plain))?;
+        writeln!(out, "encoder   {:.3} ms as built, {:.3} ms in float, of processor time a tick", ms(built), ms(plain))?;
     }
     if encoder.is_some() {
         describe_report(&report, out)?;
@@ -131,8 +131,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
             writeln!(out, "int8      {}", estimate(&proto, &shape, built, args.isa.get()?))?;
         }
     }
-    let how = if head.is_cached() { "input projections cached in the ring" } else { "nothing cached" };
-    writeln!(out, "head      {:.2} ms a window, projections included ({how})", ms(step))?;
+    writeln!(out, "head      {:.3} ms a window, projections included: {}", ms(step), head.words())?;
     writeln!(out, "memory    {:.1} MB at most so far", f64::from(peak_kb()) / 1e3)?;
     writeln!(out, "ok")?;
     Ok(())

@@ -39,6 +39,16 @@ impl Carried {
         self.state.clone_from(&self.zero);
     }
 
+    /// A whole window of features from zero state, tick by tick.
+    pub(super) fn run_window(&mut self, rows: &[f32], features: usize, logits: &mut [f32]) -> Result<(), HeadError> {
+        self.reset();
+        for row in rows.chunks_exact(features) {
+            self.step(row, logits)?;
+        }
+        self.reset();
+        Ok(())
+    }
+
     pub(super) fn step(&mut self, features: &[f32], logits: &mut [f32]) -> Result<(), HeadError> {
         lend(&mut self.tick, |t| t.copy_from_slice(features))?;
         let mut inputs = tvec![TValue::from_const(self.tick.clone())];

@@ -1,0 +1,119 @@
+//! Which arithmetic a head runs in: proven at load against tract's f32 graph, on this bundle's own windows.
+//!
+//! The order is int8, then f32 in our own chain, then tract. Int8 is taken where no probability moves by more than
+//! [`INT8_TOLERANCE`] on pseudo-random windows and on the golden ones, and no golden logit by more than half of what the
+//! bundle allows; f32 where logits stay within [`CACHE_TOLERANCE`](super::CACHE_TOLERANCE). Nothing depends on the
+//! processor here: our own chain gives the same bits on each, and tract's differ far below these bounds.
+
+use super::HeadError;
+use super::dot::{Here, Isa};
+use super::own::Own;
+use super::read::Link;
+use super::{Arithmetic, CACHE_TOLERANCE};
+use crate::bundle::Bundle;
+use crate::decision::softmax;
+use ndarray::ArrayD;
+use ndarray_npy::ReadNpyExt;
+
+/// Largest accepted difference of a probability between int8 and the f32 graph.
+pub const INT8_TOLERANCE: f32 = 1e-3;
+
+/// A window, what the f32 graph makes of it, and whether it is a golden one.
+struct Trial {
+    window: Vec<f32>,
+    logits: Vec<f32>,
+    golden: bool,
+}
+
+/// Largest differences found, in probability, in logits (as parts of the largest logit above 1) and in golden logits.
+#[derive(Clone, Copy, Debug, Default)]
+struct Apart {
+    p: f32,
+    logits: f32,
+    golden: f32,
+}
+
+/// The first arithmetic that passes, with a sentence about it; or why none did.
+pub(super) fn choose(
+    bundle: &Bundle,
+    chain: &[Link],
+    arithmetic: Arithmetic,
+    isa: Isa,
+    mut reference: impl FnMut(&[f32], &mut [f32]) -> Result<(), HeadError>,
+) -> Result<Result<(Own, String), String>, HeadError> {
+    let classes = bundle.labels.len();
+    let mut trials = trials(bundle);
+    for trial in &mut trials {
+        trial.logits.resize(classes, 0.0);
+        reference(&trial.window, &mut trial.logits)?;
+    }
+    let allowed = bundle.contract.golden.as_ref().map_or(f32::INFINITY, |g| g.logits_tolerance / 2.0);
+    let mut said = String::new();
+    for int8 in [true, false] {
+        if (arithmetic == Arithmetic::Float && int8) || (arithmetic == Arithmetic::Int8 && !int8) {
+            continue;
+        }
+        let Some(mut own) = Own::new(chain, bundle.features(), int8, Here::of(isa)).filter(|o| o.classes() == classes) else {
+            return Ok(Err(format!("the chain does not end in {classes} numbers")));
+        };
+        let apart = compare(&mut own, &trials, bundle.contract.head.temperature)?;
+        let forced = arithmetic == Arithmetic::Int8 && apart.p.is_finite();
+        if int8 && (forced || (apart.p <= INT8_TOLERANCE && apart.golden <= allowed)) {
+            let words = format!("{}, probabilities within {:.0e} of the f32 graph", own.words(), apart.p);
+            return Ok(Ok((own, words)));
+        }
+        if !int8 && apart.logits <= CACHE_TOLERANCE {
+            let words = format!("{}{said}", own.words());
+            return Ok(Ok((own, words)));
+        }
+        said = match int8 {
+            true if apart.p > INT8_TOLERANCE => format!(", because int8 moves probabilities by {:.0e}", apart.p),
+            true => format!(", because int8 moves golden logits by {:.0e}", apart.golden),
+            false => format!("our own chain differs by {:e} in f32", apart.logits),
+        };
+    }
+    Ok(Err(said))
+}
+
+fn compare(own: &mut Own, trials: &[Trial], temperature: f32) -> Result<Apart, HeadError> {
+    let mut worst = Apart::default();
+    for trial in trials {
+        let mut found = vec![0.0; trial.logits.len()];
+        own.run_window(&trial.window, &mut found)?;
+        let size = trial.logits.iter().fold(1.0f32, |s, l| s.max(l.abs()));
+        let logits = apart(&found, &trial.logits);
+        let mut wanted = trial.logits.clone();
+        // A softmax that cannot be made leaves numbers that are not finite, which count as infinitely far.
+        let both = softmax(&mut found, temperature) & softmax(&mut wanted, temperature);
+        worst.p = worst.p.max(if both { apart(&found, &wanted) } else { f32::INFINITY });
+        worst.logits = worst.logits.max(logits / size);
+        worst.golden = worst.golden.max(if trial.golden { logits } else { 0.0 });
+    }
+    Ok(worst)
+}
+
+/// The largest difference; infinite where one is not a number.
+fn apart(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, |w, d| if d.is_nan() { f32::INFINITY } else { w.max(d) })
+}
+
+/// Pseudo-random windows of two sizes, and the first golden ones.
+fn trials(bundle: &Bundle) -> Vec<Trial> {
+    let len = bundle.contract.time.window * bundle.features();
+    let mut x = 1u32;
+    let mut next = || {
+        // Any fixed sequence will do; this is the Numerical Recipes generator.
+        x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (x >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    let mut trial = |size: f32| Trial { window: (0..len).map(|_| size * next()).collect(), logits: vec![], golden: false };
+    let mut trials: Vec<Trial> = [1.0, 1.0, 3.0, 3.0].map(&mut trial).into();
+    let windows = bundle.contract.golden.as_ref().and_then(|g| bundle.file(&g.windows));
+    // Golden vectors of a wrong shape are refused where they are run.
+    if let Some(array) = windows.and_then(|bytes| ArrayD::<f32>::read_npy(bytes).ok()) {
+        let all: Vec<f32> = array.iter().copied().collect();
+        let golden = all.chunks_exact(len).take(8).map(|w| Trial { window: w.to_vec(), logits: vec![], golden: true });
+        trials.extend(golden);
+    }
+    trials
+}

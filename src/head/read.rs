@@ -1,0 +1,598 @@
+//! A head's ONNX graph, read as a chain: dense layers and what stands beside them, recurrent layers, dense layers.
+//!
+//! The graph is walked once with known shapes (batch 1, the contract's window). Of every tensor we keep either its numbers
+//! (weights, and the shapes exporters compute at run time) or where in the chain it stands and which of its axes is time.
+//! So transposes, squeezes, reshapes and the picking of the last tick are seen for what they are here: names for the same
+//! numbers. Whatever is not known makes a tensor that says why; it matters only if the answer depends on it. Then the
+//! head stays with tract, and the sentence is shown by `lookout check`.
+
+mod constant;
+
+use super::cell::{Kind, Layer, Weights};
+use constant::Array;
+use std::collections::HashMap;
+use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
+
+/// One link of the chain.
+#[derive(Clone, Debug)]
+pub(super) enum Link {
+    /// `y = W x`.
+    Dense(Weights),
+    /// `y = x (op) b`, number by number.
+    With(With, Vec<f32>),
+    /// A function of each number.
+    Map(Map),
+    /// A recurrent layer.
+    Layer(Layer),
+}
+
+/// How [`Link::With`] combines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum With {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+}
+
+/// See [`Link::Map`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Map {
+    Relu,
+    Tanh,
+    Sigmoid,
+}
+
+/// What an axis counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Axis {
+    /// Nothing: its length is 1.
+    One,
+    /// Ticks.
+    Time,
+    /// Numbers of a tick.
+    Width,
+}
+
+/// What is known of a tensor.
+#[derive(Clone, Debug)]
+enum What {
+    /// Its numbers.
+    Known(Array),
+    /// Zeros of some shape: initial states.
+    Zeros,
+    /// What comes out behind so many links, of `width` numbers a tick. Without a time axis: of the last tick.
+    Flow { links: usize, width: usize, axes: Vec<Axis> },
+    /// Last states of several layers, stacked along the first of three axes.
+    Stack(Vec<(usize, usize)>),
+    /// Why we do not know.
+    Unknown(String),
+}
+
+type Read<T> = Result<T, String>;
+
+/// Reads the chain from the head's first input `[1, window, features]` to its first output.
+///
+/// # Errors
+/// What keeps it from being one, in a few words.
+pub(super) fn chain(proto: &ModelProto, window: usize, features: usize) -> Read<Vec<Link>> {
+    let graph = proto.graph.as_ref().ok_or("no graph")?;
+    let mut reader = Reader { window, links: vec![], known: HashMap::new() };
+    reader.start(graph, features)?;
+    for node in &graph.node {
+        let made = reader.node(node).unwrap_or_else(|why| vec![What::Unknown(why)]);
+        let why = made.iter().find_map(|m| if let What::Unknown(why) = m { Some(why.clone()) } else { None });
+        let mut made = made.into_iter();
+        for name in node.output.iter() {
+            let what = made
+                .next()
+                .unwrap_or_else(|| What::Unknown(why.clone().unwrap_or_else(|| format!("{} {}", node.op_type, node.name))));
+            if !name.is_empty() {
+                reader.known.insert(name.clone(), what);
+            }
+        }
+    }
+    let last = graph.output.first().ok_or("no output")?;
+    match reader.known.get(&last.name) {
+        Some(What::Flow { links, axes, .. }) if *links == reader.links.len() && !axes.contains(&Axis::Time) => {}
+        Some(What::Unknown(why)) => return Err(why.clone()),
+        _ => return Err("the output is not the end of one chain".into()),
+    }
+    if !reader.links.iter().any(|l| matches!(l, Link::Layer(_))) {
+        return Err("no LSTM, GRU or RNN".into());
+    }
+    Ok(reader.links)
+}
+
+struct Reader {
+    window: usize,
+    links: Vec<Link>,
+    known: HashMap<String, What>,
+}
+
+/// A tensor of the chain.
+type Flow = (usize, usize, Vec<Axis>);
+
+impl Reader {
+    fn start(&mut self, graph: &GraphProto, features: usize) -> Read<()> {
+        for tensor in &graph.initializer {
+            let what = Array::read(tensor).map_or_else(What::Unknown, What::Known);
+            self.known.insert(tensor.name.clone(), what);
+        }
+        // Some exporters list initialisers as inputs.
+        let input = graph.input.iter().find(|i| !self.known.contains_key(&i.name)).ok_or("no input")?;
+        let flow = What::Flow { links: 0, width: features, axes: self.timed(vec![Axis::One, Axis::Time, Axis::Width]) };
+        self.known.insert(input.name.clone(), flow);
+        Ok(())
+    }
+
+    /// In a window of one tick there is no time.
+    fn timed(&self, axes: Vec<Axis>) -> Vec<Axis> {
+        axes.into_iter().map(|a| if self.window == 1 && a == Axis::Time { Axis::One } else { a }).collect()
+    }
+
+    fn what(&self, node: &NodeProto, n: usize) -> Read<&What> {
+        let name = node
+            .input
+            .get(n)
+            .filter(|i| !i.is_empty())
+            .ok_or_else(|| format!("{} {} lacks an input", node.op_type, node.name))?;
+        match self.known.get(name) {
+            Some(What::Unknown(why)) => Err(why.clone()),
+            Some(what) => Ok(what),
+            None => Err(format!("{name} comes from nowhere")),
+        }
+    }
+
+    fn has(node: &NodeProto, n: usize) -> bool {
+        node.input.get(n).is_some_and(|i| !i.is_empty())
+    }
+
+    fn array(&self, node: &NodeProto, n: usize) -> Read<&Array> {
+        match self.what(node, n)? {
+            What::Known(array) => Ok(array),
+            _ => Err(format!("{} {}: an input that is not constant", node.op_type, node.name)),
+        }
+    }
+
+    fn flow(&self, node: &NodeProto, n: usize) -> Read<Flow> {
+        match self.what(node, n)? {
+            What::Flow { links, width, axes } => Ok((*links, *width, axes.clone())),
+            _ => Err(format!("{} {}: not a tensor of the chain", node.op_type, node.name)),
+        }
+    }
+
+    /// Adds a link behind `from`, which must be the end of the chain.
+    fn link(&mut self, from: usize, link: Link) -> Read<usize> {
+        if from != self.links.len() {
+            return Err("the graph forks".into());
+        }
+        self.links.push(link);
+        Ok(self.links.len())
+    }
+
+    fn node(&mut self, node: &NodeProto) -> Read<Vec<What>> {
+        if !node.domain.is_empty() && node.domain != "ai.onnx" {
+            return Err(format!("{}.{} {}", node.domain, node.op_type, node.name));
+        }
+        let kind = node.op_type.as_str();
+        if matches!(kind, "LSTM" | "GRU" | "RNN") {
+            return self.recurrent(node);
+        }
+        let one = match kind {
+            "Constant" => {
+                let tensor = node.attribute.iter().find(|a| a.name == "value").and_then(|a| a.t.as_ref());
+                What::Known(Array::read(tensor.ok_or_else(|| format!("Constant {}", node.name))?)?)
+            }
+            "Identity" | "Dropout" | "Cast" if !matches!(self.what(node, 0)?, What::Known(_)) => self.what(node, 0)?.clone(),
+            "Shape" => What::Known(self.shape(node)?),
+            "ConstantOfShape" | "Expand" if self.zeros(node)? => What::Zeros,
+            _ => match self.what(node, 0)?.clone() {
+                What::Known(_) => {
+                    let inputs: Read<Vec<&Array>> =
+                        (0..node.input.len()).filter(|n| Self::has(node, *n)).map(|n| self.array(node, n)).collect();
+                    // `x + b` may be written `b + x`.
+                    match inputs {
+                        Ok(inputs) => What::Known(constant::fold(node, &inputs)?),
+                        Err(_) if matches!(kind, "Add" | "Mul") => self.with(node, 1, 0)?,
+                        Err(why) => return Err(why),
+                    }
+                }
+                What::Zeros if matches!(kind, "Slice" | "Gather" | "Unsqueeze" | "Squeeze" | "Reshape" | "Transpose") => {
+                    What::Zeros
+                }
+                What::Flow { links, width, axes } => self.moved(node, (links, width, axes))?,
+                What::Stack(layers) if kind == "Gather" => self.pick(node, &layers)?,
+                _ => return Err(format!("{kind} {}", node.name)),
+            },
+        };
+        Ok(vec![one])
+    }
+
+    /// The shape of a tensor of the chain.
+    fn shape(&self, node: &NodeProto) -> Read<Array> {
+        let (_, width, axes) = self.flow(node, 0)?;
+        Ok(Array::numbers(axes.iter().map(|a| self.length(*a, width) as i64).collect()))
+    }
+
+    fn length(&self, axis: Axis, width: usize) -> usize {
+        match axis {
+            Axis::One => 1,
+            Axis::Time => self.window,
+            Axis::Width => width,
+        }
+    }
+
+    /// Does it make nothing but zeros?
+    fn zeros(&self, node: &NodeProto) -> Read<bool> {
+        if node.op_type == "ConstantOfShape" {
+            let value = node.attribute.iter().find(|a| a.name == "value").and_then(|a| a.t.as_ref());
+            return value.map_or(Ok(true), |t| Ok(Array::read(t)?.is_zero()));
+        }
+        Ok(match self.what(node, 0)? {
+            What::Zeros => true,
+            What::Known(array) => array.is_zero(),
+            _ => false,
+        })
+    }
+
+    /// A node over a tensor of the chain that is not a recurrent layer.
+    fn moved(&mut self, node: &NodeProto, flow: Flow) -> Read<What> {
+        let (links, width, axes) = flow;
+        let unknown = || format!("{} {}", node.op_type, node.name);
+        let same = |axes| What::Flow { links, width, axes };
+        Ok(match node.op_type.as_str() {
+            "Transpose" => {
+                let perm = constant::ints(node, "perm").ok_or_else(unknown)?;
+                let moved: Option<Vec<Axis>> = perm.iter().map(|p| axes.get(usize::try_from(*p).ok()?).copied()).collect();
+                let moved = moved.filter(|m| m.len() == axes.len()).ok_or_else(unknown)?;
+                let mut seen: Vec<Axis> = moved.iter().copied().filter(|a| *a != Axis::One).collect();
+                // Time stays before width: the numbers do not move.
+                seen.dedup();
+                if seen != axes.iter().copied().filter(|a| *a != Axis::One).collect::<Vec<_>>() {
+                    return Err(unknown());
+                }
+                same(moved)
+            }
+            "Squeeze" => {
+                let drop = self.axes(node, axes.len())?;
+                let drop = drop.unwrap_or_else(|| (0..axes.len()).filter(|a| axes[*a] == Axis::One).collect());
+                if drop.iter().any(|a| axes[*a] != Axis::One) {
+                    return Err(unknown());
+                }
+                same(axes.iter().enumerate().filter(|(n, _)| !drop.contains(n)).map(|(_, a)| *a).collect())
+            }
+            "Unsqueeze" => {
+                let new = constant::list(node, "axes", || self.array(node, 1).ok())?.ok_or_else(unknown)?;
+                let rank = axes.len() + new.len();
+                let new = constant::within(&new, rank).ok_or_else(unknown)?;
+                let mut old = axes.iter();
+                let all = (0..rank).map(|n| if new.contains(&n) { Some(Axis::One) } else { old.next().copied() });
+                same(all.collect::<Option<_>>().ok_or_else(unknown)?)
+            }
+            "Reshape" => same(self.reshaped(self.array(node, 1)?, width, &axes).ok_or_else(unknown)?),
+            "Flatten" if !axes.contains(&Axis::Time) && constant::int(node, "axis").is_none_or(|a| a == 1) => {
+                same(vec![Axis::One, Axis::Width])
+            }
+            "Gather" => {
+                let at = self.array(node, 1)?;
+                let axis = constant::within(&[constant::int(node, "axis").unwrap_or(0)], axes.len()).ok_or_else(unknown)?[0];
+                let length = self.length(axes[axis], width);
+                let index = at.only().and_then(|i| constant::within(&[i], length)).ok_or_else(unknown)?[0];
+                // One place of an axis: the last tick, or the only one of an axis that counts nothing.
+                if axes[axis] == Axis::Width || index + 1 != length {
+                    return Err(unknown());
+                }
+                let mut axes = axes;
+                if at.is_scalar() {
+                    axes.remove(axis);
+                } else {
+                    axes[axis] = Axis::One;
+                }
+                same(axes)
+            }
+            "Slice" => {
+                let (starts, ends) = (self.array(node, 1)?, self.array(node, 2)?);
+                let dims: Vec<i64> = axes.iter().map(|a| self.length(*a, width) as i64).collect();
+                let list = |n: usize| -> Read<Option<Vec<i64>>> {
+                    if Self::has(node, n) { Ok(Some(self.array(node, n)?.ints().ok_or_else(unknown)?)) } else { Ok(None) }
+                };
+                let cuts = constant::cuts(
+                    &dims,
+                    &starts.ints().ok_or_else(unknown)?,
+                    &ends.ints().ok_or_else(unknown)?,
+                    list(3)?,
+                    list(4)?,
+                );
+                let mut axes = axes.clone();
+                for (axis, (from, to)) in cuts.ok_or_else(unknown)?.into_iter().enumerate() {
+                    let whole = from == 0 && to == dims[axis];
+                    match axes[axis] {
+                        _ if whole => {}
+                        Axis::Time if to == dims[axis] && from + 1 == to => axes[axis] = Axis::One,
+                        _ => return Err(unknown()),
+                    }
+                }
+                same(axes)
+            }
+            "Concat" => self.stack(node)?,
+            "MatMul" | "Gemm" => {
+                let (weights, bias) = self.dense(node, width, &axes)?;
+                let outputs = weights.values.len() / width;
+                let mut links = self.link(links, Link::Dense(weights))?;
+                if let Some(bias) = bias {
+                    links = self.link(links, Link::With(With::Add, bias))?;
+                }
+                What::Flow { links, width: outputs, axes }
+            }
+            "Add" | "Sub" | "Mul" | "Div" => self.with(node, 0, 1)?,
+            "Relu" => What::Flow { links: self.link(links, Link::Map(Map::Relu))?, width, axes },
+            "Tanh" => What::Flow { links: self.link(links, Link::Map(Map::Tanh))?, width, axes },
+            "Sigmoid" => What::Flow { links: self.link(links, Link::Map(Map::Sigmoid))?, width, axes },
+            _ => return Err(unknown()),
+        })
+    }
+
+    /// Axes given as an attribute (before opset 13) or as the second input, from the front.
+    fn axes(&self, node: &NodeProto, rank: usize) -> Read<Option<Vec<usize>>> {
+        let Some(given) = constant::list(node, "axes", || self.array(node, 1).ok())? else { return Ok(None) };
+        constant::within(&given, rank).map(Some).ok_or_else(|| format!("{} {}: axes {given:?}", node.op_type, node.name))
+    }
+
+    /// The axes after a reshape that only adds or drops ones.
+    fn reshaped(&self, to: &Array, width: usize, axes: &[Axis]) -> Option<Vec<Axis>> {
+        let timed = axes.contains(&Axis::Time);
+        let count = width * if timed { self.window } else { 1 };
+        let mut dims = to.ints()?;
+        for (n, d) in dims.iter_mut().enumerate() {
+            if *d == 0 {
+                *d = self.length(*axes.get(n)?, width) as i64;
+            }
+        }
+        let known: i64 = dims.iter().filter(|d| **d > 0).try_fold(1i64, |all, d| all.checked_mul(*d))?;
+        dims.iter_mut().filter(|d| **d == -1).for_each(|d| *d = count as i64 / known);
+        if width < 2 || dims.iter().try_fold(1i64, |all, d| all.checked_mul(*d))? != count as i64 {
+            return None;
+        }
+        let mut left = if timed { vec![Axis::Width, Axis::Time] } else { vec![Axis::Width] };
+        let mut out = vec![];
+        for d in dims {
+            match d {
+                1 => out.push(Axis::One),
+                d if left.last().is_some_and(|a| self.length(*a, width) as i64 == d) => out.extend(left.pop()),
+                _ => return None,
+            }
+        }
+        left.is_empty().then_some(out)
+    }
+
+    /// Last states of layers one over the other.
+    fn stack(&self, node: &NodeProto) -> Read<What> {
+        let unknown = || format!("Concat {}", node.name);
+        if constant::int(node, "axis") != Some(0) {
+            return Err(unknown());
+        }
+        let layers = (0..node.input.len()).map(|n| match self.flow(node, n)? {
+            (links, width, axes) if axes == [Axis::One, Axis::One, Axis::Width] => Ok((links, width)),
+            _ => Err(unknown()),
+        });
+        Ok(What::Stack(layers.collect::<Read<_>>()?))
+    }
+
+    fn pick(&self, node: &NodeProto, layers: &[(usize, usize)]) -> Read<What> {
+        let at = self.array(node, 1)?;
+        let index = at.only().and_then(|i| constant::within(&[i], layers.len()));
+        let index =
+            index.filter(|_| constant::int(node, "axis").unwrap_or(0) == 0).ok_or_else(|| format!("Gather {}", node.name))?[0];
+        let (links, width) = layers[index];
+        let axes = vec![Axis::One; if at.is_scalar() { 1 } else { 2 }].into_iter().chain([Axis::Width]).collect();
+        Ok(What::Flow { links, width, axes })
+    }
+
+    /// `x (op) b` with `b` a number, or one for each number of a tick.
+    fn with(&mut self, node: &NodeProto, x: usize, b: usize) -> Read<What> {
+        let unknown = || format!("{} {}", node.op_type, node.name);
+        let (links, width, axes) = self.flow(node, x)?;
+        let array = self.array(node, b)?;
+        let values = array.floats().ok_or_else(unknown)?;
+        // Laid over the last axis, and over no other.
+        let dims_fit = array.dims.len() <= axes.len() && array.dims.iter().rev().skip(1).all(|d| *d == 1);
+        let values = match values.len() {
+            1 if dims_fit => vec![values[0]; width],
+            n if n == width && dims_fit && axes.last() == Some(&Axis::Width) => values,
+            _ => return Err(unknown()),
+        };
+        let op = match node.op_type.as_str() {
+            "Add" => With::Add,
+            "Sub" => With::Subtract,
+            "Mul" => With::Multiply,
+            _ => With::Divide,
+        };
+        Ok(What::Flow { links: self.link(links, Link::With(op, values))?, width, axes })
+    }
+
+    /// Weights `[outputs][inputs]` and bias of a `MatMul` or `Gemm` whose first input is the chain.
+    fn dense(&self, node: &NodeProto, width: usize, axes: &[Axis]) -> Read<(Weights, Option<Vec<f32>>)> {
+        let unknown = || format!("{} {}", node.op_type, node.name);
+        let gemm = node.op_type == "Gemm";
+        let factor = |name: &str| constant::float(node, name).unwrap_or(1.0);
+        let rank_fits = if gemm { axes.len() == 2 } else { axes.len() >= 2 };
+        if !rank_fits || axes.last() != Some(&Axis::Width) || constant::int(node, "transA").is_some_and(|t| t != 0) {
+            return Err(unknown());
+        }
+        let array = self.array(node, 1)?;
+        let transposed = gemm && constant::int(node, "transB").is_some_and(|t| t != 0);
+        let values = array.floats().ok_or_else(unknown)?;
+        let [rows, columns] = array.dims[..] else { return Err(unknown()) };
+        let (inputs, outputs) = if transposed { (columns, rows) } else { (rows, columns) };
+        if inputs != width || outputs == 0 {
+            return Err(unknown());
+        }
+        let alpha = if gemm { factor("alpha") } else { 1.0 };
+        let at = |o: usize, i: usize| values[if transposed { o * inputs + i } else { i * outputs + o }];
+        let values = (0..outputs * inputs).map(|n| alpha * at(n / inputs, n % inputs)).collect();
+        let bias = if gemm && Self::has(node, 2) {
+            let array = self.array(node, 2)?;
+            let values = array.floats().ok_or_else(unknown)?;
+            let beta = factor("beta");
+            match values.len() {
+                1 => Some(vec![beta * values[0]; outputs]),
+                n if n == outputs && array.dims.last() == Some(&n) => Some(values.iter().map(|v| beta * v).collect()),
+                _ => return Err(unknown()),
+            }
+        } else {
+            None
+        };
+        Ok((Weights { values, bytes: None, depth: inputs }, bias))
+    }
+
+    /// `LSTM`, `GRU`, `RNN`: forward, from zero state, no peepholes.
+    fn recurrent(&mut self, node: &NodeProto) -> Read<Vec<What>> {
+        let (links, width, axes) = self.flow(node, 0)?;
+        let refuse = |what: &str| format!("{} {}: {what}", node.op_type, node.name);
+        let batch_first = constant::int(node, "layout").is_some_and(|l| l != 0);
+        let expected =
+            if batch_first { vec![Axis::One, Axis::Time, Axis::Width] } else { vec![Axis::Time, Axis::One, Axis::Width] };
+        if axes != self.timed(expected) {
+            return Err(refuse("its input is not the window, tick by tick"));
+        }
+        if node.attribute.iter().any(|a| a.name == "direction" && a.s != b"forward") {
+            return Err(refuse("not forward"));
+        }
+        if Self::has(node, 4) || Self::has(node, 7) {
+            return Err(refuse("sequence lengths or peepholes"));
+        }
+        for n in [5, 6] {
+            let zero = !Self::has(node, n)
+                || match self.what(node, n)? {
+                    What::Zeros => true,
+                    What::Known(array) => array.is_zero(),
+                    _ => false,
+                };
+            if !zero {
+                return Err(refuse("an initial state that is not zero"));
+            }
+        }
+        let kind = match node.op_type.as_str() {
+            "LSTM" => Kind::Lstm,
+            "GRU" => Kind::Gru { late: constant::int(node, "linear_before_reset").is_none_or(|l| l == 0) },
+            _ => Kind::Rnn,
+        };
+        let hidden =
+            constant::int(node, "hidden_size").and_then(|h| usize::try_from(h).ok()).filter(|h| (1..=65_536).contains(h));
+        let hidden = hidden.ok_or_else(|| refuse("no hidden_size"))?;
+        let rows = kind.gates() * hidden;
+        let weights = |n: usize, depth: usize| -> Read<Weights> {
+            let array = self.array(node, n)?;
+            let values = array.floats().filter(|_| array.dims == [1, rows, depth]);
+            let values =
+                values.ok_or_else(|| refuse(&format!("weights of shape {:?}, expected [1, {rows}, {depth}]", array.dims)))?;
+            Ok(Weights { values, bytes: array.rows_of_bytes(rows), depth })
+        };
+        let (input, recurrent) = (weights(1, width)?, weights(2, hidden)?);
+        let bias = if Self::has(node, 3) {
+            let array = self.array(node, 3)?;
+            let both = array.floats().filter(|v| v.len() == 2 * rows).ok_or_else(|| refuse("a bias of another size"))?;
+            (both[..rows].to_vec(), both[rows..].to_vec())
+        } else {
+            (vec![0.0; rows], vec![0.0; rows])
+        };
+        let links = self.link(links, Link::Layer(Layer { kind, hidden, input, recurrent, bias }))?;
+        let flow = |axes: &[Axis]| What::Flow { links, width: hidden, axes: self.timed(axes.to_vec()) };
+        use Axis::{One, Time, Width};
+        let all = if batch_first { [One, Time, One, Width] } else { [Time, One, One, Width] };
+        Ok(vec![flow(&all), flow(&[One, One, Width]), What::Unknown(refuse("its cell state is asked for"))])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx;
+
+    fn proto(bundle: &str) -> ModelProto {
+        let path = format!("{}/tests/bundles/{bundle}/head.onnx", env!("CARGO_MANIFEST_DIR"));
+        onnx::parse(&std::fs::read(path).unwrap()).unwrap()
+    }
+
+    fn node<'a>(proto: &'a mut ModelProto, kind: &str) -> &'a mut NodeProto {
+        proto.graph.as_mut().unwrap().node.iter_mut().find(|n| n.op_type == kind).unwrap()
+    }
+
+    /// The chain in words: `LSTM 6 16, dense 4, +`.
+    fn words(chain: &[Link]) -> String {
+        let word = |l: &Link| match l {
+            Link::Dense(w) => format!("dense {}", w.values.len() / w.depth),
+            Link::With(op, _) => format!("{op:?}"),
+            Link::Map(map) => format!("{map:?}"),
+            Link::Layer(l) => format!("{:?} {} {}", l.kind, l.input.depth, l.hidden),
+        };
+        chain.iter().map(word).collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn what_exporters_write_is_read_as_the_chain_it_is() {
+        for (bundle, window, expected) in [
+            ("rows-lstm", 12, "Lstm 6 16, dense 4, Add"),
+            ("rows-lstm-hn", 12, "Lstm 6 16, dense 4, Add"),
+            ("rows-lstm2", 12, "Lstm 6 12, Lstm 12 12, dense 4, Add"),
+            ("rows-gru2", 12, "Gru { late: false } 6 10, Gru { late: false } 10 10, dense 4, Add"),
+            ("rows-gru-plain", 12, "Gru { late: true } 6 12, dense 4, Add"),
+            ("rows-rnn", 12, "Rnn 6 10, dense 10, Add, Relu, dense 4, Add"),
+            ("rows-rnn-last", 6, "Rnn 6 10, dense 4, Add"),
+        ] {
+            assert_eq!(words(&chain(&proto(bundle), window, 6).unwrap()), expected, "{bundle}");
+        }
+    }
+
+    #[test]
+    fn weights_that_are_bytes_in_the_file_are_taken_as_they_are() {
+        let chain = chain(&proto("rows-lstm-int8"), 8, 6).unwrap();
+        let layers: Vec<&Layer> = chain.iter().filter_map(|l| if let Link::Layer(l) = l { Some(l) } else { None }).collect();
+        assert_eq!(layers.len(), 2);
+        for w in layers.iter().flat_map(|l| [&l.input, &l.recurrent]) {
+            let (bytes, scale) = w.bytes.as_ref().unwrap();
+            assert_eq!(scale.len() * w.depth, bytes.len());
+            let rows = bytes.chunks(w.depth).zip(scale);
+            assert!(rows.flat_map(|(r, s)| r.iter().map(move |b| f32::from(*b) * s)).eq(w.values.iter().copied()));
+        }
+    }
+
+    #[test]
+    fn what_is_not_such_a_chain_is_left_with_a_reason() {
+        let text =
+            |name: &str, s: &[u8]| tract_onnx::pb::AttributeProto { name: name.into(), s: s.to_vec(), ..Default::default() };
+        let refused = |change: fn(&mut ModelProto), attribute: Option<tract_onnx::pb::AttributeProto>| {
+            let mut proto = proto("rows-lstm");
+            node(&mut proto, "LSTM").attribute.extend(attribute);
+            change(&mut proto);
+            chain(&proto, 8, 6).unwrap_err()
+        };
+        assert!(refused(|_| (), Some(text("direction", b"reverse"))).contains("not forward"));
+        let peephole = |p: &mut ModelProto| {
+            let node = node(p, "LSTM");
+            node.input.resize(8, String::new());
+            node.input[7] = node.input[3].clone();
+        };
+        assert!(refused(peephole, None).contains("peepholes"));
+        assert!(refused(|p| node(p, "Gemm").op_type = "Softmax".into(), None).contains("Softmax"));
+        assert!(refused(|p| node(p, "LSTM").input[1] = "nowhere".into(), None).contains("nowhere"));
+        assert!(refused(|p| node(p, "LSTM").input.swap(1, 2), None).contains("weights of shape"));
+        // Another width than the weights', and none at all.
+        assert!(chain(&proto("rows-lstm"), 8, 7).is_err());
+        assert!(chain(&ModelProto::default(), 8, 6).is_err());
+    }
+
+    #[test]
+    fn a_tick_other_than_the_last_is_not_taken_for_it() {
+        let mut proto = proto("rows-lstm");
+        let graph = proto.graph.as_mut().unwrap();
+        let index = graph.node.iter().find(|n| n.op_type == "Gather" && n.attribute.iter().any(|a| a.name == "axis" && a.i == 1));
+        let name = index.unwrap().input[1].clone();
+        let constant = graph.node.iter_mut().find(|n| n.output.contains(&name)).unwrap();
+        let tensor = constant.attribute[0].t.as_mut().unwrap();
+        tensor.raw_data = 3i64.to_le_bytes().to_vec();
+        assert!(chain(&proto, 8, 6).unwrap_err().contains("Gather"));
+        assert!(chain(&proto, 4, 6).is_ok(), "in a window of 4 that is the last");
+    }
+}
