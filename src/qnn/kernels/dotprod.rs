@@ -27,16 +27,17 @@ impl Dot for Sdot {
         }
     }
 
-    #[target_feature(enable = "neon")]
-    #[inline]
+    #[inline(always)]
     unsafe fn tile<const P: usize>(mut panel: *const i8, mut weights: *const i8, depth: usize, sums: &mut Sums<P>) {
         let load = |panel: *const i8| {
-            let mut x = [vdupq_n_s8(0); P];
-            for (p, x) in x.iter_mut().enumerate() {
-                // SAFETY: a chunk of each pixel.
-                *x = unsafe { vld1q_s8(panel.add(16 * p)) };
+            // SAFETY: a chunk of each pixel.
+            unsafe {
+                let mut x = [vdupq_n_s8(0); P];
+                for (p, x) in x.iter_mut().enumerate() {
+                    *x = vld1q_s8(panel.add(16 * p));
+                }
+                x
             }
-            x
         };
         // SAFETY: the caller's promise; a quarter is 32 bytes of weights, and only quarters that the depth reaches are read.
         unsafe {
@@ -71,8 +72,7 @@ impl Dot for Sdot {
 ///
 /// # Safety
 /// 32 bytes at `weights`; the processor has `sdot`.
-#[target_feature(enable = "neon")]
-#[inline]
+#[inline(always)]
 unsafe fn quarter<const Q: i32, const P: usize>(x: &[int8x16_t; P], weights: *const i8, sums: &mut Sums<P>) {
     // SAFETY: the caller's promise; the instruction touches registers only.
     unsafe {

@@ -9,6 +9,7 @@
 //! Two products leave 16 bits in one case, -128 * -128 twice; where weights allow it ([`Careful`]) each is added by itself.
 
 use std::arch::aarch64::*;
+use std::arch::asm;
 
 use super::arm::{self, BLOCK, Dot, Sums};
 use super::{Kernel, Layer};
@@ -31,8 +32,7 @@ impl Dot for Paired {
         pack(weight, depth, packed);
     }
 
-    #[target_feature(enable = "neon")]
-    #[inline]
+    #[inline(always)]
     unsafe fn tile<const P: usize>(panel: *const i8, weights: *const i8, depth: usize, sums: &mut Sums<P>) {
         // SAFETY: the caller's promise.
         unsafe { tile::<P, false>(panel, weights, depth, sums) }
@@ -44,8 +44,7 @@ impl Dot for Careful {
         pack(weight, depth, packed);
     }
 
-    #[target_feature(enable = "neon")]
-    #[inline]
+    #[inline(always)]
     unsafe fn tile<const P: usize>(panel: *const i8, weights: *const i8, depth: usize, sums: &mut Sums<P>) {
         // SAFETY: the caller's promise.
         unsafe { tile::<P, true>(panel, weights, depth, sums) }
@@ -91,8 +90,7 @@ macro_rules! each_pixel {
 
 /// # Safety
 /// As [`Dot::tile`].
-#[target_feature(enable = "neon")]
-#[inline]
+#[inline(always)]
 unsafe fn tile<const P: usize, const CAREFUL: bool>(
     mut panel: *const i8,
     mut weights: *const i8,
@@ -108,10 +106,14 @@ unsafe fn tile<const P: usize, const CAREFUL: bool>(
             }
             each_pixel!(p < P {
                 let x = vld1q_s8(panel.add(16 * p));
-                products::<CAREFUL>(x, [w[0], w[1]], &mut sums[p]);
-                products::<CAREFUL>(swap_pairs(x), [w[2], w[3]], &mut sums[p]);
-                products::<CAREFUL>(swap_quarters(x), [w[4], w[5]], &mut sums[p]);
-                products::<CAREFUL>(reverse_pairs(x), [w[6], w[7]], &mut sums[p]);
+                if CAREFUL {
+                    products::<CAREFUL>(x, [w[0], w[1]], &mut sums[p]);
+                    products::<CAREFUL>(swap_pairs(x), [w[2], w[3]], &mut sums[p]);
+                    products::<CAREFUL>(swap_quarters(x), [w[4], w[5]], &mut sums[p]);
+                    products::<CAREFUL>(reverse_pairs(x), [w[6], w[7]], &mut sums[p]);
+                } else {
+                    paired(x, &w, &mut sums[p]);
+                }
             });
             panel = panel.add(16 * P);
             weights = weights.add(128);
@@ -128,6 +130,64 @@ unsafe fn tile<const P: usize, const CAREFUL: bool>(
                 products::<CAREFUL>(swap_pairs(x), [w[2], w[3]], &mut sums[p]);
             });
         }
+    }
+}
+
+/// The same as four times [`products`], in an order and in registers that leave room for eight pixels' sums and all weights (the
+/// compiler mixes the pixels and runs out); two chains side by side, so that cores which issue in order need not wait.
+///
+/// # Safety
+/// None beyond NEON.
+#[inline(always)]
+unsafe fn paired(x: int8x16_t, w: &[int8x16_t; 8], sums: &mut [int32x4_t; 2]) {
+    // SAFETY: the instructions touch these registers only.
+    unsafe {
+        asm!(
+            "rev32 {y:v}.8h, {x:v}.8h",
+            "smull {a:v}.8h, {x:v}.8b, {w0:v}.8b",
+            "smull {b:v}.8h, {x:v}.8b, {w1:v}.8b",
+            "smull {c:v}.8h, {y:v}.8b, {w2:v}.8b",
+            "smull {d:v}.8h, {y:v}.8b, {w3:v}.8b",
+            "smlal2 {a:v}.8h, {x:v}.16b, {w0:v}.16b",
+            "smlal2 {b:v}.8h, {x:v}.16b, {w1:v}.16b",
+            "rev64 {x:v}.4s, {x:v}.4s",
+            "smlal2 {c:v}.8h, {y:v}.16b, {w2:v}.16b",
+            "sadalp {s0:v}.4s, {a:v}.8h",
+            "smlal2 {d:v}.8h, {y:v}.16b, {w3:v}.16b",
+            "sadalp {s1:v}.4s, {b:v}.8h",
+            "rev32 {y:v}.8h, {x:v}.8h",
+            "smull {a:v}.8h, {x:v}.8b, {w4:v}.8b",
+            "smull {b:v}.8h, {x:v}.8b, {w5:v}.8b",
+            "sadalp {s0:v}.4s, {c:v}.8h",
+            "smull {c:v}.8h, {y:v}.8b, {w6:v}.8b",
+            "sadalp {s1:v}.4s, {d:v}.8h",
+            "smull {d:v}.8h, {y:v}.8b, {w7:v}.8b",
+            "smlal2 {a:v}.8h, {x:v}.16b, {w4:v}.16b",
+            "smlal2 {b:v}.8h, {x:v}.16b, {w5:v}.16b",
+            "smlal2 {c:v}.8h, {y:v}.16b, {w6:v}.16b",
+            "smlal2 {d:v}.8h, {y:v}.16b, {w7:v}.16b",
+            "sadalp {s0:v}.4s, {a:v}.8h",
+            "sadalp {s1:v}.4s, {b:v}.8h",
+            "sadalp {s0:v}.4s, {c:v}.8h",
+            "sadalp {s1:v}.4s, {d:v}.8h",
+            x = inout(vreg) x => _,
+            y = out(vreg) _,
+            a = out(vreg) _,
+            b = out(vreg) _,
+            c = out(vreg) _,
+            d = out(vreg) _,
+            w0 = in(vreg) w[0],
+            w1 = in(vreg) w[1],
+            w2 = in(vreg) w[2],
+            w3 = in(vreg) w[3],
+            w4 = in(vreg) w[4],
+            w5 = in(vreg) w[5],
+            w6 = in(vreg) w[6],
+            w7 = in(vreg) w[7],
+            s0 = inout(vreg) sums[0],
+            s1 = inout(vreg) sums[1],
+            options(pure, nomem, nostack, preserves_flags)
+        );
     }
 }
 

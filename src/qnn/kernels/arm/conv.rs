@@ -31,7 +31,8 @@ pub(crate) trait Dot: Send + Sync + 'static {
     /// rounded up to a chunk.
     fn pack(weight: &dyn Fn(usize, usize) -> i8, depth: usize, packed: &mut Vec<i8>);
 
-    /// Adds the products of `depth` bytes to `sums`.
+    /// Adds the products of `depth` bytes to `sums`. Implemented as `#[inline(always)]` (which excludes `#[target_feature]`): not
+    /// inlined it would sum in memory.
     ///
     /// # Safety
     /// `panel` points to `depth` bytes, rounded up to whole chunks, of each of `P` pixels; `weights` to a block packed for this
@@ -392,9 +393,15 @@ unsafe fn fill<const P: usize>(mut panel: *mut u8, inputs: &[*const u8; P], taps
     for &tap in taps {
         let mut k = 0;
         while k < span {
-            for (p, input) in inputs.iter().enumerate() {
+            // All loads before all stores, so that these pair.
+            let mut chunks = [flip; P];
+            for (chunk, input) in chunks.iter_mut().zip(inputs) {
                 // SAFETY: the caller's promise.
-                unsafe { vst1q_u8(panel.add(p * CHUNK), veorq_u8(vld1q_u8(input.add(tap + k)), flip)) };
+                *chunk = veorq_u8(unsafe { vld1q_u8(input.add(tap + k)) }, flip);
+            }
+            for (p, chunk) in chunks.into_iter().enumerate() {
+                // SAFETY: the caller's promise.
+                unsafe { vst1q_u8(panel.add(p * CHUNK), chunk) };
             }
             panel = panel.wrapping_add(P * CHUNK);
             k += CHUNK;
