@@ -5,6 +5,7 @@
 //! shift), and `vpmaddwd` multiplies them with weights that were widened when packed. That is exact for every byte and costs two
 //! multiplications for what VNNI does in one; the split is paid once for all vectors of outputs.
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
@@ -26,7 +27,7 @@ pub(super) fn prepare_for<S: Simd>(layer: Layer) -> Result<Box<dyn Kernel>, Laye
         Layer::Depthwise(dw) => depthwise::prepare::<S>(dw),
         Layer::Add(add) => bytes::prepare_add::<S>(add),
         Layer::Mul(mul) => bytes::prepare_mul::<S>(mul),
-        Layer::Lookup(lookup) => Ok(bytes::prepare_lookup(lookup)),
+        Layer::Lookup(lookup) => Ok(bytes::prepare_lookup(lookup, bytes::run_lookup)),
         Layer::Pool(pool) => bytes::prepare_pool::<S>(pool),
     }
 }
@@ -59,6 +60,8 @@ impl Dot for Madd {
     const TILES: &'static [&'static [Tile]] = &[
         &[tile::<1, 1>, tile::<2, 1>, tile::<3, 1>, tile::<4, 1>, tile::<5, 1>, tile::<6, 1>, tile::<7, 1>, tile::<8, 1>],
         &[tile::<1, 2>, tile::<2, 2>, tile::<3, 2>, tile::<4, 2>, tile::<5, 2>, tile::<6, 2>],
+        &[tile::<1, 3>, tile::<2, 3>, tile::<3, 3>, tile::<4, 3>],
+        &[tile::<1, 4>, tile::<2, 4>, tile::<3, 4>],
     ];
     const SPANS: Spans = Spans {
         near: [span::<2, 1, 3, 1>, span::<2, 1, 5, 1>],
@@ -162,6 +165,12 @@ impl<D: Dot> Simd for Wide<D> {
     }
 
     #[inline(always)]
+    unsafe fn fetch(from: *const i8) {
+        // SAFETY: as above.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from) }
+    }
+
+    #[inline(always)]
     unsafe fn weights(from: *const i8) -> D::Weights {
         // SAFETY: as above.
         unsafe { D::weights(from) }
@@ -171,6 +180,12 @@ impl<D: Dot> Simd for Wide<D> {
     unsafe fn dot(sums: __m256i, input: D::Input, weights: D::Weights) -> __m256i {
         // SAFETY: as above.
         unsafe { D::dot(sums, input, weights) }
+    }
+
+    #[inline(always)]
+    unsafe fn pin(sums: __m256i) -> __m256i {
+        // SAFETY: as above.
+        unsafe { pin(sums) }
     }
 
     #[inline(always)]
@@ -340,4 +355,13 @@ unsafe fn store_quarter(mut to: *mut u8, mut bytes: i64, count: usize) {
             *to = bytes as u8;
         }
     }
+}
+
+/// See [`Simd::pin`]: an instruction that is none.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn pin(mut sums: __m256i) -> __m256i {
+    // SAFETY: changes nothing.
+    unsafe { asm!("/* {0} */", inout(ymm_reg) sums, options(nomem, nostack, preserves_flags)) };
+    sums
 }

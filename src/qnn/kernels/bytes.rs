@@ -238,26 +238,40 @@ pub(super) unsafe fn run_mean<S: Simd>(task: &MeanTask, arena: *mut u8) {
     });
 }
 
-/// Prepares the layer; plain Rust for every instruction set, since a table of 256 bytes is one load for each.
-pub(super) fn prepare_lookup(lookup: Lookup) -> Box<dyn Kernel> {
-    let Lookup { window, channels, table } = lookup;
-    // As a pair whose second tensor is the first.
-    let pair = Pair { b: window.input, row_b: window.row_in, pixel_b: window.pixel_in, window, channels }.joined();
-    Box::new(Walk { task: LookupTask { pair, table }, run: run_lookup })
-}
-
-struct LookupTask {
+/// A table and the bytes it is for; walked as a pair whose second tensor is the first.
+pub(super) struct LookupTask {
     pair: Pair,
     table: Box<[u8; 256]>,
 }
 
+/// Prepares the layer: `run` is [`run_lookup`], or something faster.
+pub(super) fn prepare_lookup(lookup: Lookup, run: unsafe fn(&LookupTask, *mut u8)) -> Box<dyn Kernel> {
+    let Lookup { window, channels, table } = lookup;
+    let pair = Pair { b: window.input, row_b: window.row_in, pixel_b: window.pixel_in, window, channels }.joined();
+    Box::new(Walk { task: LookupTask { pair, table }, run })
+}
+
+/// Plain Rust: a table of 256 bytes is one load for each byte, and AVX2's shuffles, of 16 bytes, are hardly faster.
+///
 /// # Safety
 /// As [`super::Prepared::run`].
-unsafe fn run_lookup(task: &LookupTask, arena: *mut u8) {
+pub(super) unsafe fn run_lookup(task: &LookupTask, arena: *mut u8) {
     task.pair.walk(usize::MAX, |from, _, to, count| {
         for i in 0..count {
             // SAFETY: offsets that `Layer::extent` counted.
             unsafe { *arena.add(to + i) = task.table[usize::from(*arena.add(from + i))] };
         }
+    });
+}
+
+/// With a vector's lookup in a table of 256 bytes.
+///
+/// # Safety
+/// See [`run_add`].
+#[inline(always)]
+pub(super) unsafe fn run_lookup_by<S: Simd>(task: &LookupTask, arena: *mut u8, look: impl Fn(&[u8; 256], S::Bytes) -> S::Bytes) {
+    task.pair.walk(4 * S::LANES, |from, _, to, count| {
+        // SAFETY: as above.
+        unsafe { S::store(arena.add(to), look(&task.table, S::load(arena.add(from))), count) }
     });
 }

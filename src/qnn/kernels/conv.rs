@@ -17,6 +17,9 @@ use super::{Conv, Kernel, Layer, Window};
 /// Pixels that share a pass over the weights; a multiple of every tile's pixels.
 const RUN: usize = 96;
 
+/// Groups beyond which a block of weights exceeds the first-level cache anyway: then fewer vectors and more pixels.
+const LONG: usize = 256;
+
 /// Where one pixel reads and writes, within the arena.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Place {
@@ -31,6 +34,8 @@ pub(super) struct Task<'a> {
     places: *const Place,
     groups: &'a [usize],
     weights: *const i8,
+    /// Weights of the next block, to be fetched meanwhile: a line or more for each group.
+    ahead: *const i8,
     bias: *const i32,
     scale: *const f32,
     first: usize,
@@ -77,11 +82,12 @@ pub(super) fn prepare<S: Simd>(conv: Conv) -> Result<Box<dyn Kernel>, Layer> {
         return Err(Layer::Conv(conv));
     }
     let runs = runs(&conv.taps, conv.depth);
-    let groups = runs.iter().flat_map(|&(_, offset, length)| (0..length.div_ceil(4)).map(move |g| offset + 4 * g)).collect();
+    let groups: Vec<usize> =
+        runs.iter().flat_map(|&(_, offset, length)| (0..length.div_ceil(4)).map(move |g| offset + 4 * g)).collect();
     let vectors = conv.outputs.div_ceil(S::LANES);
     let (mut blocks, mut packed, mut vector) = (Vec::new(), Vec::new(), 0);
     while vector < vectors {
-        let n = block_vectors(vectors - vector, S::TILES.len());
+        let n = block_vectors(vectors - vector, S::TILES.len(), groups.len());
         let first = vector * S::LANES;
         let count = (n * S::LANES).min(conv.outputs - first);
         blocks.push(Block { vectors: n, first, count, weights: packed.len() });
@@ -126,7 +132,8 @@ fn runs(taps: &[usize], depth: usize) -> Vec<(usize, usize, usize)> {
 }
 
 /// Vectors of the next block where `left` remain: as many as a tile takes, but no lone one at the end.
-fn block_vectors(left: usize, most: usize) -> usize {
+fn block_vectors(left: usize, most: usize, groups: usize) -> usize {
+    let most = if groups > LONG { most.min(2) } else { most };
     if most > 2 && left == most + 1 { most - 1 } else { left.min(most) }
 }
 
@@ -163,6 +170,7 @@ impl<S: Simd> Kernel for Packed<S> {
                 // SAFETY: the weights are as long as the blocks say.
                 let weights = unsafe { self.weights.as_ptr().cast::<i8>().add(block.weights) };
                 let tiles = S::TILES[block.vectors - 1];
+                let mut ahead = weights.wrapping_add(self.groups.len() * block.vectors * S::GROUP);
                 let mut done = 0;
                 // Tiles of nearly equal size rather than full ones and a small rest.
                 let mut rest = run.div_ceil(tiles.len());
@@ -173,6 +181,7 @@ impl<S: Simd> Kernel for Packed<S> {
                         places: places[done..].as_ptr(),
                         groups: &self.groups,
                         weights,
+                        ahead,
                         bias: self.bias[block.first..].as_ptr(),
                         scale: self.scale[block.first..].as_ptr(),
                         first: block.first,
@@ -182,6 +191,7 @@ impl<S: Simd> Kernel for Packed<S> {
                     };
                     // SAFETY: the caller's promise; the tile reads `pixels` places and the block's vectors.
                     unsafe { tiles[pixels - 1](&task) };
+                    ahead = ahead.wrapping_add(self.groups.len() * 64);
                     done += pixels;
                     rest -= 1;
                 }
@@ -208,12 +218,17 @@ pub(super) unsafe fn tile<S: Simd, const P: usize, const N: usize>(task: &Task<'
         let mut sums = [bias; P];
         each!(12: p < P, { inputs[p] = arena.add(place(p).input) });
         let mut weights = task.weights;
+        let mut ahead = task.ahead;
         for &group in task.groups {
+            // Where no other tile will fetch the rest, all of it.
+            let lines = if P <= 2 { N } else { 1 };
+            each!(4: n < lines, { S::fetch(ahead.wrapping_add(n * 64)) });
+            ahead = ahead.wrapping_add(lines * 64);
             let mut packed = [S::weights(weights); N];
             each!(4: n < N, { packed[n] = S::weights(weights.add(n * S::GROUP)) });
             each!(12: p < P, {
                 let input = S::spread(inputs[p].add(group));
-                each!(4: n < N, { sums[p][n] = S::dot(sums[p][n], input, packed[n]) });
+                each!(4: n < N, { sums[p][n] = S::pin(S::dot(sums[p][n], input, packed[n])) });
             });
             weights = weights.add(N * S::GROUP);
         }

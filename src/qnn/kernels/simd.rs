@@ -102,10 +102,14 @@ pub(super) trait Simd: Send + Sync + 'static {
     /// The same four activations for every sum.
     unsafe fn spread(from: *const u8) -> Self::Input;
     /// A vector of bytes from each of four places, sums in lane order.
-    unsafe fn columns(rows: [*const u8; 4]) -> [Self::Input; 4];
+    unsafe fn columns(rows: [*const u8; 4]) -> [Self::Input; 4];    /// Asks for what will be read soon; any address will do.
+    unsafe fn fetch(from: *const i8);
     unsafe fn weights(from: *const i8) -> Self::Weights;
     /// `sums + the four products of each`, wrapping.
     unsafe fn dot(sums: Self::Sums, input: Self::Input, weights: Self::Weights) -> Self::Sums;
+    /// The same sums, and nothing that follows is loaded before they are there: the compiler would load for many sums in advance,
+    /// which leaves no registers for the sums (the processor looks ahead by itself).
+    unsafe fn pin(sums: Self::Sums) -> Self::Sums;
 
     unsafe fn real(sums: Self::Sums) -> Self::Reals;
     unsafe fn mul(a: Self::Reals, b: Self::Reals) -> Self::Reals;

@@ -3,6 +3,7 @@
 //! The tiles are what 32 registers hold: up to 24 vectors of sums, which also hides the dot product's latency (five cycles, two a
 //! cycle). Few pixels at a time but four vectors of outputs where there are as many, since then narrowing wastes nothing.
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::avx2::prepare_for;
@@ -10,11 +11,28 @@ use super::bytes::Walks;
 use super::conv::Tile;
 use super::depthwise::Spans;
 use super::simd::{Out, Simd, entries};
-use super::{Kernel, Layer};
+use super::{Kernel, Layer, bytes};
 
 /// Packs the layer; gives it back where there is no version of it here.
 pub(super) fn prepare(layer: Layer) -> Result<Box<dyn Kernel>, Layer> {
-    prepare_for::<Evex>(layer)
+    match layer {
+        Layer::Lookup(layer) if is_x86_feature_detected!("avx512vbmi") => Ok(bytes::prepare_lookup(layer, lookup)),
+        layer => prepare_for::<Evex>(layer),
+    }
+}
+
+/// A table of 256 bytes in four registers; of the two halves that `vpermi2b` looks through, a byte's highest bit tells which.
+#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vbmi")]
+unsafe fn lookup(task: &bytes::LookupTask, arena: *mut u8) {
+    // SAFETY: the caller's promise; `prepare` checked the processor.
+    unsafe {
+        bytes::run_lookup_by::<Evex>(task, arena, |table, x| {
+            let part = |i: usize| _mm512_loadu_si512(table.as_ptr().add(64 * i).cast());
+            let low = _mm512_permutex2var_epi8(part(0), x, part(1));
+            let high = _mm512_permutex2var_epi8(part(2), x, part(3));
+            _mm512_mask_blend_epi8(_mm512_movepi8_mask(x), low, high)
+        });
+    }
 }
 
 /// 512-bit vectors.
@@ -117,6 +135,12 @@ impl Simd for Evex {
     }
 
     #[inline(always)]
+    unsafe fn fetch(from: *const i8) {
+        // SAFETY: as above.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from) }
+    }
+
+    #[inline(always)]
     unsafe fn weights(from: *const i8) -> __m512i {
         // SAFETY: as above.
         unsafe { _mm512_loadu_si512(from.cast()) }
@@ -126,6 +150,12 @@ impl Simd for Evex {
     unsafe fn dot(sums: __m512i, input: __m512i, weights: __m512i) -> __m512i {
         // SAFETY: as above.
         unsafe { _mm512_dpbusd_epi32(sums, input, weights) }
+    }
+
+    #[inline(always)]
+    unsafe fn pin(sums: __m512i) -> __m512i {
+        // SAFETY: as above.
+        unsafe { pin(sums) }
     }
 
     #[inline(always)]
@@ -269,4 +299,13 @@ impl Simd for Evex {
         // SAFETY: as above.
         unsafe { _mm512_max_epu8(a, b) }
     }
+}
+
+/// See [`Simd::pin`]: an instruction that is none.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn pin(mut sums: __m512i) -> __m512i {
+    // SAFETY: changes nothing.
+    unsafe { asm!("/* {0} */", inout(zmm_reg) sums, options(nomem, nostack, preserves_flags)) };
+    sums
 }
