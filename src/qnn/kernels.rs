@@ -26,9 +26,9 @@
 #![allow(clippy::result_large_err)] // a layer given back is no error, only left to the plain version
 
 use std::fmt;
-use std::str::FromStr;
-use std::sync::OnceLock;
 
+mod isa;
+mod extent;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod simd;
@@ -53,6 +53,8 @@ mod agree;
 mod neon;
 #[cfg(target_arch = "aarch64")]
 mod dotprod;
+
+pub use isa::{Isa, UnknownIsa};
 
 /// Bytes a kernel may read behind what it needs; every arena ends in as many.
 pub const SLACK: usize = 64;
@@ -282,108 +284,6 @@ pub enum Layer {
     Pool(Pool),
 }
 
-/// An instruction set that has kernels here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Isa {
-    /// Plain Rust; the definition.
-    Scalar,
-    /// x86-64 with AVX2.
-    Avx2,
-    /// x86-64 with AVX2 and VNNI in its 256-bit VEX form (Alder Lake and later without AVX-512).
-    AvxVnni,
-    /// x86-64 with AVX-512 F, BW, VL and VNNI (Cascade Lake, Zen 4 and later).
-    Avx512Vnni,
-    /// aarch64.
-    Neon,
-    /// aarch64 with the dot product instructions (Armv8.2 option; Cortex-A55, A76 and later).
-    Dotprod,
-}
-
-impl Isa {
-    const ALL: [Isa; 6] = [Isa::Scalar, Isa::Avx2, Isa::AvxVnni, Isa::Avx512Vnni, Isa::Neon, Isa::Dotprod];
-
-    /// What this processor runs, slowest first; looked up once.
-    pub fn available() -> &'static [Isa] {
-        static FOUND: OnceLock<Vec<Isa>> = OnceLock::new();
-        FOUND.get_or_init(|| Isa::ALL.into_iter().filter(|isa| isa.detected()).collect())
-    }
-
-    /// The fastest that this processor runs.
-    pub fn best() -> Isa {
-        Isa::available().last().copied().unwrap_or(Isa::Scalar)
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    fn detected(self) -> bool {
-        let avx2 = is_x86_feature_detected!("avx2");
-        match self {
-            Isa::Scalar => true,
-            Isa::Avx2 => avx2,
-            Isa::AvxVnni => avx2 && is_x86_feature_detected!("avxvnni"),
-            Isa::Avx512Vnni => {
-                avx2 && is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512bw")
-                    && is_x86_feature_detected!("avx512vl")
-                    && is_x86_feature_detected!("avx512vnni")
-            }
-            Isa::Neon | Isa::Dotprod => false,
-        }
-    }
-
-    #[cfg(target_arch = "aarch64")]
-    fn detected(self) -> bool {
-        match self {
-            Isa::Scalar => true,
-            Isa::Neon => std::arch::is_aarch64_feature_detected!("neon"),
-            Isa::Dotprod => std::arch::is_aarch64_feature_detected!("dotprod"),
-            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni => false,
-        }
-    }
-
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    fn detected(self) -> bool {
-        self == Isa::Scalar
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Isa::Scalar => "scalar",
-            Isa::Avx2 => "avx2",
-            Isa::AvxVnni => "avxvnni",
-            Isa::Avx512Vnni => "vnni",
-            Isa::Neon => "neon",
-            Isa::Dotprod => "dotprod",
-        }
-    }
-}
-
-impl fmt::Display for Isa {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-/// A name that is no instruction set's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownIsa(String);
-
-impl fmt::Display for UnknownIsa {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = Isa::ALL.into_iter().map(Isa::name).collect();
-        write!(f, "no instruction set is called {:?}; there are {}", self.0, names.join(", "))
-    }
-}
-
-impl std::error::Error for UnknownIsa {}
-
-impl FromStr for Isa {
-    type Err = UnknownIsa;
-
-    fn from_str(name: &str) -> Result<Isa, UnknownIsa> {
-        Isa::ALL.into_iter().find(|isa| isa.name() == name).ok_or_else(|| UnknownIsa(name.to_string()))
-    }
-}
-
 /// A layer packed for one instruction set.
 trait Kernel: Send + Sync {
     /// Computes the layer.
@@ -446,66 +346,6 @@ impl Layer {
         }
     }
 
-    /// Bytes from the arena's beginning that hold everything the layer reads and writes ([`SLACK`] comes on top); `None` where
-    /// that overflows, where tables are not as long as the numbers beside them say, or where `low` is above `high`.
-    pub fn extent(&self) -> Option<usize> {
-        match self {
-            Layer::Conv(conv) => {
-                let w = &conv.window;
-                let (outputs, weights) = (conv.outputs, conv.taps.len().checked_mul(conv.depth)?.checked_mul(conv.outputs)?);
-                let lengths = [conv.bias.len(), conv.requant.scale.len()] == [outputs; 2] && conv.weights.len() == weights;
-                let far = conv.taps.iter().copied().max()?.checked_add(conv.depth)?;
-                let mut end = w.input_end(far)?.max(w.output_end(outputs)?);
-                let mut ranges = conv.requant.low <= conv.requant.high && (0..256).contains(&conv.requant.zero);
-                if let Some(other) = &conv.residual {
-                    end = end.max(reach(w, other.offset, other.row, other.pixel, outputs)?);
-                    ranges &= other.sum.in_range();
-                }
-                (lengths && ranges).then_some(end)
-            }
-            Layer::Depthwise(dw) => {
-                let (w, taps) = (&dw.window, dw.height.checked_mul(dw.width)?);
-                let weights = taps.checked_mul(dw.channels)?;
-                let lengths =
-                    [dw.bias.len(), dw.requant.scale.len()] == [dw.channels; 2] && dw.weights.len() == weights && taps > 0;
-                let across = (dw.width.checked_sub(1)?).checked_mul(dw.pixel)?;
-                let far = (dw.height.checked_sub(1)?).checked_mul(dw.row)?.checked_add(across)?.checked_add(dw.channels)?;
-                let ranges = dw.requant.low <= dw.requant.high && (0..256).contains(&dw.requant.zero);
-                (lengths && ranges).then_some(w.input_end(far)?.max(w.output_end(dw.channels)?))
-            }
-            Layer::Add(add) => {
-                let (w, b) = (&add.window, reach(&add.window, add.b, add.row_b, add.pixel_b, add.channels)?);
-                add.sum.in_range().then_some(w.input_end(add.channels)?.max(w.output_end(add.channels)?).max(b))
-            }
-            Layer::Mul(mul) => {
-                let (w, b) = (&mul.window, reach(&mul.window, mul.b, mul.row_b, mul.pixel_b, mul.channels)?);
-                let ranges = mul.low <= mul.high && [mul.a_zero, mul.b_zero, mul.zero].iter().all(|zero| (0..256).contains(zero));
-                ranges.then_some(w.input_end(mul.channels)?.max(w.output_end(mul.channels)?).max(b))
-            }
-            Layer::Lookup(lookup) => {
-                let w = &lookup.window;
-                Some(w.input_end(lookup.channels)?.max(w.output_end(lookup.channels)?))
-            }
-            Layer::Pool(pool) => {
-                let w = &pool.window;
-                let last = |spans: &[(usize, usize)]| {
-                    let ends = spans.iter().map(|&(first, count)| first.checked_add(count.checked_sub(1)?));
-                    ends.collect::<Option<Vec<usize>>>().map(|ends| ends.into_iter().max().unwrap_or(0))
-                };
-                let (row, column) = (last(&pool.rows)?.checked_mul(w.row_in)?, last(&pool.columns)?.checked_mul(w.pixel_in)?);
-                let end = w.input.checked_add(row)?.checked_add(column)?.checked_add(pool.channels)?;
-                let ranges = match &pool.kind {
-                    PoolKind::Max => true,
-                    PoolKind::Mean { in_zero, zero, low, high, count, .. } => {
-                        low <= high && (0..256).contains(zero) && (0..256).contains(in_zero) && *count != Some(0)
-                    }
-                };
-                let lengths = pool.rows.len() == w.height && pool.columns.len() == w.width;
-                (lengths && ranges).then_some(end.max(w.output_end(pool.channels)?))
-            }
-        }
-    }
-
     fn limit_scales(&mut self) {
         let limit = |scale: &mut f32| *scale = scale.min(LARGEST_SCALE);
         let limit_sum = |sum: &mut Sum| [&mut sum.a_scale, &mut sum.b_scale].into_iter().for_each(limit);
@@ -529,27 +369,3 @@ impl Layer {
 
 /// 2^64, see the module's documentation.
 const LARGEST_SCALE: f32 = 18_446_744_073_709_551_616.0;
-
-impl Window {
-    /// The end of what is read, `far` bytes of it from each pixel's first tap.
-    fn input_end(&self, far: usize) -> Option<usize> {
-        reach(self, self.input, self.row_in, self.pixel_in, far)
-    }
-
-    /// The end of what is written.
-    fn output_end(&self, channels: usize) -> Option<usize> {
-        reach(self, self.output, self.row_out, self.pixel_out, channels)
-    }
-}
-
-impl Sum {
-    fn in_range(&self) -> bool {
-        self.low <= self.high && [self.a_zero, self.b_zero, self.zero].iter().all(|zero| (0..256).contains(zero))
-    }
-}
-
-/// The end of a tensor of `window`'s size that begins at `offset`.
-fn reach(window: &Window, offset: usize, row: usize, pixel: usize, bytes: usize) -> Option<usize> {
-    let (Some(y), Some(x)) = (window.height.checked_sub(1), window.width.checked_sub(1)) else { return Some(0) };
-    offset.checked_add(y.checked_mul(row)?)?.checked_add(x.checked_mul(pixel)?)?.checked_add(bytes)
-}

@@ -45,6 +45,8 @@ pub(super) trait Dot: Send + Sync + 'static {
     unsafe fn input(bytes: __m256i) -> Self::Input;
     unsafe fn weights(from: *const i8) -> Self::Weights;
     unsafe fn dot(sums: __m256i, input: Self::Input, weights: Self::Weights) -> __m256i;
+    /// See [`Simd::pin`].
+    unsafe fn pin(sums: __m256i) -> __m256i;
 }
 
 /// AVX2's `vpmaddwd`.
@@ -102,6 +104,12 @@ impl Dot for Madd {
             let sums = _mm256_add_epi32(sums, _mm256_madd_epi16(input[0], even));
             _mm256_add_epi32(sums, _mm256_madd_epi16(input[1], odd))
         }
+    }
+
+    #[inline(always)]
+    unsafe fn pin(sums: __m256i) -> __m256i {
+        // SAFETY: see `Simd`.
+        unsafe { pin_and_forget(sums) }
     }
 }
 
@@ -185,7 +193,7 @@ impl<D: Dot> Simd for Wide<D> {
     #[inline(always)]
     unsafe fn pin(sums: __m256i) -> __m256i {
         // SAFETY: as above.
-        unsafe { pin(sums) }
+        unsafe { D::pin(sums) }
     }
 
     #[inline(always)]
@@ -360,8 +368,17 @@ unsafe fn store_quarter(mut to: *mut u8, mut bytes: i64, count: usize) {
 /// See [`Simd::pin`]: an instruction that is none.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn pin(mut sums: __m256i) -> __m256i {
+pub(super) unsafe fn pin(mut sums: __m256i) -> __m256i {
     // SAFETY: changes nothing.
     unsafe { asm!("/* {0} */", inout(ymm_reg) sums, options(nomem, nostack, preserves_flags)) };
+    sums
+}
+
+/// The same, and what was loaded before is loaded again: weights from memory, as an operand, instead of from registers that there are not.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn pin_and_forget(mut sums: __m256i) -> __m256i {
+    // SAFETY: changes nothing.
+    unsafe { asm!("/* {0} */", inout(ymm_reg) sums, options(nostack, preserves_flags)) };
     sums
 }

@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::avx2::{Dot, Wide, prepare_for};
+use super::avx2::{Dot, Wide, pin, prepare_for};
 use super::bytes::Walks;
 use super::conv::Tile;
 use super::depthwise::Spans;
@@ -58,5 +58,11 @@ impl Dot for Vex {
     unsafe fn dot(sums: __m256i, input: __m256i, weights: __m256i) -> __m256i {
         // SAFETY: see `Simd`.
         unsafe { _mm256_dpbusd_avx_epi32(sums, input, weights) }
+    }
+
+    #[inline(always)]
+    unsafe fn pin(sums: __m256i) -> __m256i {
+        // SAFETY: see `Simd`.
+        unsafe { pin(sums) }
     }
 }

@@ -102,7 +102,8 @@ pub(super) trait Simd: Send + Sync + 'static {
     /// The same four activations for every sum.
     unsafe fn spread(from: *const u8) -> Self::Input;
     /// A vector of bytes from each of four places, sums in lane order.
-    unsafe fn columns(rows: [*const u8; 4]) -> [Self::Input; 4];    /// Asks for what will be read soon; any address will do.
+    unsafe fn columns(rows: [*const u8; 4]) -> [Self::Input; 4];
+    /// Asks for what will be read soon; any address will do.
     unsafe fn fetch(from: *const i8);
     unsafe fn weights(from: *const i8) -> Self::Weights;
     /// `sums + the four products of each`, wrapping.
