@@ -99,21 +99,23 @@ unsafe fn tile<const P: usize, const CAREFUL: bool>(
 ) {
     // SAFETY: the caller's promise; 128 bytes of weights for each 16 of the product, 64 for a rest of up to 8.
     unsafe {
-        for _ in 0..(depth + 7) / 16 {
+        let chunks = (depth + 7) / 16;
+        if P == 8 && !CAREFUL && chunks > 0 {
+            eight(panel, weights, chunks, &mut *(&raw mut *sums).cast());
+            panel = panel.add(16 * P * chunks);
+            weights = weights.add(128 * chunks);
+        }
+        for _ in 0..if P == 8 && !CAREFUL { 0 } else { chunks } {
             let mut w = [vdupq_n_s8(0); 8];
             for (i, w) in w.iter_mut().enumerate() {
                 *w = vld1q_s8(weights.add(16 * i));
             }
             each_pixel!(p < P {
                 let x = vld1q_s8(panel.add(16 * p));
-                if CAREFUL {
-                    products::<CAREFUL>(x, [w[0], w[1]], &mut sums[p]);
-                    products::<CAREFUL>(swap_pairs(x), [w[2], w[3]], &mut sums[p]);
-                    products::<CAREFUL>(swap_quarters(x), [w[4], w[5]], &mut sums[p]);
-                    products::<CAREFUL>(reverse_pairs(x), [w[6], w[7]], &mut sums[p]);
-                } else {
-                    paired(x, &w, &mut sums[p]);
-                }
+                products::<CAREFUL>(x, [w[0], w[1]], &mut sums[p]);
+                products::<CAREFUL>(swap_pairs(x), [w[2], w[3]], &mut sums[p]);
+                products::<CAREFUL>(swap_quarters(x), [w[4], w[5]], &mut sums[p]);
+                products::<CAREFUL>(reverse_pairs(x), [w[6], w[7]], &mut sums[p]);
             });
             panel = panel.add(16 * P);
             weights = weights.add(128);
@@ -133,60 +135,127 @@ unsafe fn tile<const P: usize, const CAREFUL: bool>(
     }
 }
 
-/// The same as four times [`products`], in an order and in registers that leave room for eight pixels' sums and all weights (the
-/// compiler mixes the pixels and runs out); two chains side by side, so that cores which issue in order need not wait.
+/// Instructions of one pixel: the same as four times [`products`], two chains side by side so that cores which issue in order need
+/// not wait. `$x` holds the pixel (and loses it), `$s0` and `$s1` its sums; the pixel after it is loaded into `$next` meanwhile.
+macro_rules! pixel {
+    ($x:literal, $s0:literal, $s1:literal, $next:literal) => {
+        concat!(
+            $next,
+            "\n",
+            "rev32 {y:v}.8h, {",
+            $x,
+            ":v}.8h\n",
+            "smull {a:v}.8h, {",
+            $x,
+            ":v}.8b, {w0:v}.8b\n",
+            "smull {b:v}.8h, {",
+            $x,
+            ":v}.8b, {w1:v}.8b\n",
+            "smull {c:v}.8h, {y:v}.8b, {w2:v}.8b\n",
+            "smull {d:v}.8h, {y:v}.8b, {w3:v}.8b\n",
+            "smlal2 {a:v}.8h, {",
+            $x,
+            ":v}.16b, {w0:v}.16b\n",
+            "smlal2 {b:v}.8h, {",
+            $x,
+            ":v}.16b, {w1:v}.16b\n",
+            "rev64 {",
+            $x,
+            ":v}.4s, {",
+            $x,
+            ":v}.4s\n",
+            "smlal2 {c:v}.8h, {y:v}.16b, {w2:v}.16b\n",
+            "sadalp {",
+            $s0,
+            ":v}.4s, {a:v}.8h\n",
+            "smlal2 {d:v}.8h, {y:v}.16b, {w3:v}.16b\n",
+            "sadalp {",
+            $s1,
+            ":v}.4s, {b:v}.8h\n",
+            "rev32 {y:v}.8h, {",
+            $x,
+            ":v}.8h\n",
+            "smull {a:v}.8h, {",
+            $x,
+            ":v}.8b, {w4:v}.8b\n",
+            "smull {b:v}.8h, {",
+            $x,
+            ":v}.8b, {w5:v}.8b\n",
+            "sadalp {",
+            $s0,
+            ":v}.4s, {c:v}.8h\n",
+            "smull {c:v}.8h, {y:v}.8b, {w6:v}.8b\n",
+            "sadalp {",
+            $s1,
+            ":v}.4s, {d:v}.8h\n",
+            "smull {d:v}.8h, {y:v}.8b, {w7:v}.8b\n",
+            "smlal2 {a:v}.8h, {",
+            $x,
+            ":v}.16b, {w4:v}.16b\n",
+            "smlal2 {b:v}.8h, {",
+            $x,
+            ":v}.16b, {w5:v}.16b\n",
+            "smlal2 {c:v}.8h, {y:v}.16b, {w6:v}.16b\n",
+            "smlal2 {d:v}.8h, {y:v}.16b, {w7:v}.16b\n",
+            "sadalp {",
+            $s0,
+            ":v}.4s, {a:v}.8h\n",
+            "sadalp {",
+            $s1,
+            ":v}.4s, {b:v}.8h\n",
+            "sadalp {",
+            $s0,
+            ":v}.4s, {c:v}.8h\n",
+            "sadalp {",
+            $s1,
+            ":v}.4s, {d:v}.8h",
+        )
+    };
+}
+
+/// `chunks` > 0 times 16 of the product for eight pixels. Written out because 31 of 32 registers are in use, where the compiler
+/// spills and moves: a tenth more instructions.
 ///
 /// # Safety
-/// None beyond NEON.
+/// As [`Dot::tile`].
 #[inline(always)]
-unsafe fn paired(x: int8x16_t, w: &[int8x16_t; 8], sums: &mut [int32x4_t; 2]) {
-    // SAFETY: the instructions touch these registers only.
+unsafe fn eight(panel: *const i8, weights: *const i8, chunks: usize, sums: &mut Sums<8>) {
+    // SAFETY: reads 128 bytes of the panel and of the weights for each chunk, which the caller promises, and touches registers.
     unsafe {
         asm!(
-            "rev32 {y:v}.8h, {x:v}.8h",
-            "smull {a:v}.8h, {x:v}.8b, {w0:v}.8b",
-            "smull {b:v}.8h, {x:v}.8b, {w1:v}.8b",
-            "smull {c:v}.8h, {y:v}.8b, {w2:v}.8b",
-            "smull {d:v}.8h, {y:v}.8b, {w3:v}.8b",
-            "smlal2 {a:v}.8h, {x:v}.16b, {w0:v}.16b",
-            "smlal2 {b:v}.8h, {x:v}.16b, {w1:v}.16b",
-            "rev64 {x:v}.4s, {x:v}.4s",
-            "smlal2 {c:v}.8h, {y:v}.16b, {w2:v}.16b",
-            "sadalp {s0:v}.4s, {a:v}.8h",
-            "smlal2 {d:v}.8h, {y:v}.16b, {w3:v}.16b",
-            "sadalp {s1:v}.4s, {b:v}.8h",
-            "rev32 {y:v}.8h, {x:v}.8h",
-            "smull {a:v}.8h, {x:v}.8b, {w4:v}.8b",
-            "smull {b:v}.8h, {x:v}.8b, {w5:v}.8b",
-            "sadalp {s0:v}.4s, {c:v}.8h",
-            "smull {c:v}.8h, {y:v}.8b, {w6:v}.8b",
-            "sadalp {s1:v}.4s, {d:v}.8h",
-            "smull {d:v}.8h, {y:v}.8b, {w7:v}.8b",
-            "smlal2 {a:v}.8h, {x:v}.16b, {w4:v}.16b",
-            "smlal2 {b:v}.8h, {x:v}.16b, {w5:v}.16b",
-            "smlal2 {c:v}.8h, {y:v}.16b, {w6:v}.16b",
-            "smlal2 {d:v}.8h, {y:v}.16b, {w7:v}.16b",
-            "sadalp {s0:v}.4s, {a:v}.8h",
-            "sadalp {s1:v}.4s, {b:v}.8h",
-            "sadalp {s0:v}.4s, {c:v}.8h",
-            "sadalp {s1:v}.4s, {d:v}.8h",
-            x = inout(vreg) x => _,
-            y = out(vreg) _,
-            a = out(vreg) _,
-            b = out(vreg) _,
-            c = out(vreg) _,
-            d = out(vreg) _,
-            w0 = in(vreg) w[0],
-            w1 = in(vreg) w[1],
-            w2 = in(vreg) w[2],
-            w3 = in(vreg) w[3],
-            w4 = in(vreg) w[4],
-            w5 = in(vreg) w[5],
-            w6 = in(vreg) w[6],
-            w7 = in(vreg) w[7],
-            s0 = inout(vreg) sums[0],
-            s1 = inout(vreg) sums[1],
-            options(pure, nomem, nostack, preserves_flags)
+            "2:",
+            "ldr {x:q}, [{panel}]",
+            "ldp {w0:q}, {w1:q}, [{weights}]",
+            "ldp {w2:q}, {w3:q}, [{weights}, #32]",
+            "ldp {w4:q}, {w5:q}, [{weights}, #64]",
+            "ldp {w6:q}, {w7:q}, [{weights}, #96]",
+            pixel!("x", "s0", "s1", "ldr {z:q}, [{panel}, #16]"),
+            pixel!("z", "s2", "s3", "ldr {x:q}, [{panel}, #32]"),
+            pixel!("x", "s4", "s5", "ldr {z:q}, [{panel}, #48]"),
+            pixel!("z", "s6", "s7", "ldr {x:q}, [{panel}, #64]"),
+            pixel!("x", "s8", "s9", "ldr {z:q}, [{panel}, #80]"),
+            pixel!("z", "s10", "s11", "ldr {x:q}, [{panel}, #96]"),
+            pixel!("x", "s12", "s13", "ldr {z:q}, [{panel}, #112]"),
+            pixel!("z", "s14", "s15", "add {panel}, {panel}, #128"),
+            "add {weights}, {weights}, #128",
+            "subs {chunks}, {chunks}, #1",
+            "b.ne 2b",
+            panel = inout(reg) panel => _,
+            weights = inout(reg) weights => _,
+            chunks = inout(reg) chunks => _,
+            x = out(vreg) _, y = out(vreg) _, z = out(vreg) _,
+            a = out(vreg) _, b = out(vreg) _, c = out(vreg) _, d = out(vreg) _,
+            w0 = out(vreg) _, w1 = out(vreg) _, w2 = out(vreg) _, w3 = out(vreg) _,
+            w4 = out(vreg) _, w5 = out(vreg) _, w6 = out(vreg) _, w7 = out(vreg) _,
+            s0 = inout(vreg) sums[0][0], s1 = inout(vreg) sums[0][1],
+            s2 = inout(vreg) sums[1][0], s3 = inout(vreg) sums[1][1],
+            s4 = inout(vreg) sums[2][0], s5 = inout(vreg) sums[2][1],
+            s6 = inout(vreg) sums[3][0], s7 = inout(vreg) sums[3][1],
+            s8 = inout(vreg) sums[4][0], s9 = inout(vreg) sums[4][1],
+            s10 = inout(vreg) sums[5][0], s11 = inout(vreg) sums[5][1],
+            s12 = inout(vreg) sums[6][0], s13 = inout(vreg) sums[6][1],
+            s14 = inout(vreg) sums[7][0], s15 = inout(vreg) sums[7][1],
+            options(pure, readonly, nostack)
         );
     }
 }
