@@ -5,8 +5,10 @@
 //! and sizes are bounded. Both networks, encoder and head, come through this room. What slips through is caught by
 //! `onnx/guard.rs` while a bundle is loaded and tried.
 
+mod any;
 mod guard;
 
+pub use any::Any;
 pub(crate) use guard::guarded;
 use std::collections::{BTreeMap, HashMap};
 use tract_onnx::pb::tensor_proto::DataType;
@@ -36,6 +38,8 @@ pub fn parse(bytes: &[u8]) -> Result<ModelProto, String> {
     if graph.input.is_empty() || graph.output.is_empty() {
         return Err(format!("a graph with {} inputs and {} outputs", graph.input.len(), graph.output.len()));
     }
+    // tract would wait for ever, or take the wrong one of two.
+    crate::qnn::order(graph)?;
     Ok(proto)
 }
 
@@ -210,6 +214,7 @@ pub(crate) fn sentence(e: &TractError) -> String {
 /// type. Such a pair becomes a `Clip` to its range, or the activation would be gone.
 pub(crate) fn without_activation_quantisation(proto: &ModelProto) -> ModelProto {
     let mut proto = proto.clone();
+    crate::qnn::in_float(&mut proto);
     let Some(graph) = proto.graph.as_mut() else { return proto };
     let made: HashMap<&str, &NodeProto> = graph.node.iter().flat_map(|n| n.output.iter().map(move |o| (o.as_str(), n))).collect();
     let known: HashMap<&str, &TensorProto> = graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();

@@ -18,13 +18,16 @@
 pub mod kernels;
 
 mod arena;
+mod fallback;
 mod graph;
 mod lower;
 mod op;
 mod plan;
 mod regions;
 
+pub(crate) use fallback::in_float;
 pub use graph::Quant;
+pub(crate) use graph::order;
 pub use op::Region;
 pub(crate) use op::{fill, register};
 
@@ -85,12 +88,17 @@ pub fn cut(proto: &ModelProto, input: &[usize], options: Options) -> Result<Cut,
     let graph = proto.graph.as_ref().ok_or("an ONNX file without a graph")?;
     let file = File::new(graph)?;
     let shapes = std::cell::OnceCell::new();
+    let plain = || {
+        let mut proto = proto.clone();
+        in_float(&mut proto);
+        crate::onnx::shapes(&proto, input)
+    };
     let first = graph.input.iter().find(|i| file.constant(&i.name).is_none()).map(|i| i.name.clone()).unwrap_or_default();
     let shape_of = |name: &str| -> Option<Vec<usize>> {
         if name == first {
             return Some(input.to_vec());
         }
-        let all: &BTreeMap<String, Vec<usize>> = shapes.get_or_init(|| crate::onnx::shapes(proto, input));
+        let all: &BTreeMap<String, Vec<usize>> = shapes.get_or_init(plain);
         all.get(name).cloned()
     };
     let net = graph::read(&file, &shape_of);
@@ -107,6 +115,7 @@ pub fn cut(proto: &ModelProto, input: &[usize], options: Options) -> Result<Cut,
     };
     let left = found.left.iter().filter(|n| !silent.contains(&file.node(**n).op_type.as_str()) || net.why.contains_key(n));
     let left = left.map(why).collect();
+    in_float(&mut found.proto);
     let isa = (!regions.is_empty()).then_some(options.isa);
     let report = Report { taken, left, macs, isa };
     Ok(Cut { proto: found.proto, regions, report, input: found.input })

@@ -117,7 +117,7 @@ fn onnx(file: &std::path::Path, args: &Args, out: &mut dyn Write) -> Result<(), 
     let mut allocs = 0;
     for round in 0..rounds + 3 {
         let (before, start) = (alloc::count(), cpu_time());
-        graph.time(&input)?;
+        graph.any.time(&input).map_err(|e| graph.broke(e))?;
         // The first three make what tract keeps.
         if round >= 3 {
             times.push(cpu_time().saturating_sub(start));
@@ -128,7 +128,7 @@ fn onnx(file: &std::path::Path, args: &Args, out: &mut dyn Write) -> Result<(), 
     let (median, min) = (times[times.len() / 2], times[0]);
     let name = file.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let allocs = allocs as f64 / f64::from(rounds);
-    let isa = isa_text(&graph.report);
+    let isa = isa_text(graph.any.report());
     if args.json {
         let line = serde_json::json!({ "name": name, "isa": isa, "cpu_ms_median": us(median) / 1e3, "cpu_ms_min": us(min) / 1e3, "rounds": rounds, "allocs": allocs });
         writeln!(out, "{line}")?;
@@ -138,7 +138,7 @@ fn onnx(file: &std::path::Path, args: &Args, out: &mut dyn Write) -> Result<(), 
             "{name} on {isa}: median {:.3} ms, best {:.3} ms of processor time in {rounds} runs, {allocs:.0} allocations a run{}",
             us(median) / 1e3,
             us(min) / 1e3,
-            match graph.report.macs {
+            match graph.any.report().macs {
                 0 => String::new(),
                 macs => format!(", {:.1} billion multiplications a second", macs as f64 / us(median) / 1e3),
             }

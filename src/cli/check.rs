@@ -5,15 +5,15 @@
 
 use super::Failure;
 use super::bench::cpu_time;
-use super::setup::{BundleArg, load};
 use super::estimate::estimate;
+use super::setup::{BundleArg, load};
 use crate::bundle::{Bundle, ENCODER, HEAD};
 use crate::encoder::{Encoder, Form};
 use crate::golden;
 use crate::head::Head;
-use crate::onnx;
+use crate::onnx::{self, Any};
 use crate::qnn::kernels::Isa;
-use crate::qnn::{self, Report};
+use crate::qnn::Report;
 use ndarray::ArrayD;
 use ndarray_npy::{ReadNpyExt, WriteNpyExt};
 use std::io::Write;
@@ -211,14 +211,11 @@ fn peak_kb() -> u32 {
     line.and_then(|l| l.trim().trim_end_matches("kB").trim().parse().ok()).unwrap_or(0)
 }
 
-/// Any ONNX file, ready to run.
+/// An ONNX file, ready to run.
 pub struct AnyOnnx {
     name: String,
-    state: TypedSimpleState,
-    /// What was taken and what was left.
-    pub report: Report,
-    kind: DatumType,
-    shape: Vec<usize>,
+    /// What runs.
+    pub any: Any,
 }
 
 /// Loads any ONNX file with one input; open dimensions become 1.
@@ -226,46 +223,24 @@ pub fn any_onnx(file: &Path, isa: Isa) -> Result<AnyOnnx, Failure> {
     let name = file.display().to_string();
     let refuse = |why: String| Failure::refused(format!("{name}: {why}"));
     let bytes = std::fs::read(file).map_err(|e| refuse(e.to_string()))?;
-    let proto = onnx::parse(&bytes).map_err(refuse)?;
-    let (kind, dims) = onnx::input_fact(&proto).map_err(refuse)?;
-    let shape: Vec<usize> = dims.iter().map(|d| d.unwrap_or(1)).collect();
-    let outputs = proto.graph.as_ref().map_or(1, |g| g.output.len());
-    let cut = qnn::cut(&proto, &shape, qnn::Options { isa, bytes_in: false }).map_err(refuse)?;
-    let state = || {
-        let mut model = onnx::typed(&cut.proto, &[(0, kind.fact(&*shape).into())], outputs)?;
-        qnn::fill(&mut model, &cut.regions)?;
-        model.into_optimized()?.into_runnable()?.spawn()
-    };
-    let state = state().map_err(|e| refuse(onnx::sentence(&e)))?;
-    Ok(AnyOnnx { name, state, report: cut.report, kind, shape })
+    let any = Any::load(&bytes, Some(isa)).map_err(refuse)?;
+    Ok(AnyOnnx { name, any })
 }
 
 impl AnyOnnx {
     /// An input of zeros.
     pub fn zeros(&self) -> Tensor {
-        Tensor::zero_dt(self.kind, &self.shape).unwrap_or_default()
+        Tensor::zero_dt(self.any.kind(), self.any.shape()).unwrap_or_default()
     }
 
-    /// One run, for its time.
-    pub fn time(&mut self, input: &Arc<Tensor>) -> Result<(), Failure> {
-        let run = self.state.run(tvec![TValue::from_const(input.clone())]);
-        run.map(|_| ()).map_err(|e| Failure::broke(format!("{}: {}", self.name, onnx::sentence(&e))))
-    }
-
-    /// The first output, as f32.
-    pub fn run(&mut self, input: &Tensor) -> Result<ArrayD<f32>, Failure> {
-        let mut run = || -> TractResult<ArrayD<f32>> {
-            let out = self.state.run(tvec![input.clone().into_tvalue()])?;
-            let out = out[0].cast_to::<f32>()?;
-            let shape = out.shape().to_vec();
-            Ok(ArrayD::from_shape_vec(shape, out.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())?)
-        };
-        run().map_err(|e| Failure::broke(format!("{}: {}", self.name, onnx::sentence(&e))))
+    /// A failure of a run as the command's.
+    pub fn broke(&self, why: String) -> Failure {
+        Failure::broke(format!("{}: {why}", self.name))
     }
 
     fn read(&self, file: &Path) -> Result<Tensor, Failure> {
         let bytes = std::fs::read(file).map_err(|e| Failure::refused(format!("{}: {e}", file.display())))?;
-        let refuse = |e: String| Failure::refused(format!("{}: {e}; {} takes {:?}", file.display(), self.name, self.kind));
+        let refuse = |e: String| Failure::refused(format!("{}: {e}; {} takes {:?}", file.display(), self.name, self.any.kind()));
         macro_rules! as_kind {
             ($t:ty) => {{
                 let a = ArrayD::<$t>::read_npy(bytes.as_slice()).map_err(|e| refuse(e.to_string()))?;
@@ -273,7 +248,7 @@ impl AnyOnnx {
                 Tensor::from_shape(a.shape(), &flat).map_err(|e| refuse(onnx::sentence(&e)))?
             }};
         }
-        let tensor = match self.kind {
+        let tensor = match self.any.kind() {
             DatumType::U8 => as_kind!(u8),
             DatumType::I8 => as_kind!(i8),
             DatumType::I64 => as_kind!(i64),
@@ -282,13 +257,13 @@ impl AnyOnnx {
                 return Err(Failure::refused(format!("{}: its input is {other:?}; f32, u8, i8 and i64 can be read", self.name)));
             }
         };
-        if tensor.shape() != self.shape {
+        if tensor.shape() != self.any.shape() {
             return Err(Failure::refused(format!(
                 "{}: shape {:?} found, {} takes {:?}",
                 file.display(),
                 tensor.shape(),
                 self.name,
-                self.shape
+                self.any.shape()
             )));
         }
         Ok(tensor)
@@ -297,7 +272,9 @@ impl AnyOnnx {
 
 fn parity(file: &Path, input: &Path, args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let mut graph = any_onnx(file, args.isa.get()?)?;
-    let found = graph.run(&graph.read(input)?)?;
+    let read = graph.read(input)?;
+    let found = graph.any.run(read).map_err(|e| graph.broke(e))?;
+    let report = graph.any.report();
     if let Some(path) = &args.output {
         let named = |e: String| Failure::broke(format!("{}: {e}", path.display()));
         let file = std::fs::File::create(path).map_err(|e| named(e.to_string()))?;
@@ -305,11 +282,11 @@ fn parity(file: &Path, input: &Path, args: &Args, out: &mut dyn Write) -> Result
     }
     let Some(path) = &args.expect else {
         if args.json {
-            let line = serde_json::json!({ "ok": true, "taken": graph.report.taken_texts(), "left": graph.report.left, "isa": isa_text(&graph.report) });
+            let line = serde_json::json!({ "ok": true, "taken": report.taken_texts(), "left": report.left, "isa": isa_text(report) });
             writeln!(out, "{line}")?;
         } else {
             writeln!(out, "{}: output {:?}", file.display(), found.shape())?;
-            describe_report(&graph.report, out)?;
+            describe_report(report, out)?;
         }
         return Ok(());
     };
@@ -333,7 +310,7 @@ fn parity(file: &Path, input: &Path, args: &Args, out: &mut dyn Write) -> Result
             "{}",
             serde_json::json!({
                 "ok": worst.is_finite(), "max_abs": worst, "top1_equal": equal,
-                "taken": graph.report.taken_texts(), "left": graph.report.left, "isa": isa_text(&graph.report),
+                "taken": report.taken_texts(), "left": report.left, "isa": isa_text(report),
             })
         )?;
     } else {
@@ -343,7 +320,7 @@ fn parity(file: &Path, input: &Path, args: &Args, out: &mut dyn Write) -> Result
             file.display(),
             if equal { "equal" } else { "differs" }
         )?;
-        describe_report(&graph.report, out)?;
+        describe_report(report, out)?;
     }
     Ok(())
 }

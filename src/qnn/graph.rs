@@ -18,7 +18,7 @@ mod qlinear;
 mod shape;
 mod unary;
 
-pub use file::File;
+pub use file::{File, label, order};
 use std::collections::HashMap;
 
 /// Scale and zero point of a tensor, in the u8 domain.

@@ -1,0 +1,84 @@
+//! Any ONNX file with one input, ready to run: for `check --onnx`, `bench --onnx` and tests.
+
+use super::{input_fact, parse, sentence, typed};
+use crate::qnn::kernels::Isa;
+use crate::qnn::{self, Report};
+use ndarray::ArrayD;
+use tract_onnx::prelude::*;
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct Any {
+    state: TypedSimpleState,
+    report: Report,
+    kind: DatumType,
+    shape: Vec<usize>,
+}
+
+impl Any {
+    /// Loads a file; open dimensions become 1. `isa` runs its int8 part with our operator, `None` leaves all of it to tract.
+    ///
+    /// # Errors
+    /// One sentence: no ONNX, hostile, or not for tract.
+    pub fn load(bytes: &[u8], isa: Option<Isa>) -> Result<Self, String> {
+        let proto = parse(bytes)?;
+        let (kind, dims) = input_fact(&proto)?;
+        let shape: Vec<usize> = dims.iter().map(|d| d.unwrap_or(1)).collect();
+        let outputs = proto.graph.as_ref().map_or(1, |g| g.output.len());
+        let (proto, regions, report) = match isa {
+            Some(isa) => {
+                let cut = qnn::cut(&proto, &shape, qnn::Options { isa, bytes_in: false })?;
+                (cut.proto, cut.regions, cut.report)
+            }
+            None => {
+                let mut proto = proto;
+                qnn::in_float(&mut proto);
+                (proto, vec![], Report::default())
+            }
+        };
+        let state = || {
+            let mut model = typed(&proto, &[(0, kind.fact(&*shape).into())], outputs)?;
+            qnn::fill(&mut model, &regions)?;
+            model.into_optimized()?.into_runnable()?.spawn()
+        };
+        let state = state().map_err(|e| sentence(&e))?;
+        Ok(Self { state, report, kind, shape })
+    }
+
+    /// What runs on bytes and what does not.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Element type of the input.
+    pub fn kind(&self) -> DatumType {
+        self.kind
+    }
+
+    /// Shape of the input.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// One run, for its time.
+    ///
+    /// # Errors
+    /// What tract says.
+    pub fn time(&mut self, input: &Arc<Tensor>) -> Result<(), String> {
+        self.state.run(tvec![TValue::from_const(input.clone())]).map(|_| ()).map_err(|e| sentence(&e))
+    }
+
+    /// The first output, as f32.
+    ///
+    /// # Errors
+    /// What tract says.
+    pub fn run(&mut self, input: Tensor) -> Result<ArrayD<f32>, String> {
+        let run = || -> TractResult<ArrayD<f32>> {
+            let out = self.state.run(tvec![input.into_tvalue()])?;
+            let out = out[0].cast_to::<f32>()?;
+            let shape = out.shape().to_vec();
+            Ok(ArrayD::from_shape_vec(shape, out.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())?)
+        };
+        run().map_err(|e| sentence(&e))
+    }
+}
