@@ -385,7 +385,7 @@ fn hostile_heads_never_panic() {
 
 #[test]
 fn hostile_encoders_never_panic() {
-    for bundle in ["resnet", "vgg", "c3d", "resnet-qlinear"] {
+    for bundle in ["resnet", "vgg", "c3d", "resnet-qlinear", "mobilenet"] {
         throw_bits_at(bundle, ENCODER, 50);
     }
 }

@@ -12,8 +12,8 @@ use crate::encoder::{Encoder, Form};
 use crate::golden;
 use crate::head::Head;
 use crate::onnx::{self, Any};
-use crate::qnn::kernels::Isa;
 use crate::qnn::Report;
+use crate::qnn::kernels::Isa;
 use ndarray::ArrayD;
 use ndarray_npy::{ReadNpyExt, WriteNpyExt};
 use std::io::Write;
@@ -282,7 +282,8 @@ fn parity(file: &Path, input: &Path, args: &Args, out: &mut dyn Write) -> Result
     }
     let Some(path) = &args.expect else {
         if args.json {
-            let line = serde_json::json!({ "ok": true, "taken": report.taken_texts(), "left": report.left, "isa": isa_text(report) });
+            let line =
+                serde_json::json!({ "ok": true, "taken": report.taken_texts(), "left": report.left, "isa": isa_text(report) });
             writeln!(out, "{line}")?;
         } else {
             writeln!(out, "{}: output {:?}", file.display(), found.shape())?;

@@ -57,7 +57,8 @@ impl Expand {
 
     /// Inputs `n` to `n + 2`, dequantised.
     fn floats(&mut self, node: &NodeProto, n: usize, axis: i64) -> Option<String> {
-        let input: Vec<String> = node.input.get(n..n + 2)?.iter().chain(node.input.get(n + 2).filter(|z| !z.is_empty())).cloned().collect();
+        let input: Vec<String> =
+            node.input.get(n..n + 2)?.iter().chain(node.input.get(n + 2).filter(|z| !z.is_empty())).cloned().collect();
         if input.iter().any(String::is_empty) {
             return None;
         }

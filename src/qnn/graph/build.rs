@@ -311,7 +311,7 @@ impl Reader<'_> {
         let pads = pads.filter(|_| mode == "constant" && node.input.get(3).is_none_or(|a| a.is_empty()));
         let pads = pads.ok_or("a border that is not a constant one of height and width")?;
         let value = match node.input.get(2).filter(|i| !i.is_empty()) {
-            Some(name) => self.file.float(name).ok_or("a border's value that is not one f32")?,
+            Some(name) => self.scalar(name).ok_or("a border's value that is not one number")?,
             None => float(node, "value", 0.0),
         };
         let quant = self.net.values[x].quant;

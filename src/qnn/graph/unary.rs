@@ -103,6 +103,13 @@ impl Reader<'_> {
         table.map(|t| Expr::Table(Box::new(t))).ok_or_else(|| format!("{} lacks an input", self.file.label(m)))
     }
 
+    /// A constant of one number, in f32 or behind a `DequantizeLinear`.
+    pub(super) fn scalar(&self, name: &str) -> Option<f32> {
+        let dequantised =
+            || self.file.made(name).filter(|(_, n)| n.op_type == "DequantizeLinear").and_then(|(_, n)| self.number(n));
+        self.file.float(name).or_else(dequantised)
+    }
+
     /// A dequantised constant of one number.
     fn number(&self, node: &NodeProto) -> Option<f32> {
         let (q, _) = self.file.integers(node.input.first()?)?;
