@@ -2,7 +2,8 @@
 
 use super::Failure;
 use super::check::{IsaArg, any_onnx, isa_text};
-use super::setup::{BundleArg, load};
+use super::setup::{BundleArg, GateArg, load};
+use super::stillness;
 use super::stopwatch::{STAGES, Stopwatch};
 use crate::pipeline::{Options, Pipeline, Stage};
 use crate::report::sentence::Sentence;
@@ -18,6 +19,8 @@ use std::time::Duration;
 pub struct Args {
     #[command(flatten)]
     bundle: BundleArg,
+    #[command(flatten)]
+    gate: GateArg,
     /// Time this ONNX file instead of the whole pipeline
     #[arg(long, value_name = "FILE", conflicts_with = "bundle")]
     onnx: Option<PathBuf>,
@@ -51,7 +54,7 @@ fn pipeline(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let mut letters = 0usize;
     for round in 0..args.rounds {
         // A fresh pipeline a round: each plays the same clip from its start.
-        let mut pipeline = Pipeline::new(&bundle, &Options::default())?;
+        let mut pipeline = Pipeline::new(&bundle, &Options { gate: args.gate.on(), ..Options::default() })?;
         let mut scene = Ahead::new(Box::new(Scene::new(u64::from(round) + 1)));
         let mut seq = 0;
         let mut say = |report| {
@@ -81,7 +84,7 @@ fn pipeline(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
             "{}",
             serde_json::json!({ "name": "tick", "us_median": us(whole), "us_mean": us(mean), "allocs": allocs, "ticks": watch.ticks() })
         )?;
-        return Ok(());
+        return stillness::table(&bundle, true, out);
     }
     writeln!(
         out,
@@ -106,7 +109,7 @@ fn pipeline(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         1e6 / us(mean).max(1e-9),
         1e3 / f64::from(bundle.contract.time.tick_ms)
     )?;
-    Ok(())
+    stillness::table(&bundle, false, out)
 }
 
 fn onnx(file: &std::path::Path, args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
