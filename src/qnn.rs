@@ -98,7 +98,8 @@ pub fn cut(proto: &ModelProto, input: &[usize], options: Options) -> Result<Cut,
     let macs = found.plans.iter().map(|p| p.macs).sum();
     let regions: Vec<_> = found.plans.drain(..).map(|p| Arc::new(Region::new(p, options.isa))).collect();
     let silent = ["QuantizeLinear", "DequantizeLinear", "Constant", "Identity"];
-    let kinds = |nodes: &[usize]| nodes.iter().map(|n| file.node(*n).op_type.clone()).filter(|k| !silent.contains(&k.as_str())).counts();
+    let kinds =
+        |nodes: &[usize]| nodes.iter().map(|n| file.node(*n).op_type.clone()).filter(|k| !silent.contains(&k.as_str())).counts();
     let taken = kinds(&found.taken).into_iter().sorted().collect();
     let why = |n: &usize| {
         let reason = found.why.get(n).or_else(|| net.why.get(n)).map_or("", String::as_str);

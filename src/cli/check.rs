@@ -5,8 +5,8 @@
 
 use super::Failure;
 use super::bench::cpu_time;
-use super::setup::{BundleArg, load};
 use super::estimate::estimate;
+use super::setup::{BundleArg, load};
 use crate::bundle::{Bundle, ENCODER, HEAD};
 use crate::encoder::{Encoder, Form};
 use crate::golden;

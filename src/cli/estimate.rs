@@ -5,8 +5,8 @@
 
 use super::bench::cpu_time;
 use crate::onnx;
-use crate::qnn::measure;
 use crate::qnn::kernels::Isa;
+use crate::qnn::measure;
 use std::time::Duration;
 use tract_onnx::pb::ModelProto;
 

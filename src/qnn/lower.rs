@@ -59,15 +59,7 @@ fn ratio(factors: f64) -> Result<f32, String> {
 
 fn sum(a: Quant, b: Quant, out: Quant, [low, high]: [u8; 2]) -> Result<Sum, String> {
     let to = |q: Quant| ratio(f64::from(q.scale) / f64::from(out.scale));
-    Ok(Sum {
-        a_zero: a.zero.into(),
-        a_scale: to(a)?,
-        b_zero: b.zero.into(),
-        b_scale: to(b)?,
-        zero: out.zero.into(),
-        low,
-        high,
-    })
+    Ok(Sum { a_zero: a.zero.into(), a_scale: to(a)?, b_zero: b.zero.into(), b_scale: to(b)?, zero: out.zero.into(), low, high })
 }
 
 impl Lower {
@@ -221,7 +213,10 @@ impl Lower {
             let (list, run, weights) = arrange(&order, &at, &weight, each_out);
             let pick = block * each_out..(block + 1) * each_out;
             self.layers.push(Layer::Conv(kernels::Conv {
-                window: flat(Window { output: window.output + block * each_out, ..window }, residual.as_ref().map(|r| (r.row, r.pixel))),
+                window: flat(
+                    Window { output: window.output + block * each_out, ..window },
+                    residual.as_ref().map(|r| (r.row, r.pixel)),
+                ),
                 taps: list,
                 depth: run,
                 outputs: each_out,

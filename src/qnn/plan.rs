@@ -188,7 +188,15 @@ pub fn plan(request: &Request<'_>) -> Result<Plan, String> {
     // Around what comes in.
     let first: Vec<Step> = each.iter().filter(|(step, _)| *step == 0).map(|(_, f)| Step::Fill(*f)).collect();
     let steps = first.into_iter().chain(steps).collect();
-    Ok(Plan { len, fills, constants, inputs: edges(&request.inputs)?, steps, outputs: edges(&request.outputs)?, macs: lower.macs })
+    Ok(Plan {
+        len,
+        fills,
+        constants,
+        inputs: edges(&request.inputs)?,
+        steps,
+        outputs: edges(&request.outputs)?,
+        macs: lower.macs,
+    })
 }
 
 /// Nodes in the order in which they are run, additions inside the convolutions before them.
@@ -229,11 +237,7 @@ fn fuse<'a>(request: &Request<'a>, readers: &HashMap<usize, usize>, leaves: &Has
 }
 
 /// A buffer for every value, or a place inside another's.
-fn tensors(
-    request: &Request<'_>,
-    works: &[Work<'_>],
-    leaves: &HashSet<usize>,
-) -> (Vec<Buffer>, HashMap<usize, Spot>) {
+fn tensors(request: &Request<'_>, works: &[Work<'_>], leaves: &HashSet<usize>) -> (Vec<Buffer>, HashMap<usize, Spot>) {
     let net = request.net;
     let end = works.len() + 1;
     let mut buffers: Vec<Buffer> = vec![];

@@ -198,7 +198,8 @@ impl<'a> Cutter<'a> {
         if read || self.file.graph.output.iter().any(|o| o.name == name) {
             return None;
         }
-        let mut wires: Vec<&mut Wire> = self.inputs.values_mut().flatten().filter(|w| w.form == Form::Float && w.name == name).collect();
+        let mut wires: Vec<&mut Wire> =
+            self.inputs.values_mut().flatten().filter(|w| w.form == Form::Float && w.name == name).collect();
         let quant = self.net.values[wires.first()?.value].quant;
         if wires.iter().any(|w| self.net.values[w.value].quant != quant) {
             return None;
@@ -225,7 +226,12 @@ impl<'a> Cutter<'a> {
     }
 
     /// Puts the regions into the graph; gives the nodes of the file that are computed in them alone, and those that stay.
-    fn rewrite(&self, proto: &mut ModelProto, plans: &[Plan], input: Option<&(String, super::graph::Quant)>) -> (Vec<usize>, Vec<usize>) {
+    fn rewrite(
+        &self,
+        proto: &mut ModelProto,
+        plans: &[Plan],
+        input: Option<&(String, super::graph::Quant)>,
+    ) -> (Vec<usize>, Vec<usize>) {
         let mut nodes: Vec<NodeProto> = self.stay.iter().map(|n| self.file.node(*n).clone()).collect();
         for (k, (region, _)) in self.nodes.iter().enumerate() {
             let names = |wires: Option<&Vec<Wire>>| wires.into_iter().flatten().map(|w| w.name.clone()).collect();
@@ -266,8 +272,12 @@ impl<'a> Cutter<'a> {
         let left = self.stay.iter().copied().collect();
         if let Some(graph) = proto.graph.as_mut() {
             graph.node = nodes;
-            let read: HashSet<String> =
-                graph.node.iter().flat_map(|n| n.input.iter().cloned()).chain(graph.output.iter().map(|o| o.name.clone())).collect();
+            let read: HashSet<String> = graph
+                .node
+                .iter()
+                .flat_map(|n| n.input.iter().cloned())
+                .chain(graph.output.iter().map(|o| o.name.clone()))
+                .collect();
             graph.initializer.retain(|t| read.contains(&t.name));
             if let Some((name, _)) = input {
                 for value in graph.input.iter_mut().filter(|i| i.name == *name) {
@@ -332,7 +342,15 @@ impl Levels<'_> {
     /// A value that tract makes.
     fn foreign(&mut self, value: usize) -> usize {
         let names: Vec<&String> = self.net.by_name.iter().filter(|(_, v)| **v == value).map(|(n, _)| n).collect();
-        names.into_iter().filter_map(|n| self.file.made(n)).map(|(m, _)| m).collect::<Vec<_>>().into_iter().map(|m| self.left(m)).max().unwrap_or(0)
+        names
+            .into_iter()
+            .filter_map(|n| self.file.made(n))
+            .map(|(m, _)| m)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .map(|m| self.left(m))
+            .max()
+            .unwrap_or(0)
     }
 
     /// Of a tensor as something outside of all regions reads it.

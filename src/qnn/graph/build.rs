@@ -200,7 +200,8 @@ impl Reader<'_> {
         let [height, width] = self.sides(x)?;
         let c = self.net.values[x].picture[0];
         let kernel = super::file::ints(node, "kernel_shape").unwrap_or_default();
-        let kernel: Vec<usize> = kernel.iter().filter_map(|k| usize::try_from(*k).ok().filter(|k| (1..=1024).contains(k))).collect();
+        let kernel: Vec<usize> =
+            kernel.iter().filter_map(|k| usize::try_from(*k).ok().filter(|k| (1..=1024).contains(k))).collect();
         let [kh, kw] = kernel[..] else { return Err("a pool without a kernel of two sides".into()) };
         let windows = windows(node, [kh, kw], [height, width])?;
         let ceil = int(node, "ceil_mode", 0) != 0;
@@ -217,7 +218,10 @@ impl Reader<'_> {
         }
         let [h, w] = windows.output([height, width], ceil)?;
         let over = |out: usize, s: usize, k: usize, room: usize| (out - 1) * s + k > room;
-        if full && (over(h, windows.stride[0], kh, height + pad[0] + pad[2]) || over(w, windows.stride[1], kw, width + pad[1] + pad[3])) {
+        if full
+            && (over(h, windows.stride[0], kh, height + pad[0] + pad[2])
+                || over(w, windows.stride[1], kw, width + pad[1] + pad[3]))
+        {
             return Err("a mean that counts pixels beyond its pads".into());
         }
         let picture = [c, h, w];
@@ -302,7 +306,8 @@ impl Reader<'_> {
             Some(name) => self.file.longs(name),
             None => super::file::ints(node, "pads"),
         };
-        let pads = pads.filter(|p| p.len() == 8 && p.iter().all(|v| (0..=1024).contains(v)) && [0, 1, 4, 5].iter().all(|n| p[*n] == 0));
+        let pads =
+            pads.filter(|p| p.len() == 8 && p.iter().all(|v| (0..=1024).contains(v)) && [0, 1, 4, 5].iter().all(|n| p[*n] == 0));
         let pads = pads.filter(|_| mode == "constant" && node.input.get(3).is_none_or(|a| a.is_empty()));
         let pads = pads.ok_or("a border that is not a constant one of height and width")?;
         let value = match node.input.get(2).filter(|i| !i.is_empty()) {

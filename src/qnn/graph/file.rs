@@ -85,7 +85,8 @@ impl<'a> File<'a> {
     /// As [`order`].
     pub fn new(graph: &'a GraphProto) -> Result<Self, String> {
         let order = order(graph)?;
-        let maker = graph.node.iter().enumerate().flat_map(|(n, node)| node.output.iter().map(move |o| (o.as_str(), n))).collect();
+        let maker =
+            graph.node.iter().enumerate().flat_map(|(n, node)| node.output.iter().map(move |o| (o.as_str(), n))).collect();
         let mut constants: HashMap<&str, &TensorProto> = graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
         // An initialiser that is an input too may be overruled by the caller; here nobody does.
         for n in &order {
@@ -137,9 +138,7 @@ impl<'a> File<'a> {
         let t = self.constant(name)?;
         match DataType::try_from(t.data_type).ok()? {
             DataType::Float if t.raw_data.is_empty() => Some(t.float_data.clone()),
-            DataType::Float => {
-                Some(t.raw_data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
-            }
+            DataType::Float => Some(t.raw_data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),
             _ => None,
         }
     }

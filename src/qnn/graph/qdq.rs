@@ -288,9 +288,14 @@ impl<'a> Reader<'a> {
         let Some(name) = name else { return Ok(Bias::None) };
         if let Some(b) = self.file.floats(name) {
             let finite = b.iter().all(|b| b.is_finite());
-            return if finite { Ok(Bias::Real(b.into_iter().map(f64::from).collect())) } else { Err("a bias that is no number".into()) };
+            return if finite {
+                Ok(Bias::Real(b.into_iter().map(f64::from).collect()))
+            } else {
+                Err("a bias that is no number".into())
+            };
         }
-        let node = self.file.made(name).map(|(_, n)| n).filter(|n| n.op_type == "DequantizeLinear").ok_or("its bias is no constant")?;
+        let node =
+            self.file.made(name).map(|(_, n)| n).filter(|n| n.op_type == "DequantizeLinear").ok_or("its bias is no constant")?;
         let (q, _) = self.file.input(node, 0).and_then(|q| self.file.integers(q)).ok_or("its bias is no constant")?;
         let scales = self.file.input(node, 1).and_then(|s| self.file.floats(s)).ok_or("a bias scale that is no constant")?;
         let zeros = match self.file.input(node, 2) {

@@ -77,7 +77,8 @@ impl<'a> Reader<'a> {
             }
             "QLinearConcat" => {
                 let quant = self.quant_at(node, 0)?;
-                let parts: Vec<usize> = (2..node.input.len()).step_by(3).map(|k| self.bytes_at(node, k)).collect::<Result<_, _>>()?;
+                let parts: Vec<usize> =
+                    (2..node.input.len()).step_by(3).map(|k| self.bytes_at(node, k)).collect::<Result<_, _>>()?;
                 (self.concat(n, int(node, "axis", 1), &parts, quant)?, quant)
             }
             "QGemm" => {

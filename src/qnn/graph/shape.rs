@@ -28,7 +28,8 @@ pub(super) fn sane(picture: [usize; 3]) -> bool {
 pub(super) fn windows(node: &NodeProto, kernel: [usize; 2], picture: [usize; 2]) -> Result<Windows, String> {
     let pair = |name: &str| -> Result<[usize; 2], String> {
         let Some(found) = ints(node, name).filter(|f| !f.is_empty()) else { return Ok([1, 1]) };
-        let sides: Option<Vec<usize>> = found.iter().map(|v| usize::try_from(*v).ok().filter(|v| (1..=MAX_SIDE).contains(v))).collect();
+        let sides: Option<Vec<usize>> =
+            found.iter().map(|v| usize::try_from(*v).ok().filter(|v| (1..=MAX_SIDE).contains(v))).collect();
         match sides.as_deref() {
             Some([y, x]) => Ok([*y, *x]),
             _ => Err(format!("{name} are {found:?}, two numbers above 0 are run")),
@@ -131,7 +132,8 @@ pub(super) fn reshaped(file: &File<'_>, node: &NodeProto, shape: &[usize]) -> Re
                 });
             }
             if wanted.iter().filter(|d| **d == -1).count() == 1 {
-                let known = wanted.iter().zip(&out).filter(|(w, _)| **w != -1).try_fold(1usize, |all, (_, d)| all.checked_mul(*d));
+                let known =
+                    wanted.iter().zip(&out).filter(|(w, _)| **w != -1).try_fold(1usize, |all, (_, d)| all.checked_mul(*d));
                 let open = known.filter(|k| *k > 0 && count % k == 0).map(|k| count / k).ok_or_else(|| wrong("does not fit"))?;
                 wanted.iter().zip(&mut out).filter(|(w, _)| **w == -1).for_each(|(_, d)| *d = open);
             }

@@ -59,7 +59,11 @@ impl Reader<'_> {
 
     fn step(&mut self, name: &str, walk: &mut Walk, depth: usize) -> Result<Expr, String> {
         if self.file.constant(name).is_some() {
-            return self.file.float(name).map(Expr::Number).ok_or_else(|| "a constant that is not one number meets the tensor".into());
+            return self
+                .file
+                .float(name)
+                .map(Expr::Number)
+                .ok_or_else(|| "a constant that is not one number meets the tensor".into());
         }
         let Some((m, node)) = self.file.made(name) else { return Err("its input is not quantised".into()) };
         if node.op_type == "DequantizeLinear" {
