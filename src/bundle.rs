@@ -76,6 +76,10 @@ pub struct Input {
     /// Ticks of pictures in one encoder input: 1 for a frame encoder (rank 4), more for a clip encoder (rank 5).
     #[serde(default = "Input::default_clip")]
     pub clip: usize,
+    /// A picture none of whose 8x8 blocks differs on average by more than this many levels from the last encoded one
+    /// takes its features from there; 0: every tick is encoded. See [`crate::gate`].
+    #[serde(default)]
+    pub gate: f32,
     /// Numbers in the encoder's feature vector.
     pub features: usize,
 }
@@ -384,6 +388,14 @@ impl Input {
             if !(low..=high).contains(&found) {
                 return Err(format!("{key} = {found}, expected {low} to {high}"));
             }
+        }
+        if !(0.0..=255.0).contains(&self.gate) {
+            return Err(format!("input.gate = {}, expected 0 (off) to 255 levels", self.gate));
+        }
+        if self.gate > 0.0 && self.channels.contains(&Channel::Flow) && !self.channels.contains(&Channel::Motion) {
+            return Err(
+                "input.gate needs \"motion\" beside \"flow\" in input.channels: flow alone cannot tell noise from news".into()
+            );
         }
         for (key, list) in [("input.mean", &self.mean), ("input.scale", &self.scale)] {
             if list.len() != 1 && list.len() != planes {

@@ -14,6 +14,7 @@ mod run;
 mod segments;
 mod setup;
 pub mod shape;
+mod stillness;
 mod stopwatch;
 
 pub use failure::Failure;

@@ -69,6 +69,9 @@ pub struct Head {
     kind: Kind,
     row: usize,
     logits: Box<[f32]>,
+    /// The logits of the last window, before anybody worked on them, and whether they are.
+    last: Box<[f32]>,
+    last_stands: bool,
     words: String,
 }
 
@@ -161,7 +164,6 @@ impl Head {
         if classes != labels {
             return Err(refuse(format!("the graph gives {classes} classes, the contract has {labels} labels")));
         }
-        let logits: Box<[f32]> = vec![0.0; classes].into();
         let carried = mode == Mode::Carried;
         let mut state = if carried { Some(Carried::load(&proto, features).map_err(failed)?) } else { None };
         let mut why = "asked for".to_string();
@@ -175,14 +177,14 @@ impl Head {
                 Err(why) => Err(format!("{why} is not taken")),
             };
             why = match chosen {
-                Ok((own, words)) => return Ok(Self { row: own.row(), kind: Kind::Own { own, carried }, logits, words }),
+                Ok((own, words)) => return Ok(Self::of(Kind::Own { own, carried }, features, classes, words)),
                 Err(why) if arithmetic == Arithmetic::Quickest => why,
                 Err(why) => return Err(refuse(why)),
             };
         }
         let words = |how: &str| format!("tract ({why}), {how}");
         if let Some(state) = state {
-            return Ok(Self { kind: Kind::Carried(state), row: features, logits, words: words("state carried") });
+            return Ok(Self::of(Kind::Carried(state), features, classes, words("state carried")));
         }
         let cache = arithmetic != Arithmetic::Plain;
         let split = if cache { Split::load(&proto, window, features).map_err(failed)? } else { None };
@@ -190,11 +192,21 @@ impl Head {
             let worst = prove(&mut plain, &mut split, window, features, classes).map_err(|e| refuse(e.to_string()))?;
             if worst <= CACHE_TOLERANCE {
                 let words = words("input projections cached in the ring");
-                return Ok(Self { row: split.row(), kind: Kind::Cached(split), logits, words });
+                return Ok(Self::of(Kind::Cached(split), features, classes, words));
             }
             log::warn!("{HEAD}: cached projections differ from the plain graph by {worst:e}, so they are not used");
         }
-        Ok(Self { kind: Kind::Plain(plain), row: features, logits, words: words("nothing cached") })
+        Ok(Self::of(Kind::Plain(plain), features, classes, words("nothing cached")))
+    }
+
+    fn of(kind: Kind, features: usize, classes: usize, words: String) -> Self {
+        let row = match &kind {
+            Kind::Own { own, .. } => own.row(),
+            Kind::Cached(split) => split.row(),
+            Kind::Plain(_) | Kind::Carried(_) => features,
+        };
+        let logits: Box<[f32]> = vec![0.0; classes].into();
+        Self { kind, row, last: logits.clone(), logits, last_stands: false, words }
     }
 
     /// How it computes, for `lookout check`.
@@ -233,7 +245,8 @@ impl Head {
         }
     }
 
-    /// Once a tick, after the ring took it: the logits, or `None` while the ring warms up.
+    /// Once a tick, after the ring took it: the logits, or `None` while the ring warms up. A head reads one ring; a window
+    /// that holds nothing new has the answer it had.
     ///
     /// # Errors
     /// When tract fails.
@@ -253,7 +266,13 @@ impl Head {
             },
             _ => {
                 let Some(window) = ring.window() else { return Ok(None) };
-                self.run_rows(window.rows)?;
+                if std::mem::take(&mut self.last_stands) && ring.is_unchanged() {
+                    self.logits.copy_from_slice(&self.last);
+                } else {
+                    self.run_rows(window.rows)?;
+                    self.last.copy_from_slice(&self.logits);
+                }
+                self.last_stands = true;
             }
         }
         Ok(ring.window().is_some().then_some(&mut self.logits))

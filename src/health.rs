@@ -1,6 +1,6 @@
 //! Once a second: how the box is. Counted from frame stamps, so a recording says the same each time.
 
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Counts, Pipeline};
 use crate::report::{Health, State};
 use crate::source::Timestamp;
 use heapless::String as Text;
@@ -13,7 +13,7 @@ pub const PERIOD: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct HealthClock {
     next: Timestamp,
-    last: (Timestamp, u32),
+    last: (Timestamp, Counts),
     bundle: Text<8>,
 }
 
@@ -34,9 +34,12 @@ impl HealthClock {
             self.next = self.next + PERIOD;
         }
         let counts = pipeline.counts();
-        let frames = u64::from(counts.frames.wrapping_sub(self.last.1));
+        let frames = u64::from(counts.frames.wrapping_sub(self.last.1.frames));
         let ms = now.since(self.last.0).as_millis().max(1) as u64;
-        self.last = (now, counts.frames);
+        let (ticks, reused) = (counts.ticks.wrapping_sub(self.last.1.ticks), counts.reused.wrapping_sub(self.last.1.reused));
+        let still = (pipeline.has_gate() && ticks > 0 && !matches!(pipeline.state(), State::Warming { .. }))
+            .then(|| (100 * u64::from(reused) / u64::from(ticks)).min(100) as u8);
+        self.last = (now, counts);
         Some(Health {
             at: now,
             state: pipeline.state().clone(),
@@ -45,12 +48,14 @@ impl HealthClock {
             p99_ms: None,
             celsius: None,
             throttled: None,
+            still,
+            reused: counts.reused,
             bundle: self.bundle.clone(),
         })
     }
 
     /// A report for a time without a camera, when no pipeline can say anything better.
     pub fn without_frames(&mut self, now: Timestamp, state: State, pipeline: &Pipeline) -> Option<Health> {
-        self.due(now, pipeline).map(|h| Health { state, ..h })
+        self.due(now, pipeline).map(|h| Health { state, still: None, ..h })
     }
 }

@@ -20,6 +20,7 @@
 pub mod source;
 pub mod capture;
 pub mod shaper;
+pub mod gate;
 pub mod encoder;
 pub mod ring;
 pub mod head;

@@ -1,7 +1,7 @@
 //! The order of the stages: the only file that knows it. No I/O, no clock.
 //!
 //! ```text
-//! frame -> shaper -> encoder -> (head's projections) -> ring -> head -> decision -> reports
+//! frame -> shaper -> (gate) -> encoder -> (head's projections) -> ring -> head -> decision -> reports
 //! ```
 //! Time is cut into ticks from the first frame on: tick k is at `start + k * tick`. The newest frame at or before a
 //! tick fills its slot, so each frame comes with the stamp until which it was the newest: the next frame's. A live camera
@@ -10,6 +10,7 @@
 use crate::bundle::{Bundle, BundleError};
 use crate::decision::{Decision, Thresholds, softmax};
 use crate::encoder::{Encoder, EncoderError, Form};
+use crate::gate::Gate;
 use crate::head::{Head, HeadError};
 use crate::report::{ClassId, ClassNow, Label, Report, State};
 use crate::ring::{Held, Ring};
@@ -44,6 +45,8 @@ pub enum PipelineError {
 pub enum Stage {
     /// Pixels to planes, without flow.
     Shaper,
+    /// Is the picture news?
+    Gate,
     /// Lucas-Kanade.
     Flow,
     /// The CNN.
@@ -92,11 +95,13 @@ pub struct Options {
     pub thresholds: Vec<Thresholds>,
     /// A class is said again after this time even if it has not changed.
     pub heartbeat: Duration,
+    /// Leave out the encoder where nothing changed, as far as the bundle says; `false`: encode every tick.
+    pub gate: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { region: Region::default(), thresholds: vec![], heartbeat: Duration::from_secs(1) }
+        Self { region: Region::default(), thresholds: vec![], heartbeat: Duration::from_secs(1), gate: true }
     }
 }
 
@@ -111,6 +116,8 @@ pub struct Counts {
     pub ticks: u32,
     /// Of those, ticks that repeated the last features.
     pub held: u32,
+    /// Ticks whose picture was no news, so that the features of the last encoded one stand for it.
+    pub reused: u32,
     /// Times the ring emptied.
     pub gaps: u32,
 }
@@ -119,6 +126,7 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Pipeline {
     shaper: Option<Shaper>,
+    gate: Option<Gate>,
     encoder: Option<Encoder>,
     ring: Ring,
     head: Head,
@@ -176,6 +184,7 @@ impl Pipeline {
         };
         Ok(Self {
             shaper,
+            gate: c.input.as_ref().filter(|_| options.gate).and_then(Gate::new),
             encoder,
             ring: Ring::new(c.time.window, head.row_len(), c.time.max_held),
             head,
@@ -280,6 +289,11 @@ impl Pipeline {
         self.head.is_cached()
     }
 
+    /// Is there a gate that may leave out the encoder?
+    pub fn has_gate(&self) -> bool {
+        self.gate.is_some()
+    }
+
     /// Closes every tick before `at`. A long gap empties the ring after `max_held` ticks; the rest of it is skipped.
     fn close_before(&mut self, at: Timestamp, probe: &mut impl Probe, out: &mut impl FnMut(Report)) -> Result<(), PipelineError> {
         let mut outcome = Ok(());
@@ -341,6 +355,14 @@ impl Pipeline {
             (Some(shaper), Some(encoder)) => {
                 shaper.close();
                 probe.lap(Stage::Shaper);
+                let still = self.gate.as_mut().is_some_and(|g| g.is_still(shaper.planes()));
+                probe.lap(Stage::Gate);
+                if still && self.ring.repeat() {
+                    self.counts.reused += 1;
+                    shaper.skip_flow();
+                    probe.lap(Stage::Flow);
+                    return Ok(());
+                }
                 shaper.flow();
                 probe.lap(Stage::Flow);
                 let features = encoder.run(shaper.planes())?;
@@ -355,6 +377,9 @@ impl Pipeline {
             probe.lap(Stage::Head);
             done
         })?;
+        if let (Some(gate), Some(shaper)) = (&mut self.gate, &self.shaper) {
+            gate.keep(shaper.planes());
+        }
         probe.lap(Stage::Ring);
         Ok(())
     }
@@ -385,6 +410,7 @@ impl Pipeline {
         self.counts.gaps += 1;
         self.head.reset();
         self.shaper.iter_mut().for_each(Shaper::reset);
+        self.gate.iter_mut().for_each(Gate::reset);
         self.encoder.iter_mut().for_each(Encoder::reset);
         self.said.class = None;
         self.state = State::Warming { have: 0, need: self.ring.capacity() as u16 };

@@ -129,6 +129,11 @@ pub struct Health {
     pub celsius: Option<i16>,
     /// Is the processor being slowed down; `None` where the board cannot say.
     pub throttled: Option<bool>,
+    /// Part of the last second's ticks that took their features from an earlier one because their pictures were no
+    /// news, in percent; `None` while warming up and where there is no gate.
+    pub still: Option<u8>,
+    /// Such ticks since start.
+    pub reused: u32,
     /// First eight hex digits of the bundle's hash.
     pub bundle: Text<8>,
 }
@@ -255,6 +260,8 @@ pub(crate) mod tests {
             p99_ms: None,
             celsius: Some(-5),
             throttled: Some(false),
+            still: None,
+            reused: 0,
             bundle: Text::try_from("0011aabb").unwrap(),
         })
     }

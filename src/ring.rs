@@ -8,6 +8,8 @@
 //! [`crate::head`]), the features otherwise. Rows lie twice in one buffer of `2 * window` rows, so that the last
 //! `window` of them are always one contiguous slice, oldest first, with nothing moved.
 //!
+//! A tick that shows what the last one showed ([`crate::gate`]) has its row as well, but it is fresh: a camera is there.
+//!
 //! Invariant: [`Ring::window`] is `Some` exactly when `len == window`. Memory: `2 * window * row` floats, for ever.
 
 use crate::bundle::MAX_WINDOW;
@@ -53,13 +55,15 @@ pub struct Ring {
     head: usize,
     held: usize,
     max_held: usize,
+    /// Newest rows in a row that are one and the same, counted to just above `window`.
+    same: usize,
 }
 
 impl Ring {
     /// A ring of `window` ticks (1 to [`MAX_WINDOW`]) of `row` numbers that repeats at most `max_held` ticks in a row.
     pub fn new(window: usize, row: usize, max_held: usize) -> Self {
         assert!((1..=MAX_WINDOW).contains(&window) && row > 0, "the bundle's contract was checked");
-        Self { slots: Deque::new(), rows: vec![0.0; 2 * window * row].into(), row, window, head: 0, held: 0, max_held }
+        Self { slots: Deque::new(), rows: vec![0.0; 2 * window * row].into(), row, window, head: 0, held: 0, max_held, same: 0 }
     }
 
     /// A new tick: `fill` writes its row. An error leaves the ring as it was.
@@ -73,8 +77,18 @@ impl Ring {
         let finite = self.rows[twin..twin + self.row].iter().all(|v| v.is_finite());
         self.rows.copy_within(twin..twin + self.row, at);
         self.held = 0;
+        self.same = 0;
         self.advance(Slot { held: false, finite });
         Ok(())
+    }
+
+    /// A new tick that shows what the last one showed: its row once more, and fresh. `false` if there is none.
+    pub fn repeat(&mut self) -> bool {
+        let Some(last) = self.slots.back().copied() else { return false };
+        self.held = 0;
+        self.copy_newest();
+        self.advance(Slot { held: false, ..last });
+        true
     }
 
     /// A tick without a new frame.
@@ -85,12 +99,16 @@ impl Ring {
             return Held::Emptied;
         }
         self.held += 1;
+        self.copy_newest();
+        self.advance(Slot { held: true, ..last });
+        Held::Repeated
+    }
+
+    fn copy_newest(&mut self) {
         let from = (self.head + self.window - 1) * self.row;
         let (at, twin) = (self.head * self.row, (self.head + self.window) * self.row);
         self.rows.copy_within(from..from + self.row, at);
         self.rows.copy_within(from..from + self.row, twin);
-        self.advance(Slot { held: true, ..last });
-        Held::Repeated
     }
 
     /// Forgets everything: the head warms up again.
@@ -98,6 +116,7 @@ impl Ring {
         self.slots.clear();
         self.head = 0;
         self.held = 0;
+        self.same = 0;
     }
 
     /// The last `window` ticks, or `None` while warming up.
@@ -111,6 +130,11 @@ impl Ring {
             fresh: self.slots.iter().filter(|s| !s.held).count() as u16,
             finite: self.slots.iter().all(|s| s.finite),
         })
+    }
+
+    /// Does the full window hold number by number what it held a tick ago, one row again and again?
+    pub fn is_unchanged(&self) -> bool {
+        self.same > self.window
     }
 
     /// The newest row, if there is one, and whether all its numbers are finite.
@@ -142,6 +166,7 @@ impl Ring {
         // Cannot be full: window <= MAX_WINDOW and one was just taken out.
         let _ = self.slots.push_back(slot);
         self.head = (self.head + 1) % self.window;
+        self.same = (self.same + 1).min(self.window + 1);
     }
 }
 
@@ -190,6 +215,25 @@ mod tests {
         assert_eq!(ring.len(), 2);
         push(&mut ring, 3.0);
         assert_eq!(ring.window().unwrap().rows, [1.0, 2.0, 3.0]);
+    }
+
+    #[test]
+    fn a_repeated_row_is_fresh_and_a_window_of_it_is_unchanged_from_the_second_time_on() {
+        let mut ring = Ring::new(3, 1, 2);
+        assert!(!ring.repeat());
+        [1.0, 2.0].iter().for_each(|v| push(&mut ring, *v));
+        assert!(ring.repeat());
+        let w = ring.window().unwrap();
+        assert_eq!((w.rows, w.fresh), ([1.0, 2.0, 2.0].as_slice(), 3));
+        assert!(ring.repeat() && !ring.is_unchanged(), "the window is full of it for the first time");
+        assert!(ring.repeat() && ring.is_unchanged());
+        assert_eq!(ring.hold(), Held::Repeated);
+        assert!(ring.is_unchanged());
+        push(&mut ring, 2.0);
+        assert!(!ring.is_unchanged(), "a row that was filled may be another one");
+        (0..4).for_each(|_| assert!(ring.repeat()));
+        ring.clear();
+        assert!(!ring.is_unchanged() && !ring.repeat());
     }
 
     #[test]

@@ -249,6 +249,14 @@ impl Shaper {
         }
     }
 
+    /// Instead of [`Shaper::flow`], for a tick whose planes nobody will read: its picture is the next one's past, and the
+    /// flow planes stay as they are.
+    pub fn skip_flow(&mut self) {
+        if let Some(flow) = &mut self.flow {
+            flow.skip(&self.luma);
+        }
+    }
+
     /// The planes of the last closed tick, `[P,H,W]`.
     pub fn planes(&self) -> &[u8] {
         &self.planes

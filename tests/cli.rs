@@ -123,5 +123,5 @@ fn check_and_bench_say_what_they_found() {
     assert!(answer["ok"] == true && answer["top1_equal"] == true && answer["max_abs"].as_f64().unwrap() < 1e-4);
     let out = lookout(&["bench", "--json", "--rounds", "1"]);
     let text = String::from_utf8(out.stdout).unwrap();
-    assert_eq!(text.lines().count(), 7, "six stages and the whole tick: {text}");
+    assert_eq!(text.lines().count(), 11, "seven stages, the whole tick and three scenes: {text}");
 }

@@ -230,7 +230,7 @@ fn queries_are_answered_on_the_same_wire() {
         (Query::Version, "$PLKTA,VERSION,lookout 0.1.0,"),
         (Query::Bundle, "$PLKTA,BUNDLE,motion 3,01234567,"),
         (Query::Labels, "$PLKTA,LABELS,1/1,0,idle,left,right,toward,away,shake,covered,"),
-        (Query::Status, "$PLKTA,STATUS,100,WARMING 3/16,29.9,1,,-7,0,"),
+        (Query::Status, "$PLKTA,STATUS,100,WARMING 3/16,29.9,1,,-7,0,,"),
     ] {
         far.master.write_all(query.sentence().as_bytes()).unwrap();
         let lines = far.lines(1);

@@ -3,12 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 use lookout::baked;
+use lookout::pipeline::{Counts, Probe};
 use lookout::pipeline::{Options, Pipeline};
 use lookout::report::sentence::Sentence;
-use lookout::report::{Edge, Report};
+use lookout::report::{ClassId, Edge, Report};
 use lookout::source::ahead::Ahead;
-use lookout::source::scene::Scene;
-use lookout::source::{Frame, Source, SourceError};
+use lookout::source::scene::{Play, Scene};
+use lookout::source::{Frame, Source, SourceError, Timestamp};
 
 /// The built-in scene without the frames that `keep` refuses.
 struct Thinned<K>(Scene, K, u32);
@@ -67,6 +68,54 @@ fn half_the_rate_and_lost_frames_give_the_same_events_within_a_tick() {
             assert!(a.abs_diff(*b) <= tick, "{name}: onset of {:?} at {a} and {b} ms", what[n]);
         }
     }
+}
+
+/// What was decided at every tick: class and the bits of all probabilities.
+#[derive(Default)]
+struct Decided(Vec<(ClassId, Vec<u32>)>);
+
+impl Probe for Decided {
+    fn decided(&mut self, _: Timestamp, p: &[f32], class: ClassId) {
+        self.0.push((class, p.iter().map(|v| v.to_bits()).collect()));
+    }
+}
+
+fn gated(what: Play, gate: bool) -> (Decided, Vec<Report>, Counts) {
+    let bundle = baked::bundle().unwrap();
+    let mut pipeline = Pipeline::new(&bundle, &Options { gate, ..Options::default() }).unwrap();
+    let mut scene = Ahead::new(Box::new(Scene::playing(3, what)));
+    let (mut decided, mut reports) = (Decided::default(), vec![]);
+    while let Some((frame, Some(until))) = scene.read().unwrap() {
+        pipeline.step(&frame, until, &mut decided, &mut |r| reports.push(r)).unwrap();
+    }
+    (decided, reports, pipeline.counts())
+}
+
+#[test]
+fn a_still_scene_is_hardly_ever_encoded_and_says_the_same() {
+    let (with, _, counts) = gated(Play::Still, true);
+    assert!(counts.ticks > 150 && counts.reused * 10 > counts.ticks * 9, "{counts:?}");
+    let (without, _, off) = gated(Play::Still, false);
+    assert_eq!((off.reused, off.ticks), (0, counts.ticks));
+    let classes = |d: &Decided| d.0.iter().map(|(c, _)| *c).collect::<Vec<_>>();
+    assert_eq!(classes(&with), classes(&without));
+    // Exact reuse: a window of nothing new has the very answer it had. Noise makes every encoded one a little different.
+    let repeated = |d: &Decided| d.0.windows(2).filter(|w| w[0].1 == w[1].1).count();
+    assert!(repeated(&with) * 2 > with.0.len() && repeated(&without) == 0, "{} of {}", repeated(&with), with.0.len());
+}
+
+#[test]
+fn what_happens_is_seen_through_the_gate() {
+    let (_, with, counts) = gated(Play::Script, true);
+    let (_, without, _) = gated(Play::Script, false);
+    assert!(counts.reused > 0, "{counts:?}");
+    let ((what, when), (other_what, other_when)) = (events(&with), events(&without));
+    assert_eq!(what, other_what);
+    for (n, (a, b)) in when.iter().zip(&other_when).enumerate() {
+        assert!(a.abs_diff(*b) <= 200, "onset of {:?} at {a} and {b} ms", what[n]);
+    }
+    let (_, _, busy) = gated(Play::Busy, true);
+    assert_eq!(busy.reused, 0, "there is always somebody");
 }
 
 #[test]

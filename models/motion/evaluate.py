@@ -94,6 +94,7 @@ def main():
     args.add_argument("--cache")
     args.add_argument("--lookout", help="binary: ask the real thing")
     args.add_argument("--bundle", help="folder of a bundle for --lookout (default: the one baked in)")
+    args.add_argument("--gate", choices=["on", "off"], default="on", help="for --lookout: encode every tick with `off`")
     args.add_argument("--onnx", help="folder of a bundle: ask ONNX Runtime")
     args.add_argument("--weights", help="float weights, with --onnx")
     args.add_argument("--keep", help="a .npz file where rendered exams are kept between runs")
@@ -117,11 +118,11 @@ def main():
                     with open(paths[-1], "wb") as f:
                         f.write(y4m(clip))
                 bundle = ["--bundle", a.bundle] if a.bundle else []
-                said = subprocess.run([a.lookout, "classify", "--json", *bundle, *paths], stdout=subprocess.PIPE, check=True)
+                said = subprocess.run([a.lookout, "classify", "--json", "--gate", a.gate, *bundle, *paths], stdout=subprocess.PIPE, check=True)
                 for line in said.stdout.decode().splitlines():
                     label = json.loads(line)["label"]
                     answers.append(render.LABELS.index(label) if label in render.LABELS else None)
-        table("lookout classify", mains, answers)
+        table(f"lookout classify --gate {a.gate}", mains, answers)
     if a.onnx:
         import torch
         from export import Written, dequantised

@@ -190,6 +190,7 @@ height = {size}
 channels = ["gray", "motion", "flow"]
 motion_span = 5
 resize = "stretch"
+gate = 2.0
 features = {features}
 
 [time]

@@ -2,7 +2,7 @@
 
 use super::Failure;
 use super::segments::{Segment, Timeline};
-use super::setup::{BundleArg, load};
+use super::setup::{BundleArg, GateArg, load};
 use crate::bundle::Bundle;
 use crate::pipeline::{Options, Pipeline};
 use crate::report::ClassId;
@@ -21,6 +21,8 @@ pub struct Args {
     clips: Vec<String>,
     #[command(flatten)]
     bundle: BundleArg,
+    #[command(flatten)]
+    gate: GateArg,
     /// One JSON object a recording
     #[arg(long)]
     json: bool,
@@ -40,7 +42,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         writeln!(out, "clip,label,start_ms,end_ms,p")?;
     }
     for clip in &args.clips {
-        match one(clip, &bundle) {
+        match one(clip, &bundle, args.gate.on()) {
             Ok(timeline) => write(args, out, clip, &bundle, &timeline)?,
             Err(e) => {
                 let _ = writeln!(std::io::stderr(), "lookout: {}", e.why);
@@ -51,13 +53,13 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     failed.map_or(Ok(()), Err)
 }
 
-fn one(clip: &str, bundle: &Bundle) -> Result<Timeline, Failure> {
+fn one(clip: &str, bundle: &Bundle, gate: bool) -> Result<Timeline, Failure> {
     let spec: Spec = clip.parse()?;
     let source = open::open(&spec, &open::Options { replay: true, ..open::Options::for_bundle(bundle) })?;
     if source.is_live() {
         return Err(Failure::refused(format!("{clip}: a camera never ends; use `lookout run` for it")));
     }
-    let mut pipeline = Pipeline::new(bundle, &Options::default())?;
+    let mut pipeline = Pipeline::new(bundle, &Options { gate, ..Options::default() })?;
     let mut timeline = Timeline::new(bundle.labels.len(), 0);
     let mut ends = Timeline::new(bundle.labels.len(), 0);
     let mut progress = Progress::new(clip, source.len_hint());

@@ -5,7 +5,7 @@
 
 use super::Failure;
 use super::segments::Timeline;
-use super::setup::{BundleArg, load};
+use super::setup::{BundleArg, GateArg, load};
 use super::stopwatch::{STAGES, Stopwatch};
 use crate::health::HealthClock;
 use crate::pipeline::{Options, Pipeline};
@@ -26,6 +26,8 @@ const GRACE: Duration = Duration::from_millis(300);
 pub struct Args {
     #[command(flatten)]
     bundle: BundleArg,
+    #[command(flatten)]
+    gate: GateArg,
     /// Write the clip as Y4M to this file instead (`-` for stdout)
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
@@ -45,7 +47,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         };
     }
     let bundle = load(&args.bundle)?;
-    let mut pipeline = Pipeline::new(&bundle, &Options::default())?;
+    let mut pipeline = Pipeline::new(&bundle, &Options { gate: args.gate.on(), ..Options::default() })?;
     let ticks = usize::try_from(scene.len_hint().unwrap_or(0)).unwrap_or(0);
     let mut probe = (Stopwatch::new(ticks), Timeline::new(bundle.labels.len(), ticks));
     let mut ends = Timeline::new(bundle.labels.len(), 0);
@@ -92,15 +94,15 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     writeln!(out, "{good} of {all} ticks right ({percent:.1} %), outside {} ms around changes", GRACE.as_millis())?;
     writeln!(
         out,
-        "\n{} frames, {} ticks, {} held, bundle {} {}",
-        counts.frames, counts.ticks, counts.held, bundle.contract.name, bundle.contract.version
+        "\n{} frames, {} ticks, {} held, {} no news to encode, bundle {} {}",
+        counts.frames, counts.ticks, counts.held, counts.reused, bundle.contract.name, bundle.contract.version
     )?;
     writeln!(out, "{:<20} {:>12} {:>18}", "stage", "mean µs/tick", "allocations/tick")?;
     for (stage, name) in STAGES {
         let (_, mean, allocs) = watch.stage(stage);
         writeln!(out, "{name:<20} {:>12.1} {allocs:>18.1}", mean.as_secs_f64() * 1e6)?;
     }
-    writeln!(out, "(encoder and head run inside tract, which allocates; our own stages must say 0.0)")?;
+    writeln!(out, "(what tract runs allocates; our own stages must say 0.0)")?;
     Ok(())
 }
 

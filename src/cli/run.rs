@@ -4,7 +4,7 @@
 //! watchdog is fed by finished steps, or by a named state of waiting for the camera; never by a timer.
 
 use super::Failure;
-use super::setup::{BundleArg, load};
+use super::setup::{BundleArg, GateArg, load};
 use crate::baked;
 use crate::board::{self, Board};
 use crate::bundle::Bundle;
@@ -39,6 +39,8 @@ pub struct Args {
     board: Option<String>,
     #[command(flatten)]
     bundle: BundleArg,
+    #[command(flatten)]
+    gate: GateArg,
     /// v4l2:PATH, pipe:-,nv12,640x480@30, y4m:FILE|-, avi:FILE, frames:DIR, features:FILE|- [default: the board's camera]
     #[arg(long, value_name = "SPEC")]
     source: Option<String>,
@@ -120,7 +122,12 @@ fn options(config: &Config, args: &Args, bundle: &Bundle) -> Result<Options, Fai
     let thresholds =
         decisions.iter().map(|d| Thresholds { enter: d.enter, leave: d.leave, min: Duration::from_millis(d.min_ms.into()) });
     let region = config.region.map_or_else(Region::default, |r| Region { x: r.x, y: r.y, w: r.width, h: r.height });
-    Ok(Options { region, thresholds: thresholds.collect(), heartbeat: Duration::from_secs(config.heartbeat_s.into()) })
+    Ok(Options {
+        region,
+        thresholds: thresholds.collect(),
+        heartbeat: Duration::from_secs(config.heartbeat_s.into()),
+        gate: args.gate.on(),
+    })
 }
 
 /// The source asked for, or the board's camera as it is called just now: it is looked for again at each opening, because

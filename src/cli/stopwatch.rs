@@ -7,8 +7,9 @@ use crate::sys::alloc;
 use std::time::{Duration, Instant};
 
 /// Stages in the order in which they are shown.
-pub const STAGES: [(Stage, &str); 6] = [
+pub const STAGES: [(Stage, &str); 7] = [
     (Stage::Shaper, "shaper"),
+    (Stage::Gate, "gate"),
     (Stage::Flow, "flow"),
     (Stage::Encoder, "encoder"),
     (Stage::Ring, "ring"),

@@ -5,7 +5,7 @@
 //! | `class` | `id` (null: `invalid`), `label`, `p`, `valid_slots`, `age_ms` |
 //! | `event` | `edge` (`start`, `end`), `id`, `label`, `onset_ms`, `duration_ms`, `peak` |
 //! | `novelty` | `score`, `threshold`, `blocks`, `alarm` |
-//! | `health` | `state` (`ok`, `warming`, `invalid`, `no_camera`, `no_frames`), `have` and `need` (warming only), `fps`, `dropped`, `p99_ms`, `celsius`, `throttled`, `bundle` |
+//! | `health` | `state` (`ok`, `warming`, `invalid`, `no_camera`, `no_frames`), `have` and `need` (warming only), `fps`, `dropped`, `p99_ms`, `celsius`, `throttled`, `still` (percent), `reused` (ticks), `bundle` |
 //! | `gap` | `from`, `to` instead of `seq` and `ms`: events with these numbers had to be left out |
 //!
 //! Numbers are not wrapped or rounded as on the wire. What is not known, and what is not finite, is `null`.
@@ -38,6 +38,8 @@ struct HealthObject<'a> {
     p99_ms: Option<u32>,
     celsius: Option<i16>,
     throttled: Option<bool>,
+    still: Option<u8>,
+    reused: u32,
     bundle: &'a str,
 }
 
@@ -89,8 +91,22 @@ fn object(parcel: &Parcel) -> Object<'_> {
                 State::NoFrames => ("no_frames", None, None),
             };
             let (fps, ms) = (f64::from(h.fps_tenths) / 10.0, h.at.ms());
-            let super::Health { dropped, p99_ms, celsius, throttled, ref bundle, .. } = *h;
-            Object::Health(HealthObject { seq, ms, state, have, need, fps, dropped, p99_ms, celsius, throttled, bundle })
+            let super::Health { dropped, p99_ms, celsius, throttled, still, reused, ref bundle, .. } = *h;
+            Object::Health(HealthObject {
+                seq,
+                ms,
+                state,
+                have,
+                need,
+                fps,
+                dropped,
+                p99_ms,
+                celsius,
+                throttled,
+                still,
+                reused,
+                bundle,
+            })
         }
     }
 }
@@ -124,7 +140,7 @@ mod tests {
         assert_eq!(
             said(&Parcel::Report(u32::MAX, health())),
             "{\"type\":\"health\",\"seq\":4294967295,\"ms\":61200,\"state\":\"warming\",\"have\":3,\"need\":16,\"fps\":29.9,\
-             \"dropped\":4,\"p99_ms\":null,\"celsius\":-5,\"throttled\":false,\"bundle\":\"0011aabb\"}\n"
+             \"dropped\":4,\"p99_ms\":null,\"celsius\":-5,\"throttled\":false,\"still\":null,\"reused\":0,\"bundle\":\"0011aabb\"}\n"
         );
         assert_eq!(said(&Parcel::Gap { from: 3, to: 9 }), "{\"type\":\"gap\",\"from\":3,\"to\":9}\n");
     }

@@ -144,9 +144,9 @@ mod tests {
     #[test]
     fn every_query_is_answered() {
         let mut replies = replies(["idle", "left", "right"].map(String::from).into_iter().collect());
-        assert_eq!(ask(&mut replies, Query::Status), "$PLKTA,STATUS,,,,,,,\n");
+        assert_eq!(ask(&mut replies, Query::Status), "$PLKTA,STATUS,,,,,,,,\n");
         replies.note(&health());
-        assert_eq!(ask(&mut replies, Query::Status), "$PLKTA,STATUS,61200,WARMING 3/16,29.9,4,,-5,0\n");
+        assert_eq!(ask(&mut replies, Query::Status), "$PLKTA,STATUS,61200,WARMING 3/16,29.9,4,,-5,0,\n");
         assert_eq!(ask(&mut replies, Query::Version), "$PLKTA,VERSION,lookout 0.1.0\n");
         assert_eq!(ask(&mut replies, Query::Bundle), "$PLKTA,BUNDLE,motion 3,0011aabb\n");
         assert_eq!(ask(&mut replies, Query::Labels), "$PLKTA,LABELS,1/1,0,idle,left,right\n");

@@ -7,10 +7,10 @@
 //! $PLKTC,seq,ms,[id],label,[p],slots,age,crc*xx            class now
 //! $PLKTE,seq,S|E,label,onset,duration,[peak],crc*xx        event: start or end
 //! $PLKTN,seq,ms,[score],[threshold],blocks,0|1,crc*xx      novelty; 1: alarm
-//! $PLKTH,seq,ms,state,fps,dropped,[p99],[celsius],[0|1],bundle,crc*xx   health; 1: throttled
+//! $PLKTH,seq,ms,state,fps,dropped,[p99],[celsius],[0|1],bundle,[still],crc*xx   health; 1: throttled
 //! $PLKTG,from,to,crc*xx                                    reports from..to had to be left out
 //! $PLKTQ,STATUS|VERSION|LABELS|BUNDLE,crc*xx               query
-//! $PLKTA,STATUS,[ms],[state],[fps],[dropped],[p99],[celsius],[0|1],crc*xx   the last health; all empty before the first
+//! $PLKTA,STATUS,[ms],[state],[fps],[dropped],[p99],[celsius],[0|1],[still],crc*xx   the last health; all empty before the first
 //! $PLKTA,VERSION,text,crc*xx
 //! $PLKTA,LABELS,k/n,first id,label,...,crc*xx              page k of n
 //! $PLKTA,BUNDLE,name version,hash,crc*xx
@@ -31,7 +31,8 @@
 //! | blocks, dropped | 0..9999999 | stays at 9999999 |
 //! | state | `OK`, `WARMING k/N` (each up to 999), `INVALID`, `NO CAMERA`, `NO FRAMES` | |
 //! | fps | 0.0 to 999.9 | stays at 999.9 |
-//! | p99 | ms, 0..99999 | stays at 99999 |
+//! | p99 | ms, 0..9999 | stays at 9999 |
+//! | still | 0..100: percent of the last second's ticks whose pictures were no news, so that nothing was encoded | empty while warming up and without a gate |
 //! | celsius | -99..999 | clamped |
 //! | bundle, hash | eight hex digits | |
 //!
@@ -96,6 +97,8 @@ pub struct Status {
     pub celsius: Option<i16>,
     /// Slowed down by heat or voltage.
     pub throttled: Option<bool>,
+    /// Ticks whose pictures were no news, percent; never said while warming up.
+    pub still: Option<u8>,
 }
 
 /// What may be asked on the wire.
@@ -213,6 +216,7 @@ impl Sentence {
                 push!(b, "PLKTH,{},", seq % SEQ_WRAP);
                 status.encode(b);
                 fields::text(b, bundle);
+                status.encode_still(b);
             }
             Self::Gap { from, to } => push!(b, "PLKTG,{},{}", from % SEQ_WRAP, to % SEQ_WRAP),
             Self::Query(query) => {
@@ -264,7 +268,8 @@ impl Sentence {
             }
             "PLKTH" => {
                 let mut f = Fields::new("PLKTH", rest);
-                let (seq, status, bundle) = (f.seq("seq")?, Status::decode(&mut f)?, f.text("bundle")?);
+                let (seq, mut status, bundle) = (f.seq("seq")?, Status::decode(&mut f)?, f.text("bundle")?);
+                status.decode_still(&mut f)?;
                 f.end(Self::Health { seq, status, bundle })?
             }
             "PLKTG" => {
@@ -283,8 +288,8 @@ impl Sentence {
 impl Status {
     /// The middle of a health report.
     pub fn of(h: &super::Health) -> Self {
-        let super::Health { at, state, fps_tenths, dropped, p99_ms, celsius, throttled, bundle: _ } = h.clone();
-        Self { ms: at.ms(), state, fps_tenths, dropped, p99_ms, celsius, throttled }
+        let super::Health { at, state, fps_tenths, dropped, p99_ms, celsius, throttled, still, .. } = h.clone();
+        Self { ms: at.ms(), state, fps_tenths, dropped, p99_ms, celsius, throttled, still }
     }
 
     fn encode(&self, b: &mut Body) {
@@ -298,11 +303,26 @@ impl Status {
         }
         let fps = self.fps_tenths.min(9_999);
         push!(b, ",{}.{},{},", fps / 10, fps % 10, self.dropped.min(9_999_999));
-        fields::optional(b, self.p99_ms.map(|ms| ms.min(99_999)));
+        fields::optional(b, self.p99_ms.map(|ms| ms.min(9_999)));
         push!(b, ",");
         fields::optional(b, self.celsius.map(|c| c.clamp(-99, 999)));
         push!(b, ",");
         fields::optional(b, self.throttled.map(u8::from));
+    }
+
+    /// The last field: a longer state leaves no room for it.
+    fn encode_still(&self, b: &mut Body) {
+        push!(b, ",");
+        fields::optional(b, self.still.filter(|_| !self.is_warming()).map(|s| s.min(100)));
+    }
+
+    fn decode_still(&mut self, f: &mut Fields<'_>) -> Result<(), SentenceError> {
+        self.still = f.optional("still", |f, s| f.number(s, 100))?;
+        if self.still.is_some() && self.is_warming() { Err(f.wrong("still", "nothing while warming up")) } else { Ok(()) }
+    }
+
+    fn is_warming(&self) -> bool {
+        matches!(self.state, State::Warming { .. })
     }
 
     fn decode(f: &mut Fields<'_>) -> Result<Self, SentenceError> {
@@ -324,9 +344,10 @@ impl Status {
             state,
             fps_tenths: f.tenths("fps")?,
             dropped: f.number("dropped", 9_999_999)?,
-            p99_ms: f.optional("p99", |f, s| f.number(s, 99_999))?,
+            p99_ms: f.optional("p99", |f, s| f.number(s, 9_999))?,
             celsius: f.optional("celsius", |f, s| f.celsius(s))?,
             throttled: f.optional("throttled", |f, s| f.flag(s))?,
+            still: None,
         })
     }
 }
@@ -334,10 +355,11 @@ impl Status {
 impl Answer {
     fn encode(&self, b: &mut Body) {
         match self {
-            Self::Status(None) => push!(b, "PLKTA,STATUS,,,,,,,"),
+            Self::Status(None) => push!(b, "PLKTA,STATUS,,,,,,,,"),
             Self::Status(Some(status)) => {
                 push!(b, "PLKTA,STATUS,");
                 status.encode(b);
+                status.encode_still(b);
             }
             Self::Version(text) => {
                 push!(b, "PLKTA,VERSION");
@@ -364,9 +386,10 @@ impl Answer {
     fn decode(rest: &str) -> Result<Self, SentenceError> {
         let mut f = Fields::new("PLKTA", rest);
         match f.next("subject")? {
-            "STATUS" if rest == "STATUS,,,,,,," => Ok(Self::Status(None)),
+            "STATUS" if rest == "STATUS,,,,,,,," => Ok(Self::Status(None)),
             "STATUS" => {
-                let status = Status::decode(&mut f)?;
+                let mut status = Status::decode(&mut f)?;
+                status.decode_still(&mut f)?;
                 f.end(Self::Status(Some(status)))
             }
             "VERSION" => {

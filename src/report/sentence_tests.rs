@@ -40,11 +40,12 @@ fn report() -> impl Strategy<Value = Report> {
         any::<Option<u32>>(),
         any::<Option<i16>>(),
         any::<Option<bool>>(),
+        any::<Option<u8>>(),
         "[0-9a-f]{8}",
     );
-    let health = health.prop_map(|(at, state, fps_tenths, dropped, p99_ms, celsius, throttled, bundle)| {
+    let health = health.prop_map(|(at, state, fps_tenths, dropped, p99_ms, celsius, throttled, still, bundle)| {
         let bundle = Text::try_from(bundle.as_str()).unwrap();
-        Report::Health(Health { at, state, fps_tenths, dropped, p99_ms, celsius, throttled, bundle })
+        Report::Health(Health { at, state, fps_tenths, dropped, p99_ms, celsius, throttled, still, reused: dropped, bundle })
     });
     prop_oneof![class, event, novelty, health]
 }
@@ -175,11 +176,16 @@ fn extremes_fill_the_line_exactly() {
         p99_ms: Some(u32::MAX),
         celsius: Some(i16::MAX),
         throttled: Some(true),
+        still: Some(255),
+        reused: u32::MAX,
         bundle: Text::try_from("01234567").unwrap(),
     };
+    let cold = Health { state: State::NoFrames, ..health.clone() };
     let health = Sentence::of(seq, &Report::Health(health)).encode();
     assert_eq!(health.len(), 82, "{health}");
-    assert!(health.starts_with("$PLKTH,9999,999999999,WARMING 999/999,999.9,9999999,99999,999,1,01234567,"), "{health}");
+    assert!(health.starts_with("$PLKTH,9999,999999999,WARMING 999/999,999.9,9999999,9999,999,1,01234567,,"), "{health}");
+    let cold = Sentence::of(seq, &Report::Health(cold)).encode();
+    assert!(cold.len() <= 82 && cold.contains(",9999,999,1,01234567,100,"), "{cold}");
 }
 
 #[test]

@@ -91,6 +91,13 @@ impl Flow {
         levels(&self.v, self.w, v_out);
     }
 
+    /// Takes a picture as the next one's past, without flow.
+    pub fn skip(&mut self, luma: &[u8]) {
+        std::mem::swap(&mut self.before, &mut self.now);
+        self.blur(luma);
+        self.seen = true;
+    }
+
     /// `now` = [1 2 1] x [1 2 1] over `luma`, borders replicated.
     fn blur(&mut self, luma: &[u8]) {
         let w = self.w;

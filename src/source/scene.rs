@@ -31,6 +31,17 @@ pub const SCRIPT: &[(u64, u64, &str)] = &[
     (19_600, 21_900, "left"),
 ];
 
+/// What is played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Play {
+    /// [`SCRIPT`].
+    Script,
+    /// Nothing at all happens; the sensor's noise goes on.
+    Still,
+    /// Cars and a jogger all the time, a visitor who comes and goes.
+    Busy,
+}
+
 /// Width in pixels.
 pub const WIDTH: usize = 320;
 /// Height in pixels.
@@ -45,6 +56,7 @@ const GRAINS: usize = 65_537;
 #[derive(Debug)]
 pub struct Scene {
     seed: u32,
+    play: Play,
     index: u64,
     /// All that stands still.
     still: Canvas,
@@ -56,6 +68,11 @@ pub struct Scene {
 impl Scene {
     /// The clip with its own textures and sensor noise for every seed; what happens is the same.
     pub fn new(seed: u64) -> Self {
+        Self::playing(seed, Play::Script)
+    }
+
+    /// The same street, where something else happens.
+    pub fn playing(seed: u64, play: Play) -> Self {
         let seed = hash(seed as i32, (seed >> 32) as i32, 0x10_0c);
         let mut still = Canvas::new(WIDTH, HEIGHT);
         street::street(&mut still, seed);
@@ -67,6 +84,7 @@ impl Scene {
         };
         Self {
             seed,
+            play,
             index: 0,
             canvas: still.clone(),
             still,
@@ -93,19 +111,24 @@ impl Scene {
     fn render(&mut self) {
         let t = self.index as f32 / FPS as f32;
         self.canvas.copy_from(&self.still);
-        self.actors(t);
-        let (dx, dy) = knock(t);
+        if self.play != Play::Still {
+            self.actors(t);
+        }
+        let (dx, dy) = if self.play == Play::Script { knock(t) } else { (0.0, 0.0) };
         self.develop(dx, dy);
-        self.cover(t);
+        if self.play == Play::Script {
+            self.cover(t);
+        }
         self.sense();
         self.index += 1;
     }
 
     /// People and cars, far ones first.
     fn actors(&mut self, t: f32) {
-        let canvas = &mut self.canvas;
+        let (canvas, busy) = (&mut self.canvas, self.play == Play::Busy);
         // Stands in the alley, comes up to the camera, stands, goes back.
         let (near, going) = match t {
+            t if busy => (((t / 2.0) % 2.0 - 1.0).abs(), t),
             t if t < 8.8 => (0.0, 0.0),
             t if t < 10.5 => ((t - 8.8) / 1.7, t - 8.8),
             t if t < 11.7 => (1.0, 0.0),
@@ -139,13 +162,18 @@ impl Scene {
         if near < 0.3 {
             visitor.draw(canvas);
         }
-        if (1.8..4.6).contains(&t) {
+        if busy {
+            // Round and round, so that there is always somebody.
+            Car { x: -75.0 + (181.0 * t) % 470.0, ..red }.draw(canvas);
+            Person { x: 345.0 - (152.0 * t) % 380.0, stride: 1.35 * t, ..jogger }.draw(canvas);
+            Car { x: 408.0 - (192.0 * t + 200.0) % 500.0, ..white }.draw(canvas);
+        } else if (1.8..4.6).contains(&t) {
             Car { x: -75.0 + 181.0 * (t - 1.85), ..red }.draw(canvas);
         }
-        if t >= 19.4 {
+        if !busy && t >= 19.4 {
             Car { x: 408.0 - 192.0 * (t - 19.45), ..white }.draw(canvas);
         }
-        if (5.3..8.0).contains(&t) {
+        if !busy && (5.3..8.0).contains(&t) {
             Person { x: 345.0 - 152.0 * (t - 5.4), stride: 1.35 * (t - 5.4), ..jogger }.draw(canvas);
         }
         if near >= 0.3 {
@@ -296,6 +324,20 @@ mod tests {
             let moved = change((from + to) / 2 * FPS / 1000);
             let still = matches!(*label, "idle" | "covered");
             assert!(if still { moved < 20 } else { moved > 400 }, "{label} at {from} ms: {moved} pixels");
+        }
+    }
+
+    #[test]
+    fn in_a_still_scene_nothing_moves_but_noise_and_a_busy_one_never_rests() {
+        for (play, still) in [(Play::Still, true), (Play::Busy, false)] {
+            let mut scene = Scene::playing(1, play);
+            for index in (0..FRAMES - 3).step_by(97) {
+                let before = frame(&mut scene, index)[..WIDTH * HEIGHT].to_vec();
+                let now = frame(&mut scene, index + 3);
+                assert_ne!(before, now[..WIDTH * HEIGHT], "noise");
+                let moved = before.iter().zip(now).filter(|(a, b)| a.abs_diff(**b) > 16).count();
+                assert!(if still { moved < 20 } else { moved > 400 }, "{play:?} at {index}: {moved} pixels");
+            }
         }
     }
 

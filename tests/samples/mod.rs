@@ -49,6 +49,8 @@ pub fn health(k: u32) -> Report {
         p99_ms: k.is_multiple_of(2).then_some(35),
         celsius: (!k.is_multiple_of(3)).then_some(-7),
         throttled: (!k.is_multiple_of(4)).then_some(k.is_multiple_of(5)),
+        still: (!k.is_multiple_of(7)).then_some(50),
+        reused: k,
         bundle: heapless::String::try_from("0123abcd").unwrap(),
     })
 }
@@ -81,6 +83,8 @@ pub fn extremes() -> Vec<Report> {
             p99_ms: (!none).then_some(u32::MAX),
             celsius: (!none).then_some(i16::MIN),
             throttled: (!none).then_some(true),
+            still: (!none).then_some(u8::MAX),
+            reused: u32::MAX,
             bundle: heapless::String::try_from("ffffffff").unwrap(),
         })
     };

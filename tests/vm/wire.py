@@ -14,7 +14,7 @@ import sys
 import time
 
 LINE = re.compile(rb"\$(PLKT[CENHGA]),([^$*\r\n]*),([0-9A-F]{4})\*([0-9A-F]{2})\Z")
-FIELDS = {"PLKTC": 7, "PLKTE": 6, "PLKTN": 6, "PLKTH": 9, "PLKTG": 2}  # between the address and the CRC
+FIELDS = {"PLKTC": 7, "PLKTE": 6, "PLKTN": 6, "PLKTH": 10, "PLKTG": 2}  # between the address and the CRC
 
 
 def xor(data):
