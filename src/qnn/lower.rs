@@ -191,7 +191,7 @@ impl Lower {
         // Groups of few channels are joined, their weights among zeros: a kernel wants some bytes at a time.
         let mut joined = 1;
         while joined * depth < 16 && joined < conv.groups {
-            joined = (joined + 1..=conv.groups).find(|j| conv.groups % j == 0).unwrap_or(conv.groups);
+            joined = (joined + 1..=conv.groups).find(|j| conv.groups.is_multiple_of(*j)).unwrap_or(conv.groups);
         }
         let (each_in, each_out) = (joined * depth, joined * outputs / conv.groups);
         for block in 0..conv.groups / joined {

@@ -84,7 +84,7 @@ impl Windows {
                 return Err(format!("a window of {:?} in a picture of {picture:?} with pads {:?}", self.kernel, self.pad));
             };
             out[axis] = (room - reach) / s + 1;
-            if ceil && (room - reach) % s != 0 && out[axis] * s < picture[axis] + self.pad[axis] {
+            if ceil && !(room - reach).is_multiple_of(s) && out[axis] * s < picture[axis] + self.pad[axis] {
                 out[axis] += 1;
             }
         }
@@ -134,7 +134,7 @@ pub(super) fn reshaped(file: &File<'_>, node: &NodeProto, shape: &[usize]) -> Re
             if wanted.iter().filter(|d| **d == -1).count() == 1 {
                 let known =
                     wanted.iter().zip(&out).filter(|(w, _)| **w != -1).try_fold(1usize, |all, (_, d)| all.checked_mul(*d));
-                let open = known.filter(|k| *k > 0 && count % k == 0).map(|k| count / k).ok_or_else(|| wrong("does not fit"))?;
+                let open = known.filter(|k| *k > 0 && count.is_multiple_of(*k)).map(|k| count / k).ok_or_else(|| wrong("does not fit"))?;
                 wanted.iter().zip(&mut out).filter(|(w, _)| **w == -1).for_each(|(_, d)| *d = open);
             }
             let product = out.iter().try_fold(1usize, |all, d| all.checked_mul(*d));

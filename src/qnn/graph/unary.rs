@@ -151,7 +151,7 @@ fn function(node: &NodeProto) -> Option<Function> {
         "Elu" => alpha(1.0, |x, a| if x < 0.0 { a * x.exp_m1() } else { x }),
         "HardSigmoid" => {
             let (a, b) = (float(node, "alpha", 0.2), float(node, "beta", 0.5));
-            Some(Box::new(move |x| Some((a * (*x.first()?)? + b).max(0.0).min(1.0))))
+            Some(Box::new(move |x| Some((a * (*x.first()?)? + b).clamp(0.0, 1.0))))
         }
         "Clip" => {
             let (low, high) = (float(node, "min", f32::NEG_INFINITY), float(node, "max", f32::INFINITY));
