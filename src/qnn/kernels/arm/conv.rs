@@ -258,7 +258,7 @@ impl<D: Dot> Packed<D> {
         // than a chunk, which is within SLACK. Packed tables are as long as the blocks counted here.
         unsafe {
             let panel = (&raw mut (*room).panel).cast::<u8>();
-            if self.taps.len() == 1 || self.span % CHUNK == 0 {
+            if self.taps.len() == 1 || self.span.is_multiple_of(CHUNK) {
                 fill(panel, &places.inputs, &self.taps, self.span);
             } else {
                 let gathered = (&raw mut (*room).gathered).cast::<u8>();
