@@ -85,7 +85,7 @@ pub(super) fn prepare<S: Simd>(conv: Conv) -> Result<Box<dyn Kernel>, Layer> {
     let groups: Vec<usize> =
         runs.iter().flat_map(|&(_, offset, length)| (0..length.div_ceil(4)).map(move |g| offset + 4 * g)).collect();
     let vectors = conv.outputs.div_ceil(S::LANES);
-    let (mut blocks, mut packed, mut vector) = (Vec::new(), Vec::new(), 0);
+    let (mut blocks, mut packed, mut four, mut vector) = (Vec::new(), Vec::new(), vec![[0; 4]; S::LANES], 0);
     while vector < vectors {
         let n = block_vectors(vectors - vector, S::TILES.len(), groups.len());
         let first = vector * S::LANES;
@@ -93,12 +93,15 @@ pub(super) fn prepare<S: Simd>(conv: Conv) -> Result<Box<dyn Kernel>, Layer> {
         blocks.push(Block { vectors: n, first, count, weights: packed.len() });
         for &(place, _, length) in &runs {
             for k in (0..length).step_by(4) {
+                let some = 4.min(length - k);
                 for v in 0..n {
-                    let weight = |o: usize, i: usize| {
-                        if o < conv.outputs && k + i < length { conv.weights[o * inputs + place + k + i] } else { 0 }
-                    };
-                    let four: Vec<[i8; 4]> =
-                        (0..S::LANES).map(|l| std::array::from_fn(|i| weight(first + v * S::LANES + l, i))).collect();
+                    for (l, four) in four.iter_mut().enumerate() {
+                        let o = first + v * S::LANES + l;
+                        *four = [0; 4];
+                        if o < conv.outputs {
+                            four[..some].copy_from_slice(&conv.weights[o * inputs + place + k..][..some]);
+                        }
+                    }
                     S::pack(&four, &mut packed);
                 }
             }

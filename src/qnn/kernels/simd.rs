@@ -18,7 +18,12 @@ pub(super) struct Line(pub [i8; 64]);
 
 /// Packed bytes, filled up to whole lines.
 pub(super) fn lines(bytes: &[i8]) -> Vec<Line> {
-    bytes.chunks(64).map(|part| Line(std::array::from_fn(|i| part.get(i).copied().unwrap_or(0)))).collect()
+    let line = |part: &[i8]| {
+        let mut line = Line([0; 64]);
+        line.0[..part.len()].copy_from_slice(part);
+        line
+    };
+    bytes.chunks(64).map(line).collect()
 }
 
 /// From rounded sums to bytes.

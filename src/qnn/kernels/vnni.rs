@@ -91,7 +91,7 @@ impl Simd for Evex {
     const WALKS: Walks = Walks { add: walk_add, mul: walk_mul, max: walk_max, mean: walk_mean };
 
     fn pack(four: &[[i8; 4]], packed: &mut Vec<i8>) {
-        packed.extend(four.iter().flatten());
+        packed.extend_from_slice(four.as_flattened());
     }
 
     #[inline(always)]
