@@ -12,6 +12,7 @@
 //! - Few threads: [`capture`], inference (the caller's), one writer a sink. All hand-overs are bounded: the newest frame
 //!   wins and every lost one is counted; events are kept, status is latest-wins, what is lost is announced by number.
 //! - A ring slot is a tick of time, not a frame that happened to arrive ([`ring`], [`pipeline`]).
+//! - Int8 parts of an encoder are one operator of our own ([`qnn`]); what it does not know stays with tract in float.
 //! - A model is data ([`bundle`]), a board is data ([`board`]), an installation is data ([`config`]).
 //! - Once running, our own code allocates nothing per tick; `lookout bench` counts it ([`sys::alloc`]).
 #![deny(unsafe_code)]

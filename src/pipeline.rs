@@ -97,11 +97,13 @@ pub struct Options {
     pub heartbeat: Duration,
     /// Leave out the encoder where nothing changed, as far as the bundle says; `false`: encode every tick.
     pub gate: bool,
+    /// How the encoder is run.
+    pub form: Form,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { region: Region::default(), thresholds: vec![], heartbeat: Duration::from_secs(1), gate: true }
+        Self { region: Region::default(), thresholds: vec![], heartbeat: Duration::from_secs(1), gate: true, form: Form::AsBuilt }
     }
 }
 
@@ -174,7 +176,7 @@ impl Pipeline {
         let head = Head::load(bundle)?;
         let shaper =
             c.input.as_ref().map(|i| Shaper::new(i, options.region)).transpose().map_err(|e| bundle.refuse(e.to_string()))?;
-        let encoder = c.input.as_ref().map(|_| Encoder::load(bundle, Form::AsBuilt)).transpose()?;
+        let encoder = c.input.as_ref().map(|_| Encoder::load(bundle, options.form)).transpose()?;
         let d = &c.decision;
         let default = Thresholds { enter: d.enter, leave: d.leave, min: Duration::from_millis(d.min_ms.into()) };
         let thresholds = if options.thresholds.len() == bundle.labels.len() {

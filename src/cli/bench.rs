@@ -51,7 +51,8 @@ fn pipeline(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let mut letters = 0usize;
     for round in 0..args.rounds {
         // A fresh pipeline a round: each plays the same clip from its start.
-        let mut pipeline = Pipeline::new(&bundle, &Options { gate: args.gate.on(), ..Options::default() })?;
+        let mut pipeline =
+            Pipeline::new(&bundle, &Options { gate: args.gate.on(), form: args.isa.form()?, ..Options::default() })?;
         let mut scene = Ahead::new(if pictures {
             Box::new(Scene::new(u64::from(round) + 1))
         } else {

@@ -49,7 +49,7 @@ pub struct Args {
 /// `--isa`, for every command that runs an encoder to measure it.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct IsaArg {
-    /// Run int8 with this instruction set: scalar, avx2, avxvnni, vnni, neon or dotprod (default: the fastest here)
+    /// Instruction set of int8 encoders: scalar, avx2, avxvnni, vnni, neon or dotprod (default: the fastest here)
     #[arg(long, value_name = "ISA")]
     isa: Option<Isa>,
 }

@@ -127,6 +127,7 @@ fn options(config: &Config, args: &Args, bundle: &Bundle) -> Result<Options, Fai
         thresholds: thresholds.collect(),
         heartbeat: Duration::from_secs(config.heartbeat_s.into()),
         gate: args.gate.on(),
+        ..Options::default()
     })
 }
 

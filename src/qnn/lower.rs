@@ -195,22 +195,21 @@ impl Lower {
         }
         let (each_in, each_out) = (joined * depth, joined * outputs / conv.groups);
         for block in 0..conv.groups / joined {
-            let offset = |i: usize, j: usize| w.kernel_offset(a, i, j);
-            // One place after another: (channel in the block, kernel row, kernel column).
-            let mut order: Vec<(usize, usize, usize)> = vec![];
-            if a.planar {
-                (0..each_in).for_each(|c| (0..w.kernel[0]).for_each(|i| order.extend((0..w.kernel[1]).map(|j| (c, i, j)))));
-            } else {
-                (0..w.kernel[0]).for_each(|i| (0..w.kernel[1]).for_each(|j| order.extend((0..each_in).map(|c| (c, i, j)))));
-            }
             let first = block * each_in;
-            let at = |(c, i, j): (usize, usize, usize)| (first + c) * a.plane + offset(i, j);
-            let weight = |o: usize, (c, i, j): (usize, usize, usize)| {
-                let (group, place) = (o / (outputs / conv.groups), c % depth);
-                let o = block * each_out + o;
-                if c / depth == group { conv.weights[o * each + place * taps + i * w.kernel[1] + j] } else { 0 }
+            let cell = |c: usize, i: usize, j: usize| Cell {
+                at: (first + c) * a.plane + i * w.dilation[0] * a.row + j * w.dilation[1] * a.pixel,
+                weight: (c % depth) * taps + i * w.kernel[1] + j,
+                group: c / depth,
             };
-            let (list, run, weights) = arrange(&order, &at, &weight, each_out);
+            // One place after another: (channel in the block, kernel row, kernel column).
+            let mut cells: Vec<Cell> = vec![];
+            if a.planar {
+                (0..each_in).for_each(|c| (0..w.kernel[0]).for_each(|i| cells.extend((0..w.kernel[1]).map(|j| cell(c, i, j)))));
+            } else {
+                (0..w.kernel[0]).for_each(|i| (0..w.kernel[1]).for_each(|j| cells.extend((0..each_in).map(|c| cell(c, i, j)))));
+            }
+            let rows = &conv.weights[block * each_out * each..(block + 1) * each_out * each];
+            let (list, run, weights) = arrange(&cells, rows, each, outputs / conv.groups, narrow);
             let pick = block * each_out..(block + 1) * each_out;
             self.layers.push(Layer::Conv(kernels::Conv {
                 window: flat(
@@ -230,12 +229,6 @@ impl Lower {
     }
 }
 
-impl Windows {
-    fn kernel_offset(&self, a: &Place, i: usize, j: usize) -> usize {
-        i * self.dilation[0] * a.row + j * self.dilation[1] * a.pixel
-    }
-}
-
 /// One long row instead of many, where nothing lies between them; `other` are the row and pixel of a second tensor read.
 fn flat(w: Window, other: Option<(usize, usize)>) -> Window {
     let fits = w.row_in == w.width * w.pixel_in && w.row_out == w.width * w.pixel_out;
@@ -243,38 +236,50 @@ fn flat(w: Window, other: Option<(usize, usize)>) -> Window {
     if fits { Window { height: 1, width: w.width * w.height, ..w } } else { w }
 }
 
-/// Places in order as taps of equal length, and the weights for them. Weights that no i8 holds are split into several, and the
-/// places they belong to are read again.
-fn arrange<P: Copy>(
-    order: &[P],
-    at: &impl Fn(P) -> usize,
-    weight: &impl Fn(usize, P) -> i16,
-    outputs: usize,
-) -> (Vec<usize>, usize, Vec<i8>) {
+/// One place that a convolution reads: where it lies, which weight of an output's row it takes, and the group it belongs to.
+#[derive(Clone, Copy)]
+struct Cell {
+    at: usize,
+    weight: usize,
+    group: usize,
+}
+
+/// Places in order as taps of equal length, and the weights for them: `rows` are `each` weights an output, `outputs` outputs a
+/// group. Weights that no i8 holds (not `narrow`) are split into several, and the places they belong to are read again.
+fn arrange(cells: &[Cell], rows: &[i16], each: usize, outputs: usize, narrow: bool) -> (Vec<usize>, usize, Vec<i8>) {
     // Stretches of neighbours.
     let mut runs: Vec<(usize, usize)> = vec![];
-    for (k, p) in order.iter().enumerate() {
-        match runs.last() {
-            Some((start, len)) if at(order[*start]) + len == at(*p) => runs.last_mut().into_iter().for_each(|r| r.1 += 1),
+    for (k, cell) in cells.iter().enumerate() {
+        match runs.last_mut() {
+            Some((start, len)) if cells[*start].at + *len == cell.at => *len += 1,
             _ => runs.push((k, 1)),
         }
     }
-    // All stretches are as long as the shortest common piece of them.
+    // All stretches are as long as the longest piece that all of them are made of.
     let depth = runs.iter().fold(0, |d, (_, len)| gcd(d, *len)).max(1);
     let pieces: Vec<usize> = runs.iter().flat_map(|(start, len)| (*start..start + len).step_by(depth)).collect();
-    let mut taps: Vec<(usize, u32)> = pieces.iter().map(|p| (*p, 0)).collect();
+    let weight = |o: usize, row: &[i16], cell: &Cell| if cell.group == o / outputs { row[cell.weight] } else { 0 };
     let part = |w: i16, pass: u32| (0..pass).fold(w, |rest, _| rest - rest.clamp(-128, 127)).clamp(-128, 127);
-    for pass in 1..3 {
-        let needed = |p: &&usize| (**p..**p + depth).any(|k| (0..outputs).any(|o| part(weight(o, order[k]), pass) != 0));
-        taps.extend(pieces.iter().filter(needed).map(|p| (*p, pass)));
+    let mut taps: Vec<(usize, u32)> = pieces.iter().map(|p| (*p, 0)).collect();
+    for pass in if narrow { 1..1 } else { 1..3 } {
+        let wide = |p: usize| {
+            rows.chunks_exact(each)
+                .enumerate()
+                .any(|(o, row)| cells[p..p + depth].iter().any(|c| part(weight(o, row, c), pass) != 0))
+        };
+        taps.extend(pieces.iter().filter(|p| wide(**p)).map(|p| (*p, pass)));
     }
-    let mut weights = Vec::with_capacity(outputs * taps.len() * depth);
-    for o in 0..outputs {
+    let mut weights = Vec::with_capacity(rows.len() / each * taps.len() * depth);
+    for (o, row) in rows.chunks_exact(each).enumerate() {
         for (p, pass) in &taps {
-            weights.extend((*p..p + depth).map(|k| part(weight(o, order[k]), *pass) as i8));
+            let cells = &cells[*p..*p + depth];
+            match pass {
+                0 => weights.extend(cells.iter().map(|c| weight(o, row, c).clamp(-128, 127) as i8)),
+                _ => weights.extend(cells.iter().map(|c| part(weight(o, row, c), *pass) as i8)),
+            }
         }
     }
-    (taps.iter().map(|(p, _)| at(order[*p])).collect(), depth, weights)
+    (taps.iter().map(|(p, _)| cells[*p].at).collect(), depth, weights)
 }
 
 fn gcd(a: usize, b: usize) -> usize {

@@ -84,6 +84,7 @@ impl Reader<'_> {
             return Err(format!("{} scales and {} zero points for weights of {dims:?}", scales.len(), zeros.len()));
         }
         let inner: usize = dims.iter().skip(axis.saturating_add(1)).product();
+        let zeros = if zeros.iter().all(|z| *z == zeros[0]) { vec![zeros[0]] } else { zeros };
         let zero_at = |n: usize| if zeros.len() == 1 { zeros[0] } else { zeros[n / inner % zeros.len()] };
         let values = raw.iter().enumerate().map(|(n, w)| (w - zero_at(n)) as i16).collect();
         Ok(Weights { values, dims, scales, axis })

@@ -67,6 +67,12 @@ impl<'a> Reader<'a> {
             "DequantizeLinear" => {
                 let v = self.dequantised(node)?;
                 let from = self.net.values[v].quant;
+                if from == quant && [quant.byte(low), quant.byte(high)] == [0, 255] && self.net.values[v].constant.is_none() {
+                    // The same bytes, perhaps by another shape.
+                    let x = shapes.iter().try_fold(v, |x, shape| self.reshape(*shape, x))?;
+                    self.net.by_name.insert(out.into(), x);
+                    return Ok(());
+                }
                 let table = Box::new(std::array::from_fn(|b| quant.byte(from.value(b as u8))));
                 self.lookup(v, table)
             }
