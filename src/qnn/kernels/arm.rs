@@ -28,7 +28,7 @@ pub(super) fn prepare<D: Dot>(layer: Layer) -> Result<Box<dyn Kernel>, Layer> {
     match layer {
         Layer::Conv(conv) => conv::Packed::<D>::new(conv).map(|packed| Box::new(packed) as Box<dyn Kernel>).map_err(Layer::Conv),
         Layer::Depthwise(dw) => {
-            depthwise::Packed::new(dw).map(|packed| Box::new(packed) as Box<dyn Kernel>).map_err(Layer::Depthwise)
+            depthwise::Packed::new(dw, D::SDOT).map(|packed| Box::new(packed) as Box<dyn Kernel>).map_err(Layer::Depthwise)
         }
         Layer::Add(add) => Ok(Box::new(add)),
         Layer::Mul(mul) => Ok(Box::new(mul)),

@@ -19,6 +19,8 @@ pub(super) fn prepare(layer: Layer) -> Result<Box<dyn Kernel>, Layer> {
 struct Sdot;
 
 impl Dot for Sdot {
+    const SDOT: bool = true;
+
     fn pack(weight: &dyn Fn(usize, usize) -> i8, depth: usize, packed: &mut Vec<i8>) {
         for k in (0..depth).step_by(4) {
             for o in 0..BLOCK {

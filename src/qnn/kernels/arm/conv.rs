@@ -27,6 +27,9 @@ pub(crate) type Sums<const P: usize> = [[int32x4_t; 2]; P];
 
 /// The inner product: how weights are packed for it and how a tile is summed.
 pub(crate) trait Dot: Send + Sync + 'static {
+    /// The processor has `sdot`.
+    const SDOT: bool = false;
+
     /// Packs one block's weights: `weight(output, k)` for output < [`BLOCK`] and any k (zero where there is none) below `depth`
     /// rounded up to a chunk.
     fn pack(weight: &dyn Fn(usize, usize) -> i8, depth: usize, packed: &mut Vec<i8>);

@@ -7,6 +7,7 @@
 //! each once for all the outputs it lies under. All other kernels go tap by tap.
 
 use std::arch::aarch64::*;
+use std::arch::asm;
 
 use super::conv::{fits_16, signed_bias};
 use super::{Finish, UNIT, store};
@@ -23,6 +24,8 @@ pub(super) struct Packed {
     stride: usize,
     /// No saturation, zero point or range after the scale: bytes are bytes.
     plain: bool,
+    /// Two output rows at a time by `sdot`.
+    dots: bool,
 }
 
 /// What eight channels have beside their weights.
@@ -37,8 +40,8 @@ struct Unit {
 }
 
 impl Packed {
-    /// Gives the layer back where a scale is no number.
-    pub(super) fn new(layer: Depthwise) -> Result<Packed, Depthwise> {
+    /// Gives the layer back where a scale is no number. `dots`: the processor has `sdot`.
+    pub(super) fn new(layer: Depthwise, dots: bool) -> Result<Packed, Depthwise> {
         let (w, requant, taps, channels) = (&layer.window, &layer.requant, layer.height * layer.width, layer.channels);
         if requant.scale.iter().any(|scale| !scale.is_finite()) {
             return Err(layer);
@@ -61,7 +64,7 @@ impl Packed {
                 plain &= fits_16(layer.bias[c], own.iter(), requant.scale[c]);
                 let safe = |chain: usize| {
                     let size = |taps: &[i8]| taps.iter().map(|tap| u32::from(tap.unsigned_abs())).sum::<u32>();
-                    own.windows(chain.min(taps)).all(|taps| size(taps) < 256)
+                    if chain == 3 { own.chunks(3).all(|row| size(row) < 256) } else { own.windows(2).all(|two| size(two) < 256) }
                 };
                 unit.chain = [3, 2].into_iter().find(|&chain| chain <= unit.chain && safe(chain)).unwrap_or(1);
             }
@@ -71,7 +74,8 @@ impl Packed {
             }
         }
         let stride = if channels >= UNIT && units.iter().all(|unit| unit.chain > 1) { stride } else { 0 };
-        Ok(Packed { units, weights, taps, stride, plain, layer })
+        let dots = dots && stride == 1;
+        Ok(Packed { units, weights, taps, stride, plain, dots, layer })
     }
 }
 
@@ -159,6 +163,26 @@ unsafe fn load(from: *const u8) -> int8x8_t {
     vreinterpret_s8_u8(veor_u8(unsafe { vld1_u8(from) }, vdup_n_u8(0x80)))
 }
 
+/// Four products added to each of four sums.
+///
+/// # Safety
+/// The processor has `sdot`.
+#[inline(always)]
+unsafe fn sdot(mut sum: int32x4_t, weights: int8x16_t, x: int8x16_t) -> int32x4_t {
+    // SAFETY: touches registers only.
+    unsafe {
+        asm!(
+            ".arch_extension dotprod",
+            "sdot {sum:v}.4s, {weights:v}.16b, {x:v}.16b",
+            sum = inout(vreg) sum,
+            weights = in(vreg) weights,
+            x = in(vreg) x,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sum
+}
+
 /// Activations of one picture column, as many rows as the outputs of a strip need.
 type Column = [int8x8_t; 5];
 
@@ -177,6 +201,10 @@ impl Packed {
                 unsafe {
                     let start = self.units[i].start;
                     let (from, to) = (arena.add(from + start), arena.add(to + start));
+                    if S == 1 && self.dots && w.height - y > 1 {
+                        self.dot_strip::<PLAIN>(i, from, to);
+                        continue;
+                    }
                     match (w.height - y > 1, self.units[i].chain > 2) {
                         (true, true) => self.strip::<S, 2, 3, PLAIN>(i, from, to),
                         (true, false) => self.strip::<S, 2, 2, PLAIN>(i, from, to),
@@ -260,6 +288,68 @@ impl Packed {
                     break;
                 }
                 (a, b) = (c, column(2 * x + 1));
+            }
+        }
+    }
+
+    /// As [`Packed::strip`] with stride 1 and two rows, on processors with `sdot`: four rows of a column are interleaved to four
+    /// bytes a channel, which both output rows share: one multiplies them by a kernel column and 0, one by 0 and the kernel column.
+    ///
+    /// # Safety
+    /// As [`Packed::strip`]; the processor has `sdot`.
+    #[target_feature(enable = "neon")]
+    #[inline(never)]
+    unsafe fn dot_strip<const PLAIN: bool>(&self, i: usize, from: *const u8, to: *mut u8) {
+        let (w, layer, unit) = (&self.layer.window, &self.layer, &self.units[i]);
+        let lanes = Lanes::new(unit, Finish::new(layer.requant.zero, layer.requant.low, layer.requant.high));
+        let interleaved = |rows: [int8x16_t; 4]| {
+            let [a, b] = [vzip1q_s8(rows[0], rows[1]), vzip1q_s8(rows[2], rows[3])].map(|two| vreinterpretq_s16_s8(two));
+            [vreinterpretq_s8_s16(vzip1q_s16(a, b)), vreinterpretq_s8_s16(vzip2q_s16(a, b))]
+        };
+        // SAFETY: reads as in `strip`; nine units of weights.
+        let (column, upper) = unsafe {
+            let column = |x: usize| {
+                let row = |row: usize| vcombine_s8(load(from.add(x * layer.pixel + row * layer.row)), vdup_n_s8(0));
+                interleaved([row(0), row(1), row(2), row(3)])
+            };
+            let weights = self.weights.as_ptr().add(i * 9 * UNIT);
+            let tap = |tap: usize| vcombine_s8(vld1_s8(weights.add(tap * UNIT)), vdup_n_s8(0));
+            (column, [0, 1, 2].map(|x| interleaved([tap(x), tap(3 + x), tap(6 + x), vdupq_n_s8(0)])))
+        };
+        let lower = upper.map(|halves| halves.map(|half| vreinterpretq_s8_u32(vshlq_n_u32::<8>(vreinterpretq_u32_s8(half)))));
+        let output = |x: usize, columns: [&[int8x16_t; 2]; 3]| {
+            for (row, weights) in [&upper, &lower].into_iter().enumerate() {
+                let mut sums = lanes.bias;
+                for (column, weights) in columns.into_iter().zip(weights) {
+                    for (half, sum) in sums.iter_mut().enumerate() {
+                        // SAFETY: the caller's promise.
+                        *sum = unsafe { sdot(*sum, weights[half], column[half]) };
+                    }
+                }
+                // SAFETY: this output's channels.
+                unsafe { vst1_u8(to.add(x * w.pixel_out + row * w.row_out), lanes.bytes::<PLAIN>(sums)) };
+            }
+        };
+        if w.width == 0 {
+            return;
+        }
+        let (mut a, mut b, mut x) = (column(0), column(1), 0);
+        loop {
+            let c = column(x + 2);
+            output(x, [&a, &b, &c]);
+            if x + 1 == w.width {
+                break;
+            }
+            a = column(x + 3);
+            output(x + 1, [&b, &c, &a]);
+            if x + 2 == w.width {
+                break;
+            }
+            b = column(x + 4);
+            output(x + 2, [&c, &a, &b]);
+            x += 3;
+            if x == w.width {
+                break;
             }
         }
     }
