@@ -1,13 +1,15 @@
 """Every runtime on every network, in turn in one run; prints medians and ratios, writes results.json, RESULTS.md and the chart.
 
-    compare.py WORK --lookout BIN --tract BIN [--core N] [--quick] [--nets NAME,...] [--out DIR]
+    compare.py WORK --lookout BIN --tract BIN [--core N] [--fifo] [--quick] [--nets NAME,...] [--out DIR]
 
 For a network all runtimes are loaded first, each in its process, pinned to the same core; then they take turns: a round is a
 slice of each (SLICE_MS of processor time, at least three inferences), and there are many short rounds, so that a busy moment of
-the machine falls on everybody. A runtime's figure is the median of its rounds' medians.
+the machine falls on everybody. A runtime's figure is the median of its rounds' medians. --fifo gives whoever has its turn real-time
+priority, for machines that others use too.
 """
 
 import argparse
+import contextlib
 import datetime
 import importlib.metadata
 import json
@@ -42,14 +44,33 @@ TRACT = {"stock tract QDQ int8": "qdq.onnx", "stock tract QLinearConv int8": "co
 LIMIT = " without AMX"
 
 
+def pinned(core):
+    """Limits this process, and what it starts, to one core."""
+    return lambda: os.sched_setaffinity(0, {core})
+
+
+class Turn:
+    """Real-time priority for a process while it has its turn."""
+
+    def __init__(self, process, on):
+        self.process, self.on = process, on
+
+    def __enter__(self):
+        if self.on:
+            os.sched_setscheduler(self.process, os.SCHED_FIFO, os.sched_param(10))
+
+    def __exit__(self, *_):
+        with contextlib.suppress(ProcessLookupError):
+            if self.on:
+                os.sched_setscheduler(self.process, os.SCHED_OTHER, os.sched_param(0))
+
+
 class Talk:
     """A process that answers a line of milliseconds with a line of times: peer.py or stock_tract."""
 
-    def __init__(self, command, shape, core):
-        pinned = lambda: os.sched_setaffinity(0, {core})  # noqa: E731
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=pinned
-        )
+    def __init__(self, command, shape, a):
+        self.fifo, pipe = a.fifo, subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, preexec_fn=pinned(a.core))
         self.ask(json.dumps(shape))
 
     def ask(self, line):
@@ -65,7 +86,8 @@ class Talk:
         return json.loads(answer)
 
     def round(self, slice_ms):
-        return self.ask(str(slice_ms))
+        with Turn(self.process.pid, self.fifo):
+            return self.ask(str(slice_ms))
 
     def close(self):
         self.process.stdin.close()
@@ -77,18 +99,21 @@ class Talk:
 class Lookout:
     """`lookout bench --onnx`, started anew each round: loading is not counted, three runs warm it up."""
 
-    def __init__(self, binary, file, isa, core):
-        self.command = ["taskset", "-c", str(core), binary, "bench", "--onnx", str(file), "--json"] + (["--isa", isa] if isa else [])
-        self.runs = 20
+    def __init__(self, binary, file, isa, a):
+        self.command = [binary, "bench", "--onnx", str(file), "--json"] + (["--isa", isa] if isa else [])
+        self.a = a
         first = self.round(0)
         self.took, self.isa, self.allocs = first["median"], first["isa"], first["allocs"]
 
     def round(self, slice_ms):
         runs = max(20, int(slice_ms / self.took)) if slice_ms else 20
-        done = subprocess.run([*self.command, "--rounds", str(min(runs, 10_000))], capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(done.stderr.strip().split("\n")[-1][:200])
-        found = json.loads(done.stdout.strip().split("\n")[-1])
+        command, pipe = [*self.command, "--rounds", str(min(runs, 10_000))], subprocess.PIPE
+        process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, preexec_fn=pinned(self.a.core))
+        with Turn(process.pid, self.a.fifo):
+            out, said = process.communicate()
+        if process.returncode:
+            raise RuntimeError(said.strip().split("\n")[0][:200])
+        found = json.loads(out.strip().split("\n")[-1])
         self.took = found["cpu_ms_median"]
         return {
             "median": found["cpu_ms_median"], "min": found["cpu_ms_min"], "runs": found["rounds"],
@@ -110,19 +135,17 @@ def players(at, a, amx):
     shape = [1, *np.load(at / "x.npy", mmap_mode="r").shape[1:]]
     rows = {}
     for title, isa in isas(a.lookout).items():
-        rows[title] = lambda isa=isa: Lookout(a.lookout, at / "qdq.onnx", isa, a.core)
+        rows[title] = lambda isa=isa: Lookout(a.lookout, at / "qdq.onnx", isa, a)
     for title, (runtime, file) in PEERS.items():
-        form = f"{title.split()[0].lower().replace('onnx', 'onnx')} {'f32' if 'f32' in file else 'int8'}"
         if not (at / file).exists() and not (at / f"{file}.param").exists():
             continue
         command = [sys.executable, str(PEER), runtime, str(at / file)]
-        rows[title] = lambda c=command: Talk(c, shape, a.core)
+        rows[title] = lambda c=command: Talk(c, shape, a)
         if amx and "int8" in title and runtime != "ncnn":
-            rows[title + LIMIT] = lambda c=command: Talk([*c, "--no-amx"], shape, a.core)
-        del form
+            rows[title + LIMIT] = lambda c=command: Talk([*c, "--no-amx"], shape, a)
     for title, file in TRACT.items():
         if (at / file).exists():
-            rows[title] = lambda f=at / file: Talk([a.tract, str(f)], shape, a.core)
+            rows[title] = lambda f=at / file: Talk([a.tract, str(f)], shape, a)
     return rows
 
 
@@ -136,13 +159,13 @@ def measure(at, a, amx):
             found[title] = {"failed": str(e)}
     rounds = {title: [] for title in started}
     for turn in range(a.rounds + 1):
+        best = min((r[0]["median"] for r in rounds.values() if r), default=0)
         for title, player in started.items():
-            # A slow row has its say in fewer rounds: it is far from any decision.
-            slow = rounds[title] and rounds[title][0]["median"] > 4 * a.slice
-            if slow and turn > max(2, a.rounds // 3):
+            # A row that is far from the best has its say every fourth time.
+            if turn % 4 and rounds[title] and rounds[title][0]["median"] > 2.5 * best and not title.startswith("lookout"):
                 continue
             one = player.round(a.slice)
-            if turn:  # the first turn finds out how long things take and warms caches
+            if turn:  # the first turn warms caches
                 rounds[title].append(one)
     for title, player in started.items():
         player.close()
@@ -169,7 +192,7 @@ def call_cost(a):
     at = a.work / "nets/.empty"
     at.mkdir(parents=True, exist_ok=True)
     info = lambda n: helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 1, 1, 1])  # noqa: E731
-    g = helper.make_graph([helper.make_node("HardSwish", ["x"], ["y"])], "empty", [info("x")], [info("y")])
+    g = helper.make_graph([helper.make_node("GlobalAveragePool", ["x"], ["y"])], "empty", [info("x")], [info("y")])
     onnx.save(helper.make_model(g, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), at / "f32.onnx")
     tflite.write(graph.read(at / "f32.onnx"), str(at / "f32.tflite"), False)
     ncnn_form.write(graph.read(at / "f32.onnx"), str(at / "f32"), False)
@@ -178,7 +201,7 @@ def call_cost(a):
         ("LiteRT", "ai-edge-litert", "f32.tflite"), ("OpenVINO", "openvino", "f32.onnx"),
         ("ONNX Runtime", "onnxruntime", "f32.onnx"), ("ncnn", "ncnn", "f32"),
     ):  # fmt: skip
-        talk = Talk([sys.executable, str(PEER), runtime, str(at / file)], [1, 1, 1, 1], a.core)
+        talk = Talk([sys.executable, str(PEER), runtime, str(at / file)], [1, 1, 1, 1], a)
         cost[name] = min(talk.round(20)["median"] for _ in range(3)) * 1e3
         talk.close()
     return cost
@@ -220,8 +243,7 @@ def table(result):
             net = result["nets"][name]
             one = net["times"].get(title)
             if one is None:
-                reason = net["missing"].get(title)
-                cells.append("none" if reason is None else "none")
+                cells.append("none")
             elif "failed" in one:
                 cells.append("refused")
             else:
@@ -305,12 +327,14 @@ def main():
     p.add_argument("--lookout", required=True)
     p.add_argument("--tract", required=True)
     p.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)))
+    p.add_argument("--fifo", action="store_true", help="real-time priority for whoever has its turn (root)")
     p.add_argument("--quick", action="store_true", help="a few short rounds, to try things")
     p.add_argument("--rounds", type=int)
     p.add_argument("--nets")
     p.add_argument("--out", type=pathlib.Path, help="where RESULTS.md and chart.svg go (default: WORK)")
     p.add_argument("--command", default="sh benches/peers/run.sh")
     a = p.parse_args()
+    a.out = a.out or a.work
     a.slice, a.rounds = (30, a.rounds or 3) if a.quick else (100, a.rounds or 15)
     amx = "amx_int8" in machine()["isa"]
     have = sorted((d for d in (a.work / "nets").iterdir() if (d / "net.json").exists()), key=lambda d: (order(d.name), d.name))
@@ -331,11 +355,15 @@ def main():
             print(f"  {row:<42} {said}", flush=True)
         result["exact"][at.name] = exact.compare(at, a.lookout)
         print(f"  {exact.line(result['exact'][at.name])}", flush=True)
-    out = a.out or a.work
+        write(result, a)
+    print(f"\nwritten: {a.out}/RESULTS.md, {a.out}/chart.svg, {a.work}/results.json")
+
+
+def write(result, a):
+    """After each network, so that a broken-off run leaves what it had."""
     (a.work / "results.json").write_text(json.dumps(result, indent=1))
-    (out / "RESULTS.md").write_text(report(result))
-    (out / "chart.svg").write_text(chart.draw(result))
-    print(f"\nwritten: {out}/RESULTS.md, {out}/chart.svg, {a.work}/results.json")
+    (a.out / "RESULTS.md").write_text(report(result))
+    (a.out / "chart.svg").write_text(chart.draw(result))
 
 
 def order(name):

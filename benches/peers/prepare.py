@@ -78,7 +78,7 @@ def pretrained(name, at, data):
         onnx.save(made, at / f"{form}.onnx")
     shutil.copy(data / "models_google-coral" / f"{lite}.tflite", at / "int8.tflite")
     side = made.graph.input[0].type.tensor_type.shape.dim[2].dim_value
-    np.save(at / "x.npy", nets.pictures(side, 1)[:8])
+    np.save(at / "x.npy", nets.pictures(side, 1)[:16])
     dequantised(at / "qdq.onnx", at / "f32.onnx")
     return converted(at, skip=("litert int8",))
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # lookout beside LiteRT, OpenVINO, ONNX Runtime, ncnn and stock tract on the same networks, in one run.
 #
-#   sh benches/peers/run.sh [--data DIR] [--quick] [--lookout BIN] [--work DIR] [--out DIR] [--nets NAME,...] [--rounds N] [--core N]
+#   sh benches/peers/run.sh [--data DIR] [--quick] [--fifo] [--lookout BIN] [--work DIR] [--out DIR] [--nets NAME,...] [--rounds N] [--core N]
 #
 # Makes its own Python environment and the networks in WORK (target/peers by default; kept for the next time), builds lookout
 # and stock tract, measures, and writes RESULTS.md and chart.svg to OUT (default: WORK; benches/peers to renew what is in git).
@@ -16,7 +16,7 @@ while [ $# -gt 0 ]; do
         --data) data=$(cd "$2" && pwd); shift 2 ;;
         --lookout) lookout=$2; shift 2 ;;
         --work) work=$2; shift 2 ;;
-        --quick) rest="$rest $1"; shift ;;
+        --quick | --fifo) rest="$rest $1"; shift ;;
         --nets) nets=$2; rest="$rest $1 $2"; shift 2 ;;
         --out | --rounds | --core) rest="$rest $1 $2"; shift 2 ;;
         *) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
