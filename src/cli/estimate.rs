@@ -12,6 +12,10 @@ use tract_onnx::pb::ModelProto;
 
 /// One sentence about an encoder that takes `built` a run in float.
 pub fn estimate(proto: &ModelProto, shape: &[usize], built: Duration, isa: Isa) -> String {
+    if shape.len() != 4 {
+        return "an encoder of clips: its convolutions in three dimensions are not run on bytes, quantising it gives nothing"
+            .into();
+    }
     let Some(macs) = multiplications(proto, shape).filter(|m| *m > 0) else {
         return "it has no convolution that int8 would speed up".into();
     };

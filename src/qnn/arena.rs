@@ -192,3 +192,59 @@ impl std::fmt::Debug for Arena {
         write!(f, "Arena({} bytes)", self.len)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn buffers() -> impl Strategy<Value = Vec<Buffer>> {
+        let one = (1usize..9, 1usize..9, 1usize..9, [0usize..3, 0..3, 0..3, 0..3], any::<bool>(), (0usize..6, 0usize..6));
+        let one = one.prop_map(|(channels, height, width, border, planar, (first, more))| Buffer {
+            channels,
+            height,
+            width,
+            border,
+            planar,
+            zero: 7,
+            life: (first, first + more),
+            offset: 0,
+        });
+        proptest::collection::vec(one, 1..20)
+    }
+
+    proptest! {
+        #[test]
+        fn tensors_that_live_at_the_same_time_share_no_byte(mut all in buffers()) {
+            let end = place(&mut all).unwrap_or(0);
+            for (n, a) in all.iter().enumerate() {
+                prop_assert!(a.offset + a.len() <= end);
+                for b in &all[n + 1..] {
+                    let apart = a.offset + a.len() <= b.offset || b.offset + b.len() <= a.offset;
+                    prop_assert!(apart || a.life.1 < b.life.0 || b.life.1 < a.life.0, "{a:?} and {b:?}");
+                }
+            }
+        }
+
+        #[test]
+        fn borders_are_filled_and_pictures_are_not(mut all in buffers()) {
+            let end = place(&mut all).unwrap_or(0);
+            for b in &all {
+                let mut arena = vec![0u8; end];
+                let mut fills = vec![];
+                b.fills(&mut fills);
+                fills.iter().for_each(|f| f.run(&mut arena));
+                let filled = arena.iter().filter(|v| **v == b.zero).count();
+                prop_assert_eq!(filled, b.len() - b.channels * b.height * b.width);
+                for y in 0..b.height {
+                    for x in 0..b.width {
+                        for c in 0..b.channels {
+                            let at = b.origin() + y * b.row() + x * b.pixel() + if b.planar { c * b.plane() } else { c };
+                            prop_assert_eq!(arena[at], 0);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -344,3 +344,23 @@ pub fn rate(layer: super::kernels::Layer, isa: Isa, each: f64, clock: impl Fn() 
     }
     each / best
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_float_becomes_the_byte_that_the_standard_says() {
+        for (scale, zero) in [(0.1, 0), (0.013, 128), (7.5, 255), (1e-6, 3), (0.5, 77)] {
+            let quant = Quant { scale, zero, signed: false };
+            for n in -3_000..3_000 {
+                // Halves of a step are ties.
+                let x = n as f32 * scale * 0.25;
+                assert_eq!(near(x, quant), quant.byte(x), "{x} at {scale}, {zero}");
+            }
+            for x in [f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, 1e-40, -0.0] {
+                assert_eq!(near(x, quant), quant.byte(x), "{x} at {scale}, {zero}");
+            }
+        }
+    }
+}

@@ -103,11 +103,11 @@ pub(super) fn reshaped(file: &File<'_>, node: &NodeProto, shape: &[usize]) -> Re
     let count: usize = shape.iter().product();
     let wrong = |what: &str| format!("{} of {shape:?}: {what}", node.op_type);
     let axes = || -> Result<Vec<i64>, String> {
-        let second = node.input.get(1).filter(|i| !i.is_empty());
-        match second {
-            Some(name) => file.longs(name).ok_or_else(|| wrong("axes are no constant")),
-            None => Ok(ints(node, "axes").unwrap_or_default()),
-        }
+        let found = match node.input.get(1).filter(|i| !i.is_empty()) {
+            Some(name) => file.longs(name).ok_or_else(|| wrong("axes are no constant"))?,
+            None => ints(node, "axes").unwrap_or_default(),
+        };
+        if found.len() > 8 { Err(wrong("more than 8 axes")) } else { Ok(found) }
     };
     let place = |axis: i64, rank: i64| -> Result<usize, String> {
         let at = if axis < 0 { axis + rank } else { axis };
@@ -134,7 +134,10 @@ pub(super) fn reshaped(file: &File<'_>, node: &NodeProto, shape: &[usize]) -> Re
             if wanted.iter().filter(|d| **d == -1).count() == 1 {
                 let known =
                     wanted.iter().zip(&out).filter(|(w, _)| **w != -1).try_fold(1usize, |all, (_, d)| all.checked_mul(*d));
-                let open = known.filter(|k| *k > 0 && count.is_multiple_of(*k)).map(|k| count / k).ok_or_else(|| wrong("does not fit"))?;
+                let open = known
+                    .filter(|k| *k > 0 && count.is_multiple_of(*k))
+                    .map(|k| count / k)
+                    .ok_or_else(|| wrong("does not fit"))?;
                 wanted.iter().zip(&mut out).filter(|(w, _)| **w == -1).for_each(|(_, d)| *d = open);
             }
             let product = out.iter().try_fold(1usize, |all, d| all.checked_mul(*d));
