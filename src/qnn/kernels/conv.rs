@@ -224,9 +224,8 @@ pub(super) unsafe fn tile<S: Simd, const P: usize, const N: usize>(task: &Task<'
         let mut ahead = task.ahead;
         for &group in task.groups {
             // Where no other tile will fetch the rest, all of it.
-            let lines = if P <= 2 { N } else { 1 };
-            each!(4: n < lines, { S::fetch(ahead.wrapping_add(n * 64)) });
-            ahead = ahead.wrapping_add(lines * 64);
+            each!(4: n < if P <= 2 { N } else { 1 }, { S::fetch(ahead.wrapping_add(n * 64)) });
+            ahead = ahead.wrapping_add(if P <= 2 { N } else { 1 } * 64);
             let mut packed = [S::weights(weights); N];
             each!(4: n < N, { packed[n] = S::weights(weights.add(n * S::GROUP)) });
             each!(12: p < P, {
@@ -245,7 +244,7 @@ pub(super) unsafe fn tile<S: Simd, const P: usize, const N: usize>(task: &Task<'
         // Four vectors at a time become bytes: of one pixel, two or four. Where pixels run out the last one is done again.
         each!(12: p < P, {
             let at = [p, if p + 1 < P { p + 1 } else { p }, if p + 2 < P { p + 2 } else { p }, if p + 3 < P { p + 3 } else { p }];
-            if N == 1 && p.is_multiple_of(4) {
+            if const { N == 1 && p.is_multiple_of(4) } {
                 let bytes = S::narrow([sums[at[0]][0], sums[at[1]][0], sums[at[2]][0], sums[at[3]][0]], task.out);
                 let mut bytes = S::straight(bytes);
                 if let Some(floats) = task.other {
@@ -253,7 +252,7 @@ pub(super) unsafe fn tile<S: Simd, const P: usize, const N: usize>(task: &Task<'
                 }
                 S::store4(at.map(output), bytes, task.count);
             }
-            if N == 2 && p.is_multiple_of(2) {
+            if const { N == 2 && p.is_multiple_of(2) } {
                 let bytes = S::narrow([sums[p][0], sums[p][N - 1], sums[at[1]][0], sums[at[1]][N - 1]], task.out);
                 let mut bytes = S::straight(bytes);
                 if let Some(floats) = task.other {
@@ -261,7 +260,7 @@ pub(super) unsafe fn tile<S: Simd, const P: usize, const N: usize>(task: &Task<'
                 }
                 S::store2([output(p), output(at[1])], bytes, task.count);
             }
-            if N >= 3 {
+            if const { N >= 3 } {
                 let mut bytes = S::straight(S::narrow([sums[p][0], sums[p][1 % N], sums[p][2 % N], sums[p][N - 1]], task.out));
                 if let Some(floats) = task.other {
                     bytes = simd::add::<S>(floats, bytes, S::load(other(p)));

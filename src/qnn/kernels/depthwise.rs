@@ -231,7 +231,7 @@ pub(super) unsafe fn span<S: Simd, const R: usize, const T: usize, const W: usiz
             for group in 0..layer.groups {
                 let row = |i: usize| strip.input.add(input + (4 * group + i).min(layer.last_row) * layer.row);
                 let rows = [row(0), row(1), row(2), row(3)];
-                if W == 0 {
+                if const { W == 0 } {
                     for column in 0..layer.width {
                         let bytes = S::columns(rows.map(|row| row.add(column * layer.pixel)));
                         each!(2: r < R, {
@@ -241,11 +241,10 @@ pub(super) unsafe fn span<S: Simd, const R: usize, const T: usize, const W: usiz
                         weights = weights.add(R * 4 * S::GROUP);
                     }
                 } else {
-                    let columns = (T - 1) * STEP + W;
-                    each!(12: column < columns, {
+                    each!(12: column < (T - 1) * STEP + W, {
                         let bytes = S::columns(rows.map(|row| row.add(column * layer.pixel)));
                         each!(4: t < T, {
-                            if column >= t * STEP && column - t * STEP < W {
+                            if const { column + 1 > t * STEP && column < t * STEP + W } {
                                 let taps = weights.add((column - t * STEP) * R * 4 * S::GROUP);
                                 each!(2: r < R, {
                                     let taps = taps.add(r * 4 * S::GROUP);

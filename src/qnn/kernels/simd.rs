@@ -157,14 +157,15 @@ pub(super) unsafe fn add<S: Simd>(f: &Floats, a: S::Bytes, b: S::Bytes) -> S::By
 }
 
 /// Spells out a loop, since sums stay in registers only where every index is a constant: `$body` for each `$i` below `$end`,
-/// which is at most the first number.
+/// which is at most the first number. Both are constants, so what is not meant is not even compiled.
 macro_rules! each {
     (2: $i:ident < $end:expr, $body:block) => { each!(@ $i $end, $body 0 1) };
     (4: $i:ident < $end:expr, $body:block) => { each!(@ $i $end, $body 0 1 2 3) };
     (12: $i:ident < $end:expr, $body:block) => { each!(@ $i $end, $body 0 1 2 3 4 5 6 7 8 9 10 11) };
     (@ $i:ident $end:expr, $body:block $($number:literal)*) => {
-        $(if $number < $end {
-            let $i: usize = $number;
+        $(if const { $number < $end } {
+            #[allow(non_upper_case_globals)]
+            const $i: usize = $number;
             $body
         })*
     };
