@@ -16,20 +16,24 @@
 mod carried;
 mod cell;
 mod dot;
+mod file;
 mod gates;
 mod own;
 mod prove;
 mod read;
 mod split;
 
-pub use dot::Isa;
+pub use file::HeadFile;
 pub use prove::INT8_TOLERANCE;
 
 use crate::bundle::{Bundle, BundleError, HEAD, Mode};
 use crate::onnx::{self, Plan};
+use crate::qnn::kernels::Isa;
 use crate::ring::Ring;
 use carried::Carried;
 use own::Own;
+use prove::Terms;
+use read::Order;
 use split::Split;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::*;
@@ -94,11 +98,10 @@ struct Plain {
 }
 
 impl Plain {
-    fn load(proto: &tract_onnx::pb::ModelProto, window: usize, features: usize) -> TractResult<(Self, usize)> {
-        let shape = [1, window, features];
+    fn load(proto: &tract_onnx::pb::ModelProto, shape: &[usize]) -> TractResult<(Self, usize)> {
         let model = onnx::typed(proto, &[(0, f32::fact(shape).into())], 1)?.into_optimized()?;
         let classes = model.output_fact(0)?.shape.as_concrete().map_or(0, |d| d.iter().product());
-        Ok((Self { plan: model.into_runnable()?, input: Arc::new(Tensor::zero_dt(f32::datum_type(), &shape)?) }, classes))
+        Ok((Self { plan: model.into_runnable()?, input: Arc::new(Tensor::zero_dt(f32::datum_type(), shape)?) }, classes))
     }
 
     fn run(&mut self, rows: &[f32], logits: &mut [f32]) -> Result<(), HeadError> {
@@ -160,7 +163,7 @@ impl Head {
         let mode = bundle.contract.time.mode;
         contract(&proto, window, features, mode).map_err(refuse)?;
         let failed = |e: TractError| refuse(format!("with input [1, {window}, {features}]: {}", onnx::sentence(&e)));
-        let (mut plain, classes) = Plain::load(&proto, window, features).map_err(failed)?;
+        let (mut plain, classes) = Plain::load(&proto, &[1, window, features]).map_err(failed)?;
         if classes != labels {
             return Err(refuse(format!("the graph gives {classes} classes, the contract has {labels} labels")));
         }
@@ -172,8 +175,10 @@ impl Head {
                 Some(state) => state.run_window(rows, features, logits),
                 None => plain.run(rows, logits),
             };
-            let chosen = match read::chain(&proto, if carried { 1 } else { window }, features) {
-                Ok(chain) => prove::choose(bundle, &chain, arithmetic, isa, reference).map_err(|e| refuse(e.to_string()))?,
+            let chosen = match read::chain(&proto, if carried { 1 } else { window }, features, Order::BatchFirst) {
+                Ok(chain) => {
+                    prove::choose(&Terms::of(bundle), &chain, arithmetic, isa, reference).map_err(|e| refuse(e.to_string()))?
+                }
                 Err(why) => Err(format!("{why} is not taken")),
             };
             why = match chosen {

@@ -10,7 +10,8 @@ use lookout::bundle::{Bundle, ENCODER, Mode};
 use lookout::decision::softmax;
 use lookout::encoder::{Encoder, Form};
 use lookout::golden;
-use lookout::head::{Arithmetic, CACHE_TOLERANCE, Head, INT8_TOLERANCE, Isa};
+use lookout::head::{Arithmetic, CACHE_TOLERANCE, Head, INT8_TOLERANCE};
+use lookout::qnn::kernels::Isa;
 use lookout::ring::Ring;
 use ndarray::{ArrayD, Axis};
 use ndarray_npy::ReadNpyExt;
@@ -171,7 +172,7 @@ fn every_instruction_set_gives_the_same_logits_bit_for_bit() {
                 windows(&bundle).iter().flat_map(|w| bits(head.run_window(w).unwrap())).collect::<Vec<_>>()
             };
             let wanted = run(Isa::Scalar);
-            for isa in Isa::ALL.into_iter().filter(|i| i.here()) {
+            for &isa in Isa::available() {
                 assert_eq!(run(isa), wanted, "{}: {isa}, {arithmetic:?}", bundle.contract.name);
             }
         }

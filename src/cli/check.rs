@@ -10,7 +10,7 @@ use super::setup::{BundleArg, load};
 use crate::bundle::{Bundle, ENCODER, HEAD};
 use crate::encoder::{Encoder, Form};
 use crate::golden;
-use crate::head::Head;
+use crate::head::{Arithmetic, Head};
 use crate::onnx::{self, Any};
 use crate::qnn::Report;
 use crate::qnn::kernels::Isa;
@@ -80,7 +80,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let form = args.isa.form()?;
     let mut encoder = bundle.contract.input.as_ref().map(|_| Encoder::load(&bundle, form)).transpose()?;
     let mut float = bundle.contract.input.as_ref().map(|_| Encoder::load(&bundle, Form::Float)).transpose()?;
-    let mut head = Head::load(&bundle)?;
+    let mut head = Head::load_with(&bundle, Arithmetic::Quickest, args.isa.get()?)?;
     let deviation = golden::run(&bundle, encoder.as_mut(), &mut head)?;
     let levels = bundle.contract.input.as_ref().map(|i| vec![128u8; i.planes() * i.height * i.width]).unwrap_or_default();
     let built = encoder.as_mut().map(|e| time(|| e.run(&levels).map(|_| ()).map_err(|e| e.to_string()))).transpose()?;

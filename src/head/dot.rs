@@ -17,7 +17,7 @@ mod x86;
 #[cfg(target_arch = "aarch64")]
 mod arm;
 
-use std::fmt;
+use crate::qnn::kernels::Isa;
 
 /// Longest vector whose products cannot overflow.
 pub(super) const MAX_DEPTH: usize = 1024;
@@ -26,66 +26,6 @@ pub(super) const STEPS: f32 = 16_256.0;
 /// Rows of a block.
 pub(super) const LANES: usize = 16;
 
-/// An instruction set that products are made with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Isa {
-    /// Plain Rust: the definition of the others.
-    Scalar,
-    /// 16-bit products of AVX2.
-    Avx2,
-    /// Byte dot products in 256 bits (AVX-VNNI).
-    AvxVnni,
-    /// Byte dot products in 512 bits (AVX-512 VNNI).
-    Avx512Vnni,
-    /// 16-bit products of NEON.
-    Neon,
-    /// Byte dot products of NEON (`sdot`).
-    Dotprod,
-}
-
-impl Isa {
-    /// All of them, the quickest last.
-    pub const ALL: [Self; 6] = [Self::Scalar, Self::Avx2, Self::AvxVnni, Self::Avx512Vnni, Self::Neon, Self::Dotprod];
-
-    /// Can this processor run it?
-    pub fn here(self) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        return match self {
-            Self::Scalar => true,
-            Self::Avx2 => is_x86_feature_detected!("avx2"),
-            Self::AvxVnni => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("avxvnni"),
-            Self::Avx512Vnni => ["avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni"].into_iter().all(x86::detected),
-            Self::Neon | Self::Dotprod => false,
-        };
-        #[cfg(target_arch = "aarch64")]
-        return match self {
-            Self::Scalar | Self::Neon => true,
-            Self::Dotprod => std::arch::is_aarch64_feature_detected!("dotprod"),
-            _ => false,
-        };
-        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-        return self == Self::Scalar;
-    }
-
-    /// The quickest one of this processor.
-    pub fn best() -> Self {
-        Self::ALL.into_iter().rev().find(|isa| isa.here()).unwrap_or(Self::Scalar)
-    }
-}
-
-impl fmt::Display for Isa {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Scalar => "scalar",
-            Self::Avx2 => "avx2",
-            Self::AvxVnni => "avxvnni",
-            Self::Avx512Vnni => "vnni",
-            Self::Neon => "neon",
-            Self::Dotprod => "dotprod",
-        })
-    }
-}
-
 /// An instruction set that this processor has: what kernels are called with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Here(Isa);
@@ -93,7 +33,7 @@ pub(super) struct Here(Isa);
 impl Here {
     /// `isa`, or the plain definition where the processor lacks it.
     pub(super) fn of(isa: Isa) -> Self {
-        Self(if isa.here() { isa } else { Isa::Scalar })
+        Self(if Isa::available().contains(&isa) { isa } else { Isa::Scalar })
     }
 
     pub(super) fn isa(self) -> Isa {
@@ -265,7 +205,7 @@ mod tests {
                     let by_hand: i64 = row.iter().zip(&q).map(|(w, q)| i64::from(*w) * i64::from(*q)).sum();
                     assert_eq!(i64::from(wanted[r]), by_hand, "the definition itself, row {r} of {rows}x{depth}");
                 }
-                for isa in Isa::ALL.into_iter().filter(|i| i.here()) {
+                for &isa in Isa::available() {
                     assert_eq!(sums(isa), (q.clone(), wanted.clone()), "{isa}, {rows}x{depth}");
                 }
             }
@@ -274,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_number_is_kept_to_a_part_in_32512_of_the_largest_and_none_that_is_not_finite_is_lost() {
-        for isa in Isa::ALL.into_iter().filter(|i| i.here()) {
+        for &isa in Isa::available() {
             let values: Vec<f32> = (0..50).map(|n| (n as f32 - 20.0) * 0.37).collect();
             let mut x = Levels::new(values.len());
             x.take_any(Here::of(isa), &values);

@@ -9,7 +9,7 @@
 
 use super::dot::Here;
 #[cfg(target_arch = "x86_64")]
-use super::dot::Isa;
+use crate::qnn::kernels::Isa;
 
 /// Largest |difference| of [`tanh`] and [`sigmoid`] from the true value.
 #[cfg(test)]
@@ -50,7 +50,7 @@ macro_rules! widen {
                 fn avx2($($arg: $type),*) $(-> $out)? {
                     $plain($($arg),*)
                 }
-                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+                #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
                 fn avx512($($arg: $type),*) $(-> $out)? {
                     $plain($($arg),*)
                 }
@@ -238,7 +238,7 @@ fn plain_floats(packed: &[[f32; 16]], x: &[f32], out: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::head::dot::Isa;
+    use crate::qnn::kernels::Isa;
 
     /// Numbers of both signs and every size, each exponent with many mantissas.
     fn all_sizes() -> Vec<f32> {
@@ -303,7 +303,7 @@ mod tests {
         };
         let wanted = bits(Isa::Scalar);
         assert!(wanted.len() > 1_000);
-        for isa in Isa::ALL.into_iter().filter(|i| i.here()) {
+        for &isa in Isa::available() {
             assert!(bits(isa) == wanted, "{isa}");
         }
     }

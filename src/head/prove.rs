@@ -6,17 +6,52 @@
 //! processor here: our own chain gives the same bits on each, and tract's differ far below these bounds.
 
 use super::HeadError;
-use super::dot::{Here, Isa};
+use super::dot::Here;
 use super::own::Own;
 use super::read::Link;
 use super::{Arithmetic, CACHE_TOLERANCE};
 use crate::bundle::Bundle;
 use crate::decision::softmax;
+use crate::qnn::kernels::Isa;
 use ndarray::ArrayD;
 use ndarray_npy::ReadNpyExt;
 
 /// Largest accepted difference of a probability between int8 and the f32 graph.
 pub const INT8_TOLERANCE: f32 = 1e-3;
+
+/// What a head has to keep to.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    /// Ticks of a window, and numbers of a tick.
+    pub(super) window: usize,
+    pub(super) features: usize,
+    pub(super) classes: usize,
+    /// Logits are divided by it before the softmax.
+    pub(super) temperature: f32,
+    /// Largest accepted difference of a golden logit.
+    pub(super) allowed: f32,
+    /// Golden windows.
+    pub(super) golden: Vec<Vec<f32>>,
+}
+
+impl Terms {
+    /// What this bundle asks for.
+    pub(super) fn of(bundle: &Bundle) -> Self {
+        let (window, features) = (bundle.contract.time.window, bundle.features());
+        let golden = bundle.contract.golden.as_ref();
+        // Golden vectors of a wrong shape are refused where they are run.
+        let windows = golden.and_then(|g| ArrayD::<f32>::read_npy(bundle.file(&g.windows)?).ok());
+        let windows: Vec<f32> = windows.map(|w| w.iter().copied().collect()).unwrap_or_default();
+        Self {
+            window,
+            features,
+            classes: bundle.labels.len(),
+            temperature: bundle.contract.head.temperature,
+            allowed: golden.map_or(f32::INFINITY, |g| g.logits_tolerance / 2.0),
+            golden: windows.chunks_exact(window * features).take(8).map(<[f32]>::to_vec).collect(),
+        }
+    }
+}
 
 /// A window, what the f32 graph makes of it, and whether it is a golden one.
 struct Trial {
@@ -35,30 +70,29 @@ struct Apart {
 
 /// The first arithmetic that passes, with a sentence about it; or why none did.
 pub(super) fn choose(
-    bundle: &Bundle,
+    terms: &Terms,
     chain: &[Link],
     arithmetic: Arithmetic,
     isa: Isa,
     mut reference: impl FnMut(&[f32], &mut [f32]) -> Result<(), HeadError>,
 ) -> Result<Result<(Own, String), String>, HeadError> {
-    let classes = bundle.labels.len();
-    let mut trials = trials(bundle);
+    let classes = terms.classes;
+    let mut trials = trials(terms);
     for trial in &mut trials {
         trial.logits.resize(classes, 0.0);
         reference(&trial.window, &mut trial.logits)?;
     }
-    let allowed = bundle.contract.golden.as_ref().map_or(f32::INFINITY, |g| g.logits_tolerance / 2.0);
     let mut said = String::new();
     for int8 in [true, false] {
         if (arithmetic == Arithmetic::Float && int8) || (arithmetic == Arithmetic::Int8 && !int8) {
             continue;
         }
-        let Some(mut own) = Own::new(chain, bundle.features(), int8, Here::of(isa)).filter(|o| o.classes() == classes) else {
+        let Some(mut own) = Own::new(chain, terms.features, int8, Here::of(isa)).filter(|o| o.classes() == classes) else {
             return Ok(Err(format!("the chain does not end in {classes} numbers")));
         };
-        let apart = compare(&mut own, &trials, bundle.contract.head.temperature)?;
+        let apart = compare(&mut own, &trials, terms.temperature)?;
         let forced = arithmetic == Arithmetic::Int8 && apart.p.is_finite();
-        if int8 && (forced || (apart.p <= INT8_TOLERANCE && apart.golden <= allowed)) {
+        if int8 && (forced || (apart.p <= INT8_TOLERANCE && apart.golden <= terms.allowed)) {
             let words = format!("{}, probabilities within {:.0e} of the f32 graph", own.words(), apart.p);
             return Ok(Ok((own, words)));
         }
@@ -98,8 +132,8 @@ fn apart(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// Pseudo-random windows of two sizes, and the first golden ones.
-fn trials(bundle: &Bundle) -> Vec<Trial> {
-    let len = bundle.contract.time.window * bundle.features();
+fn trials(terms: &Terms) -> Vec<Trial> {
+    let len = terms.window * terms.features;
     let mut x = 1u32;
     let mut next = || {
         // Any fixed sequence will do; this is the Numerical Recipes generator.
@@ -108,12 +142,6 @@ fn trials(bundle: &Bundle) -> Vec<Trial> {
     };
     let mut trial = |size: f32| Trial { window: (0..len).map(|_| size * next()).collect(), logits: vec![], golden: false };
     let mut trials: Vec<Trial> = [1.0, 1.0, 3.0, 3.0].map(&mut trial).into();
-    let windows = bundle.contract.golden.as_ref().and_then(|g| bundle.file(&g.windows));
-    // Golden vectors of a wrong shape are refused where they are run.
-    if let Some(array) = windows.and_then(|bytes| ArrayD::<f32>::read_npy(bytes).ok()) {
-        let all: Vec<f32> = array.iter().copied().collect();
-        let golden = all.chunks_exact(len).take(8).map(|w| Trial { window: w.to_vec(), logits: vec![], golden: true });
-        trials.extend(golden);
-    }
+    trials.extend(terms.golden.iter().map(|w| Trial { window: w.clone(), logits: vec![], golden: true }));
     trials
 }

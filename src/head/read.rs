@@ -71,14 +71,23 @@ enum What {
 
 type Read<T> = Result<T, String>;
 
-/// Reads the chain from the head's first input `[1, window, features]` to its first output.
+/// How the input is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// `[1, window, features]`.
+    BatchFirst,
+    /// `[window, 1, features]`.
+    TimeFirst,
+}
+
+/// Reads the chain from the head's first input to its first output.
 ///
 /// # Errors
 /// What keeps it from being one, in a few words.
-pub(super) fn chain(proto: &ModelProto, window: usize, features: usize) -> Read<Vec<Link>> {
+pub(super) fn chain(proto: &ModelProto, window: usize, features: usize, order: Order) -> Read<Vec<Link>> {
     let graph = proto.graph.as_ref().ok_or("no graph")?;
     let mut reader = Reader { window, links: vec![], known: HashMap::new() };
-    reader.start(graph, features)?;
+    reader.start(graph, features, order)?;
     for node in &graph.node {
         let made = reader.node(node).unwrap_or_else(|why| vec![What::Unknown(why)]);
         let why = made.iter().find_map(|m| if let What::Unknown(why) = m { Some(why.clone()) } else { None });
@@ -114,14 +123,18 @@ struct Reader {
 type Flow = (usize, usize, Vec<Axis>);
 
 impl Reader {
-    fn start(&mut self, graph: &GraphProto, features: usize) -> Read<()> {
+    fn start(&mut self, graph: &GraphProto, features: usize, order: Order) -> Read<()> {
         for tensor in &graph.initializer {
             let what = Array::read(tensor).map_or_else(What::Unknown, What::Known);
             self.known.insert(tensor.name.clone(), what);
         }
         // Some exporters list initialisers as inputs.
         let input = graph.input.iter().find(|i| !self.known.contains_key(&i.name)).ok_or("no input")?;
-        let flow = What::Flow { links: 0, width: features, axes: self.timed(vec![Axis::One, Axis::Time, Axis::Width]) };
+        let axes = match order {
+            Order::BatchFirst => vec![Axis::One, Axis::Time, Axis::Width],
+            Order::TimeFirst => vec![Axis::Time, Axis::One, Axis::Width],
+        };
+        let flow = What::Flow { links: 0, width: features, axes: self.timed(axes) };
         self.known.insert(input.name.clone(), flow);
         Ok(())
     }
@@ -515,6 +528,10 @@ mod tests {
         onnx::parse(&std::fs::read(path).unwrap()).unwrap()
     }
 
+    fn read(proto: &ModelProto, window: usize, features: usize) -> Read<Vec<Link>> {
+        chain(proto, window, features, Order::BatchFirst)
+    }
+
     fn node<'a>(proto: &'a mut ModelProto, kind: &str) -> &'a mut NodeProto {
         proto.graph.as_mut().unwrap().node.iter_mut().find(|n| n.op_type == kind).unwrap()
     }
@@ -541,13 +558,13 @@ mod tests {
             ("rows-rnn", 12, "Rnn 6 10, dense 10, Add, Relu, dense 4, Add"),
             ("rows-rnn-last", 6, "Rnn 6 10, dense 4, Add"),
         ] {
-            assert_eq!(words(&chain(&proto(bundle), window, 6).unwrap()), expected, "{bundle}");
+            assert_eq!(words(&read(&proto(bundle), window, 6).unwrap()), expected, "{bundle}");
         }
     }
 
     #[test]
     fn weights_that_are_bytes_in_the_file_are_taken_as_they_are() {
-        let chain = chain(&proto("rows-lstm-int8"), 8, 6).unwrap();
+        let chain = read(&proto("rows-lstm-int8"), 8, 6).unwrap();
         let layers: Vec<&Layer> = chain.iter().filter_map(|l| if let Link::Layer(l) = l { Some(l) } else { None }).collect();
         assert_eq!(layers.len(), 2);
         for w in layers.iter().flat_map(|l| [&l.input, &l.recurrent]) {
@@ -566,7 +583,7 @@ mod tests {
             let mut proto = proto("rows-lstm");
             node(&mut proto, "LSTM").attribute.extend(attribute);
             change(&mut proto);
-            chain(&proto, 8, 6).unwrap_err()
+            read(&proto, 8, 6).unwrap_err()
         };
         assert!(refused(|_| (), Some(text("direction", b"reverse"))).contains("not forward"));
         let peephole = |p: &mut ModelProto| {
@@ -579,8 +596,8 @@ mod tests {
         assert!(refused(|p| node(p, "LSTM").input[1] = "nowhere".into(), None).contains("nowhere"));
         assert!(refused(|p| node(p, "LSTM").input.swap(1, 2), None).contains("weights of shape"));
         // Another width than the weights', and none at all.
-        assert!(chain(&proto("rows-lstm"), 8, 7).is_err());
-        assert!(chain(&ModelProto::default(), 8, 6).is_err());
+        assert!(read(&proto("rows-lstm"), 8, 7).is_err());
+        assert!(read(&ModelProto::default(), 8, 6).is_err());
     }
 
     #[test]
@@ -592,7 +609,7 @@ mod tests {
         let constant = graph.node.iter_mut().find(|n| n.output.contains(&name)).unwrap();
         let tensor = constant.attribute[0].t.as_mut().unwrap();
         tensor.raw_data = 3i64.to_le_bytes().to_vec();
-        assert!(chain(&proto, 8, 6).unwrap_err().contains("Gather"));
-        assert!(chain(&proto, 4, 6).is_ok(), "in a window of 4 that is the last");
+        assert!(read(&proto, 8, 6).unwrap_err().contains("Gather"));
+        assert!(read(&proto, 4, 6).is_ok(), "in a window of 4 that is the last");
     }
 }

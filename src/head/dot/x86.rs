@@ -8,28 +8,16 @@
 use super::{Chunk, LANES};
 use std::arch::x86_64::*;
 
-/// Is this feature there? (The macro wants a literal.)
-pub(super) fn detected(feature: &str) -> bool {
-    match feature {
-        "avx512f" => is_x86_feature_detected!("avx512f"),
-        "avx512bw" => is_x86_feature_detected!("avx512bw"),
-        "avx512dq" => is_x86_feature_detected!("avx512dq"),
-        "avx512vl" => is_x86_feature_detected!("avx512vl"),
-        "avx512vnni" => is_x86_feature_detected!("avx512vnni"),
-        _ => false,
-    }
-}
-
 /// Four bytes of a vector as one register lane.
 fn four(bytes: &[u8], k: usize) -> i32 {
     let four = &bytes[4 * k..4 * k + 4];
     i32::from_ne_bytes([four[0], four[1], four[2], four[3]])
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) fn vnni(chunks: &[Chunk], fours: usize, x: (&[u8], &[u8]), sums: &[i32], products: &mut [i32]) {
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     fn blocks<const N: usize>(chunks: &[Chunk], fours: usize, x: (&[u8], &[u8]), sums: &[i32], products: &mut [i32]) {
         assert!(chunks.len() == N * fours && sums.len() == N * LANES && products.len() == N * LANES);
         let mut high: [__m512i; N] = [_mm512_setzero_si512(); N];
