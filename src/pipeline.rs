@@ -11,7 +11,7 @@ use crate::bundle::{Bundle, BundleError};
 use crate::decision::{Decision, Thresholds, softmax};
 use crate::encoder::{Encoder, EncoderError, Form};
 use crate::gate::Gate;
-use crate::head::{Head, HeadError};
+use crate::head::{Arithmetic, Head, HeadError};
 use crate::report::{ClassId, ClassNow, Label, Report, State};
 use crate::ring::{Held, Ring};
 use crate::shaper::{Region, Shaper, ShaperError};
@@ -173,7 +173,10 @@ impl Pipeline {
     /// What in the bundle does not fit, in one sentence.
     pub fn new(bundle: &Bundle, options: &Options) -> Result<Self, BundleError> {
         let c = &bundle.contract;
-        let head = Head::load(bundle)?;
+        let head = match options.form {
+            Form::On(isa) => Head::load_with(bundle, Arithmetic::Quickest, isa)?,
+            _ => Head::load(bundle)?,
+        };
         let shaper =
             c.input.as_ref().map(|i| Shaper::new(i, options.region)).transpose().map_err(|e| bundle.refuse(e.to_string()))?;
         let encoder = c.input.as_ref().map(|_| Encoder::load(bundle, options.form)).transpose()?;
