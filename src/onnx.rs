@@ -9,7 +9,7 @@ mod any;
 mod guard;
 
 pub use any::Any;
-pub(crate) use guard::guarded;
+pub(crate) use guard::{caught, guarded};
 use std::collections::{BTreeMap, HashMap};
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};

@@ -21,6 +21,14 @@ thread_local! {
 /// # Errors
 /// Those of `work`, and its panics.
 pub(crate) fn guarded<T>(bundle: &Bundle, what: &str, work: impl FnOnce() -> Result<T, BundleError>) -> Result<T, BundleError> {
+    caught(work).unwrap_or_else(|words| Err(bundle.refuse(format!("{what}: {words}"))))
+}
+
+/// Runs `work`; a panic in it becomes a sentence.
+///
+/// # Errors
+/// What the panic said.
+pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = take_hook();
@@ -37,9 +45,7 @@ pub(crate) fn guarded<T>(bundle: &Bundle, what: &str, work: impl FnOnce() -> Res
     // What a panic leaves half done is dropped with the closure; nothing outlives it.
     let result = catch_unwind(AssertUnwindSafe(work));
     GUARDED.set(outer);
-    result.unwrap_or_else(|panic| {
-        Err(bundle.refuse(format!("{what}: tract cannot work with this network: {}", words(panic.as_ref()))))
-    })
+    result.map_err(|panic| format!("tract cannot work with this network: {}", words(panic.as_ref())))
 }
 
 /// The first line of what a panic said.
