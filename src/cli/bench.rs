@@ -227,9 +227,8 @@ fn recurrent(file: &std::path::Path, mut head: HeadFile, args: &Args, out: &mut 
     }
     writeln!(
         out,
-        "{name}: median {:.1} µs, best {:.1} µs of processor time in {rounds} runs, {allocs} allocations a run
-         {name}: a tick is {:.1} µs of projection and {:.1} µs of recurrent step
-{name}: {}",
+        "{name}: median {:.1} µs, best {:.1} µs of processor time in {rounds} runs, {allocs} allocations a run\n\
+         {name}: a tick is {:.1} µs of projection and {:.1} µs of recurrent step\n{name}: {}",
         us(run.0),
         us(run.1),
         us(project.0),
