@@ -82,7 +82,8 @@ class Talk:
             answer = ""
         if not answer:
             said = [line for line in self.process.stderr.read().strip().split("\n") if line.strip()]
-            raise RuntimeError(said[-1][:200] if said else f"ended with {self.process.wait()}")
+            # Python ends with what went wrong, tract begins with it.
+            raise RuntimeError((said[-1] if said[0].startswith("Traceback") else said[0])[:200] if said else f"ended with {self.process.wait()}")
         return json.loads(answer)
 
     def round(self, slice_ms):
@@ -288,7 +289,7 @@ def report(result):
     allocs = {n: v["times"]["lookout"].get("allocs") for n, v in result["nets"].items() if "lookout" in v["times"]}
     return f"""# Results
 
-{result["date"]}, `{result["command"]}`: {result["rounds"]} rounds of {result["slice_ms"]} ms. {m["cpu"]}, {m["cores"]} cores, {" ".join(m["isa"])}; Linux {m["kernel"]}, load {m["load"]:.1f}.
+{result["date"]}, `{result["command"]}`: {result["rounds"]} rounds of {result["slice_ms"]} ms. {m["cpu"]}, {m["cores"]} cores, other load {m["load"]:.1f}, {" ".join(m["isa"])}; Linux {m["kernel"]}.
 {", ".join(f"{k} {v}" for k, v in result["versions"].items() if k != "lookout")}; {result["versions"]["lookout"]}, instruction set {", ".join(sorted(isa))}.
 
 ![](chart.svg)
