@@ -7,7 +7,7 @@
 //! tick fills its slot, so each frame comes with the stamp until which it was the newest: the next frame's. A live camera
 //! and its recording therefore give the same reports. Reports count time from the first frame.
 
-use crate::bundle::{Bundle, BundleError};
+use crate::bundle::{Bundle, BundleError, Mode};
 use crate::decision::{Decision, Thresholds, softmax};
 use crate::encoder::{Encoder, EncoderError, Form};
 use crate::gate::Gate;
@@ -99,11 +99,21 @@ pub struct Options {
     pub gate: bool,
     /// How the encoder is run.
     pub form: Form,
+    /// A recording has no past: take it that the world stood still before its first picture, and answer from the first tick on instead of
+    /// warming up. In `window` mode; a carried state starts at zero anyway.
+    pub still_before: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { region: Region::default(), thresholds: vec![], heartbeat: Duration::from_secs(1), gate: true, form: Form::AsBuilt }
+        Self {
+            region: Region::default(),
+            thresholds: vec![],
+            heartbeat: Duration::from_secs(1),
+            gate: true,
+            form: Form::AsBuilt,
+            still_before: false,
+        }
     }
 }
 
@@ -137,6 +147,8 @@ pub struct Pipeline {
     temperature: f32,
     tick: Duration,
     heartbeat: Duration,
+    /// The first tick is still to come and fills the whole ring.
+    still_before: bool,
     /// A row of numbers that waits for its tick.
     staged_row: Box<[f32]>,
     time: Time,
@@ -198,6 +210,7 @@ impl Pipeline {
             temperature: c.head.temperature,
             tick: Duration::from_millis(c.time.tick_ms.into()),
             heartbeat: options.heartbeat,
+            still_before: options.still_before && c.time.mode == Mode::Window,
             staged_row: vec![0.0; if c.input.is_some() { 0 } else { bundle.features() }].into(),
             time: Time::default(),
             said: Said::default(),
@@ -384,6 +397,9 @@ impl Pipeline {
         })?;
         if let (Some(gate), Some(shaper)) = (&mut self.gate, &self.shaper) {
             gate.keep(shaper.planes());
+        }
+        if std::mem::take(&mut self.still_before) {
+            self.ring.fill();
         }
         probe.lap(Stage::Ring);
         Ok(())

@@ -111,6 +111,17 @@ impl Ring {
         self.rows.copy_within(from..from + self.row, twin);
     }
 
+    /// Repeats the newest row until the window is full, for whoever knows that nothing else came before it. Nothing to do in an empty ring.
+    pub fn fill(&mut self) {
+        let from = (self.head + self.window - 1) * self.row;
+        while let Some(last) = self.slots.back().copied().filter(|_| self.slots.len() < self.window) {
+            let (at, twin) = (self.head * self.row, (self.head + self.window) * self.row);
+            self.rows.copy_within(from..from + self.row, at);
+            self.rows.copy_within(from..from + self.row, twin);
+            self.advance(Slot { held: true, ..last });
+        }
+    }
+
     /// Forgets everything: the head warms up again.
     pub fn clear(&mut self) {
         self.slots.clear();
@@ -202,6 +213,18 @@ mod tests {
         assert_eq!(ring.hold(), Held::Repeated);
         let w = ring.window().unwrap();
         assert_eq!((w.rows, w.fresh), ([2.0, 3.0, 3.0].as_slice(), 2));
+    }
+
+    #[test]
+    fn fill_repeats_the_one_row_and_counts_it_as_held() {
+        let mut ring = Ring::new(4, 2, 1);
+        ring.fill();
+        assert!(ring.is_empty());
+        push(&mut ring, 7.0);
+        ring.fill();
+        assert_eq!((ring.window().unwrap().rows, ring.window().unwrap().fresh), ([7.0; 8].as_slice(), 1));
+        push(&mut ring, 8.0);
+        assert_eq!(ring.window().unwrap().rows, [7.0, 7.0, 7.0, 7.0, 7.0, 7.0, 8.0, 8.0]);
     }
 
     #[test]

@@ -108,6 +108,17 @@ fn demo_is_right_and_a_saved_clip_says_the_same_on_every_sink() {
     let answer: serde_json::Value = serde_json::from_slice(&answer.stdout).unwrap();
     let found: Vec<&str> = answer["segments"].as_array().unwrap().iter().map(|s| s["label"].as_str().unwrap()).collect();
     assert_eq!(found, ["right", "left", "toward", "away", "shake", "covered", "left"]);
+    // Half a second (six ticks with both ends) is less than a window: what came before the first picture is taken to have stood still.
+    let bytes = std::fs::read(&clip).unwrap();
+    let line = bytes.iter().position(|b| *b == b'\n').unwrap();
+    let header = String::from_utf8(bytes[..line].to_vec()).unwrap();
+    let size = |key| header.split(' ').find_map(|t| t.strip_prefix(key)?.parse::<usize>().ok()).unwrap();
+    let rate = header.split(' ').find_map(|t| t.strip_prefix('F')?.split(':').next()?.parse::<usize>().ok()).unwrap();
+    let short = dir.join("short.y4m");
+    std::fs::write(&short, &bytes[..=line + rate / 2 * ("FRAME\n".len() + size("W") * size("H") * 3 / 2)]).unwrap();
+    let short = lookout(&["classify", "--json", &short.display().to_string()]);
+    let short: serde_json::Value = serde_json::from_slice(&short.stdout).unwrap();
+    assert_eq!((short["label"].as_str(), short["ticks"].as_u64()), (Some("idle"), Some(6)), "{short}");
     let srt = lookout(&["classify", "--srt", &clip.display().to_string()]);
     assert!(String::from_utf8(srt.stdout).unwrap().starts_with("1\n00:00:0"));
 }

@@ -22,6 +22,8 @@ import footage
 import render
 import shaper
 
+WINDOW = 12  # net.py's, which needs PyTorch
+
 
 def y4m(clip):
     """A clip as Y4M: luma, neutral chroma, 10 pictures a second."""
@@ -59,7 +61,8 @@ def answer(p, enter, leave, ticks):
 
 
 def shaped(clips):
-    return np.stack([shaper.shape(c).transpose(0, 2, 3, 1) for c in clips])
+    """[N,WINDOW-1+T,S,S,5]: before its first picture the world stands still, as `lookout classify` takes it."""
+    return np.stack([shaper.shape(np.concatenate([c[:1].repeat(WINDOW - 1, 0), c])).transpose(0, 2, 3, 1) for c in clips])
 
 
 def probabilities(encoder, head, x, warmth):

@@ -25,7 +25,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from net import CLASSES, FEATURES, HIDDEN, PLANES, SIZE, WINDOW, Encoder, Head
 from train import NAMES, predict, read, report
 
-VERSION = "1.1.0"
+VERSION = "1.2.0"
 
 
 class Calibration(CalibrationDataReader):
@@ -57,15 +57,18 @@ class Folded(torch.nn.Module):
         with torch.no_grad():
             self.a.weight.copy_(stem.weight * gain[:, None, None, None])
             self.a.bias.copy_(norm.bias + gain * (2 * stem.weight.sum((1, 2, 3)) - norm.running_mean))
-        for name in "bcd":
+        for name in ("b", "c1", "c2", "d", "e"):
             conv, norm, _ = getattr(encoder, name)
             setattr(self, name, fuse_conv_bn_eval(conv, norm))
         self.out = encoder.out
 
     def forward(self, value):
         x = torch.relu(self.b(torch.relu(self.a(value))))
-        x = x + torch.relu(self.c(x))
-        return self.out(torch.flatten(torch.relu(self.d(x)), 1))
+        x = x + torch.relu(self.c1(x))
+        x = x + torch.relu(self.c2(x))
+        x = torch.relu(self.d(x))
+        x = x + torch.relu(self.e(x))
+        return self.out(torch.flatten(x, 1))
 
 
 def write_encoder(encoder, path, shards, frames=600):
@@ -238,7 +241,7 @@ def main():
     encoder, head = Encoder(), Head()
     encoder.load_state_dict(state["encoder"]), head.load_state_dict(state["head"])
     encoder.eval(), head.eval()
-    train, val = read(os.path.join(a.data_dir, "train-*.npz"), 4), read(os.path.join(a.data_dir, "val-*.npz"))
+    train, val = read(a.data_dir, "train", 4), read(a.data_dir, "val")
 
     def file(name):
         return os.path.join(a.out, name)

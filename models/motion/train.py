@@ -2,7 +2,7 @@
 
     python3 train.py --data-dir DIR --out float.pt [--epochs 12] [--init float.pt] [--lr 2e-3]
 
-Every tick of a clip goes through the CNN once; every full window through the LSTM from a zero state; the loss is taken at
+Every tick of a clip goes through the CNN once; every window through the LSTM from a zero state; the loss is taken at
 the last tick of each window, where its label is not open to dispute. What is kept is the running mean of the weights. Prints
 validation accuracy after every epoch.
 
@@ -23,13 +23,13 @@ from net import CLASSES, FEATURES, WINDOW, Encoder, Head, windows
 NAMES = ["idle", "left", "right", "toward", "away", "shake", "covered"]
 
 
-def read(pattern, most=10**9):
-    """All shards of a pattern: list of (x u8 [N,T,S,S,5], y [N,T], main [N]) tensors; planes last, as the convolutions want them."""
+def read(folder, split, most=10**9):
+    """All shards of a split: list of (x u8 [N,T,S,S,5], y [N,T], main [N]) tensors. x stays on disk until it is looked at."""
     out = []
-    for path in sorted(glob.glob(pattern))[:most]:
-        with np.load(path) as z:
-            out.append(tuple(torch.from_numpy(v) for v in (np.ascontiguousarray(z["x"].transpose(0, 1, 3, 4, 2)), z["y"].astype(np.int64),
-                                                           z["main"].astype(np.int64))))
+    for path in sorted(glob.glob(os.path.join(folder, f"{split}-*.x.npy")))[:most]:
+        beside = path[:-len("x.npy")]
+        x = torch.from_numpy(np.load(path, mmap_mode="c"))
+        out.append((x, *(torch.from_numpy(np.load(f"{beside}{part}.npy").astype(np.int64)) for part in ("y", "main"))))
     return out
 
 
@@ -40,10 +40,12 @@ def mirror(x, y):
     return x, torch.where(y == 1, 2, torch.where(y == 2, 1, y))
 
 
-def encode(encoder, x, gain=None):
-    """Levels u8 [B,T,S,S,5] -> features [B,T,D]."""
-    flat = x.flatten(0, 1).float().permute(0, 3, 1, 2)
-    return (encoder(flat) if gain is None else encoder(flat, gain)).view(*x.shape[:2], FEATURES)
+def encode(encoder, x, gain=None, dtype=torch.float32):
+    """Levels u8 [B,T,S,S,5] -> features [B,T,D]; convolutions in `dtype` (levels are exact in bfloat16)."""
+    flat = x.flatten(0, 1).to(dtype).permute(0, 3, 1, 2)
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        out = encoder(flat) if gain is None else encoder(flat, gain)
+    return out.float().view(*x.shape[:2], FEATURES)
 
 
 def predict(encoder, head, shards, batch=50):
@@ -104,12 +106,12 @@ def main():
     args.add_argument("--seed", type=int, default=1)
     args.add_argument("--threads", type=int, default=2)
     args.add_argument("--minutes", type=float, help="end after this time, the rate falling in time for it (not repeatable to the bit)")
-    args.add_argument("--skip", type=int, default=0, help="leave out this many of the first shards")
+    args.add_argument("--bf16", action="store_true", help="convolutions in bfloat16: a third faster where the processor has AMX or AVX-512 BF16")
     a = args.parse_args()
     torch.manual_seed(a.seed)
     torch.set_num_threads(a.threads)
     gen = torch.Generator().manual_seed(a.seed)
-    train, val = read(os.path.join(a.data_dir, "train-*.npz"))[a.skip:], read(os.path.join(a.data_dir, "val-*.npz"))
+    train, val = read(a.data_dir, "train"), read(a.data_dir, "val")
     encoder, head = Encoder().to(memory_format=torch.channels_last), Head()
     if a.init:
         state = torch.load(a.init)
@@ -145,13 +147,15 @@ def main():
                 xm, ym = mirror(x[:half], y[:half])
                 x, y = torch.cat([xm, x[half:]]), torch.cat([ym, y[half:]])
                 g = 0.8 + 0.4 * torch.rand(2, generator=gen)
-                features = encode(encoder, x, torch.stack([g[0], g[1], g[1], torch.ones(()), torch.ones(())]))
+                gain = torch.stack([g[0], g[1], g[1], torch.ones(()), torch.ones(())])
+                features = encode(encoder, x, gain, torch.bfloat16 if a.bf16 else torch.float32)
                 beside = loss_of(tick(features[:, 1:]).flatten(0, 1), y[:, 1:].flatten())
                 if torch.rand(1, generator=gen) < 0.25:  # a late frame: the ring repeats the last features
                     k = int(torch.randint(2, x.shape[1], (1,), generator=gen))
                     features = torch.cat([features[:, :k], features[:, k - 1:k], features[:, k + 1:]], 1)
-                w = windows(features)
-                loss = loss_of(head(w.reshape(-1, WINDOW, FEATURES)), y[:, WINDOW - 1:].flatten())
+                # A recording has no past: `lookout classify` fills the ring with the first tick. Two ticks in, motion can be told.
+                w = windows(torch.cat([features[:, :1].expand(-1, WINDOW - 1, -1), features], 1)[:, 2:])
+                loss = loss_of(head(w.reshape(-1, WINDOW, FEATURES)), y[:, 2:].flatten())
                 adam.zero_grad()
                 (loss + 0.3 * beside).backward()
                 nn.utils.clip_grad_norm_(weights, 2.0)

@@ -59,7 +59,7 @@ fn one(clip: &str, bundle: &Bundle, gate: bool) -> Result<Timeline, Failure> {
     if source.is_live() {
         return Err(Failure::refused(format!("{clip}: a camera never ends; use `lookout run` for it")));
     }
-    let mut pipeline = Pipeline::new(bundle, &Options { gate, ..Options::default() })?;
+    let mut pipeline = Pipeline::new(bundle, &Options { gate, still_before: true, ..Options::default() })?;
     let mut timeline = Timeline::new(bundle.labels.len(), 0);
     let mut ends = Timeline::new(bundle.labels.len(), 0);
     let mut progress = Progress::new(clip, source.len_hint());
