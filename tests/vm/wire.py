@@ -149,6 +149,7 @@ EXPECTED = {
     "yuyv": lambda s: (s.live(6), s.answered()),
     "nv12": lambda s: s.live(6),
     "grey": lambda s: s.live(6),
+    "mjpg": lambda s: s.live(6),
     "unplug": lambda s: s.comes_back("NO CAMERA"),
     "stall": lambda s: s.comes_back("NO FRAMES"),
     "refused": lambda s: s.expect(not s.rows, f"{len(s.rows)} sentences, expected none"),
