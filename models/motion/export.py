@@ -12,6 +12,7 @@ Needs: python3-torch, onnx, onnxruntime, python3-numpy.
 import argparse
 import glob
 import hashlib
+import inspect
 import os
 
 import numpy as np
@@ -75,7 +76,8 @@ def write_encoder(encoder, path, shards, frames=600):
     """Exports, quantises and takes the input's quantiser out; returns (scale, zero point) of the features."""
     folded = Folded(encoder.eval().to(memory_format=torch.contiguous_format)).eval()
     raw = path + ".float.onnx"
-    torch.onnx.export(folded, torch.zeros(1, PLANES, SIZE, SIZE), raw, opset_version=13, input_names=["value"], output_names=["features"])
+    plain = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}  # current PyTorch's default needs onnxscript
+    torch.onnx.export(folded, torch.zeros(1, PLANES, SIZE, SIZE), raw, opset_version=13, input_names=["value"], output_names=["features"], **plain)
     quantize_static(raw, path, Calibration(shards, frames), quant_format=QuantFormat.QDQ, per_channel=True, activation_type=QuantType.QUInt8,
                     weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod.MinMax)
     os.remove(raw)
