@@ -6,7 +6,7 @@
 use super::{Layer, PoolKind, Sum, Window};
 
 impl Layer {
-    /// Bytes from the arena's beginning that hold everything the layer reads and writes ([`SLACK`] comes on top); `None` where
+    /// Bytes from the arena's beginning that hold everything the layer reads and writes ([`SLACK`](super::SLACK) comes on top); `None` where
     /// that overflows, where tables are not as long as the numbers beside them say, or where `low` is above `high`.
     pub fn extent(&self) -> Option<usize> {
         match self {
