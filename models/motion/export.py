@@ -1,6 +1,6 @@
 """Float weights -> the bundle: encoder.onnx (int8 QDQ), head.onnx (int8 weights), golden vectors, bundle.toml.
 
-    python3 export.py --weights float.pt --data-dir DIR [--out .]
+    python3 export.py --weights float.pt [more.pt ...] --data-dir DIR [--out .]      several weights of one network are averaged
 
 Encoder: BatchNorm folded, weights s8 per channel, activations u8, calibrated on training shards. Its input is the levels
 themselves (u8): the quantiser of the input would be value = (level - 128) / 64, so it is left out. Head: W and R of the LSTM and the last
@@ -230,7 +230,8 @@ logits_tolerance = 0.001
 
 def main():
     args = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    args.add_argument("--weights", default="float.pt")
+    args.add_argument("--weights", nargs="+", default=["float.pt"])
+    args.add_argument("--keep", help="where to keep the averaged float weights")
     args.add_argument("--data-dir", required=True)
     args.add_argument("--out", default=".")
     args.add_argument("--frames", type=int, default=600, help="frames the encoder is calibrated on")
@@ -239,10 +240,13 @@ def main():
     args.add_argument("--min-ms", type=int, default=200)
     a = args.parse_args()
     torch.manual_seed(1)
-    state = torch.load(a.weights, map_location="cpu")
+    states = [torch.load(path, map_location="cpu") for path in a.weights]
     encoder, head = Encoder(), Head()
-    encoder.load_state_dict(state["encoder"]), head.load_state_dict(state["head"])
-    encoder.eval(), head.eval()
+    for module, part in (encoder, "encoder"), (head, "head"):
+        module.load_state_dict({k: torch.stack([s[part][k].float() for s in states]).mean(0).to(v.dtype) for k, v in states[0][part].items()})
+        module.eval()
+    if a.keep:
+        torch.save({"encoder": encoder.state_dict(), "head": head.state_dict()}, a.keep)
     train, val = read(a.data_dir, "train", 4), read(a.data_dir, "val")
 
     def file(name):
