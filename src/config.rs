@@ -6,6 +6,7 @@
 
 use crate::board::{Line, LineSpec, check_lines, from_toml};
 use crate::bundle::Decision;
+use crate::qnn::MAX_THREADS;
 use crate::report::Label;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -41,6 +42,8 @@ pub struct Config {
     pub report: Option<Vec<String>>,
     /// Seconds after which an unchanged class is said again, 1 to 3600.
     pub heartbeat_s: u32,
+    /// Threads of the int8 encoder, 1 or 2, at most what the board has for inference. Two are for large networks.
+    pub threads: usize,
     /// Which part of the picture is looked at; left out: all of it.
     pub region: Option<Region>,
     /// When a class counts as seen, instead of what the bundle says.
@@ -59,6 +62,7 @@ impl Default for Config {
             source: None,
             report: None,
             heartbeat_s: 5,
+            threads: 1,
             region: None,
             decision: Overrides::default(),
             gpio: Gpio::default(),
@@ -162,6 +166,9 @@ impl Config {
     fn check(&self) -> Result<(), String> {
         if !(1..=3600).contains(&self.heartbeat_s) {
             return Err(format!("heartbeat_s = {}, expected 1 to 3600", self.heartbeat_s));
+        }
+        if !(1..=MAX_THREADS).contains(&self.threads) {
+            return Err(format!("threads = {}, expected 1 to {MAX_THREADS}", self.threads));
         }
         if self.report.as_ref().is_some_and(Vec::is_empty) {
             return Err("report = [] says nothing to anyone; name a sink, or leave the key out for the board's own".into());
@@ -292,6 +299,7 @@ mod tests {
     #[test]
     fn values_out_of_range_are_refused_with_both_sides() {
         assert!(refused("heartbeat_s = 0").contains("heartbeat_s = 0, expected 1 to 3600"));
+        assert!(refused("threads = 3").contains("threads = 3, expected 1 to 2"));
         assert!(refused("report = []").contains("report = []"));
         assert!(refused("[region]\nx = 0.5\ny = 0.0\nwidth = 0.6\nheight = 1.0").contains("within 0 to 1"));
         assert!(refused("[region]\nx = nan\ny = 0.0\nwidth = 0.6\nheight = 1.0").contains("within 0 to 1"));

@@ -8,8 +8,7 @@
 
 use crate::bundle::{Bundle, BundleError, ENCODER};
 use crate::onnx;
-use crate::qnn::kernels::Isa;
-use crate::qnn::{self, Quant, Report};
+use crate::qnn::{self, Engine, Quant, Report};
 use tract_onnx::prelude::*;
 
 /// The network failed on this input; the next one may work.
@@ -77,8 +76,8 @@ impl Clip {
 pub enum Form {
     /// The graph as the bundle has it, its int8 part on the fastest instruction set here.
     AsBuilt,
-    /// The same on a given instruction set.
-    On(Isa),
+    /// The same on a given instruction set and number of threads.
+    On(Engine),
     /// The graph as the bundle has it, all of it by tract: what int8 is measured against.
     Reference,
     /// The same graph with the quantisation of activations taken out, to compare with.
@@ -115,8 +114,8 @@ impl Encoder {
         let mut datum = found.0;
         let (proto, regions, report, bytes) = match form {
             Form::AsBuilt | Form::On(_) => {
-                let isa = if let Form::On(isa) = form { isa } else { Isa::best() };
-                let cut = qnn::cut(&proto, &shape, qnn::Options { isa, bytes_in: true }).map_err(refuse)?;
+                let engine = if let Form::On(engine) = form { engine } else { Engine::best() };
+                let cut = qnn::cut(&proto, &shape, qnn::Options { engine, bytes_in: true }).map_err(refuse)?;
                 (cut.proto, cut.regions, cut.report, cut.input)
             }
             Form::Reference => (proto, vec![], Report::default(), None),

@@ -186,7 +186,7 @@ impl Pipeline {
     pub fn new(bundle: &Bundle, options: &Options) -> Result<Self, BundleError> {
         let c = &bundle.contract;
         let head = match options.form {
-            Form::On(isa) => Head::load_with(bundle, Arithmetic::Quickest, isa)?,
+            Form::On(engine) => Head::load_with(bundle, Arithmetic::Quickest, engine.isa)?,
             _ => Head::load(bundle)?,
         };
         let shaper =

@@ -20,8 +20,10 @@ pub mod kernels;
 mod arena;
 mod fallback;
 mod graph;
+mod halves;
 mod lower;
 mod op;
+mod pair;
 mod plan;
 mod regions;
 
@@ -71,11 +73,30 @@ pub struct Cut {
     pub input: Option<Quant>,
 }
 
+/// What the operator runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Engine {
+    /// The instruction set.
+    pub isa: Isa,
+    /// Threads, 1 or 2 ([`MAX_THREADS`]): the large layers of an encoder are done in halves.
+    pub threads: usize,
+}
+
+/// Most threads of one encoder: a camera box has other things to do, and small networks have no work for more.
+pub const MAX_THREADS: usize = 2;
+
+impl Engine {
+    /// One thread on the fastest instruction set here.
+    pub fn best() -> Self {
+        Self { isa: Isa::best(), threads: 1 }
+    }
+}
+
 /// How to cut.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// The instruction set.
-    pub isa: Isa,
+    /// What will run it.
+    pub engine: Engine,
     /// May the graph's f32 input become bytes, quantised by whoever makes them?
     pub bytes_in: bool,
 }
@@ -104,7 +125,7 @@ pub fn cut(proto: &ModelProto, input: &[usize], options: Options) -> Result<Cut,
     let net = graph::read(&file, &shape_of);
     let mut found = regions::cut(proto, &file, &net, options.bytes_in);
     let macs = found.plans.iter().map(|p| p.macs).sum();
-    let regions: Vec<_> = found.plans.drain(..).map(|p| Arc::new(Region::new(p, options.isa))).collect();
+    let regions: Vec<_> = found.plans.drain(..).map(|p| Arc::new(Region::new(p, options.engine))).collect();
     let silent = ["QuantizeLinear", "DequantizeLinear", "Constant", "Identity"];
     let kinds =
         |nodes: &[usize]| nodes.iter().map(|n| file.node(*n).op_type.clone()).filter(|k| !silent.contains(&k.as_str())).counts();
@@ -121,7 +142,7 @@ pub fn cut(proto: &ModelProto, input: &[usize], options: Options) -> Result<Cut,
     let left = found.left.iter().filter(|n| !silent.contains(&file.node(**n).op_type.as_str()) || net.why.contains_key(n));
     let left = left.map(why).collect();
     in_float(&mut found.proto);
-    let isa = (!regions.is_empty()).then_some(options.isa);
+    let isa = (!regions.is_empty()).then_some(options.engine.isa);
     let report = Report { taken, left, macs, isa };
     Ok(Cut { proto: found.proto, regions, report, input: found.input })
 }

@@ -5,7 +5,9 @@
 //! wherever it leads by a clear margin.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test stops where something is missing and says what it saw")]
 
+use lookout::encoder::{Encoder, Form};
 use lookout::onnx::Any;
+use lookout::qnn::Engine;
 use lookout::qnn::kernels::Isa;
 use ndarray::{ArrayD, Axis};
 use ndarray_npy::ReadNpyExt;
@@ -60,8 +62,23 @@ impl Case {
     }
 
     fn run(&self, isa: Option<Isa>) -> Vec<Vec<f32>> {
-        let mut any = Any::load(&self.network(), isa).unwrap_or_else(|e| panic!("{}: {e}", self.name));
+        let engine = isa.map(|isa| Engine { isa, threads: 1 });
+        let mut any = Any::load(&self.network(), engine).unwrap_or_else(|e| panic!("{}: {e}", self.name));
         self.inputs().into_iter().map(|x| any.run(x).unwrap().iter().copied().collect()).collect()
+    }
+}
+
+/// Both halves of every large layer, on a second thread: the same bits.
+#[test]
+fn two_threads_give_the_features_of_one() {
+    let bundle = lookout::baked::bundle().unwrap();
+    let encoder = |threads| Encoder::load(&bundle, Form::On(Engine { threads, ..Engine::best() })).unwrap();
+    let (mut one, mut two) = (encoder(1), encoder(2));
+    let input = bundle.contract.input.as_ref().unwrap();
+    let mut levels = vec![0u8; input.planes() * input.height * input.width];
+    for round in 0..50usize {
+        levels.iter_mut().enumerate().for_each(|(n, l)| *l = ((n * (round + 3) * 7919) >> 5) as u8);
+        assert_eq!(one.run_clip(&levels).unwrap(), two.run_clip(&levels).unwrap(), "round {round}");
     }
 }
 
@@ -118,7 +135,7 @@ fn everything_is_taken_except_what_has_no_form_on_bytes() {
     let float = ["two_regions", "across", "excite_qlinear", "excite_qlinear_u8"];
     let mut failed = vec![];
     for case in Case::all() {
-        let any = Any::load(&case.network(), Some(Isa::Scalar)).unwrap();
+        let any = Any::load(&case.network(), Some(Engine { isa: Isa::Scalar, threads: 1 })).unwrap();
         let report = any.report();
         assert!(report.isa.is_some() && !report.taken.is_empty(), "{}: nothing is taken: {report:?}", case.name);
         let expected = float.contains(&case.name.as_str());
@@ -153,7 +170,7 @@ static PANIC: std::sync::Mutex<String> = std::sync::Mutex::new(String::new());
 fn tried(name: &str, bytes: &[u8]) -> Option<String> {
     PANIC.lock().unwrap().clear();
     let result = std::panic::catch_unwind(|| {
-        let mut any = Any::load(bytes, Some(Isa::best()))?;
+        let mut any = Any::load(bytes, Some(Engine::best()))?;
         if any.shape().iter().product::<usize>() > 1 << 20 {
             return Ok(());
         }

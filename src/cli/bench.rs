@@ -1,7 +1,7 @@
 //! `lookout bench`: time per stage and allocations on this machine, or the time of any ONNX file.
 
 use super::Failure;
-use super::check::{IsaArg, any_onnx, isa_text};
+use super::check::{EngineArg, any_onnx, isa_text};
 use super::setup::{BundleArg, GateArg, load};
 use super::stillness;
 use super::stopwatch::{STAGES, Stopwatch};
@@ -17,7 +17,7 @@ use crate::source::{Frame, Payload, Seq, Source, SourceError, Timestamp};
 use crate::sys::alloc;
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -30,7 +30,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "bundle")]
     onnx: Option<PathBuf>,
     #[command(flatten)]
-    isa: IsaArg,
+    engine: EngineArg,
     /// Rounds of the built-in clip, or runs of the ONNX file
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rounds: u32,
@@ -55,7 +55,7 @@ fn pipeline(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     for round in 0..args.rounds {
         // A fresh pipeline a round: each plays the same clip from its start.
         let mut pipeline =
-            Pipeline::new(&bundle, &Options { gate: args.gate.on(), form: args.isa.form()?, ..Options::default() })?;
+            Pipeline::new(&bundle, &Options { gate: args.gate.on(), form: args.engine.form()?, ..Options::default() })?;
         let mut scene = Ahead::new(if pictures {
             Box::new(Scene::new(u64::from(round) + 1))
         } else {
@@ -157,31 +157,33 @@ impl Source for Numbers {
 }
 
 fn onnx(file: &std::path::Path, args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
-    let isa = args.isa.get()?;
-    if let Some(head) = head_file(file, isa) {
+    let engine = args.engine.get()?;
+    if let Some(head) = head_file(file, engine.isa) {
         return recurrent(file, head, args, out);
     }
-    let mut graph = any_onnx(file, isa)?;
+    let mut graph = any_onnx(file, engine)?;
     let input = std::sync::Arc::new(graph.zeros());
     let rounds = args.rounds.max(20);
-    let mut times = Vec::with_capacity(rounds as usize);
+    let (mut times, mut walls) = (Vec::with_capacity(rounds as usize), Vec::with_capacity(rounds as usize));
     let mut allocs = 0;
     for round in 0..rounds + 3 {
-        let (before, start) = (alloc::count(), cpu_time());
+        let (before, start, wall) = (alloc::count(), cpu_time(), Instant::now());
         graph.any.time(&input).map_err(|e| graph.broke(e))?;
         // The first three make what tract keeps.
         if round >= 3 {
             times.push(cpu_time().saturating_sub(start));
+            walls.push(wall.elapsed());
             allocs += alloc::count() - before;
         }
     }
     times.sort_unstable();
-    let (median, min) = (times[times.len() / 2], times[0]);
+    walls.sort_unstable();
+    let (median, min, wall) = (times[times.len() / 2], times[0], walls[walls.len() / 2]);
     let name = file.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let allocs = allocs as f64 / f64::from(rounds);
     let isa = isa_text(graph.any.report());
     if args.json {
-        let line = serde_json::json!({ "name": name, "isa": isa, "cpu_ms_median": us(median) / 1e3, "cpu_ms_min": us(min) / 1e3, "rounds": rounds, "allocs": allocs });
+        let line = serde_json::json!({ "name": name, "isa": isa, "cpu_ms_median": us(median) / 1e3, "cpu_ms_min": us(min) / 1e3, "rounds": rounds, "allocs": allocs, "threads": engine.threads, "wall_ms_median": us(wall) / 1e3 });
         writeln!(out, "{line}")?;
     } else {
         writeln!(
@@ -194,6 +196,9 @@ fn onnx(file: &std::path::Path, args: &Args, out: &mut dyn Write) -> Result<(), 
                 macs => format!(", {:.1} billion multiplications a second", macs as f64 / us(median) / 1e3),
             }
         )?;
+        if engine.threads > 1 {
+            writeln!(out, "{name} on {} threads: median {:.3} ms from start to end", engine.threads, us(wall) / 1e3)?;
+        }
     }
     Ok(())
 }
@@ -219,7 +224,7 @@ fn recurrent(file: &std::path::Path, mut head: HeadFile, args: &Args, out: &mut 
     })?;
     if args.json {
         let line = serde_json::json!({
-            "name": name, "isa": args.isa.get()?.to_string(), "cpu_ms_median": us(run.0) / 1e3, "cpu_ms_min": us(run.1) / 1e3,
+            "name": name, "isa": args.engine.isa()?.to_string(), "cpu_ms_median": us(run.0) / 1e3, "cpu_ms_min": us(run.1) / 1e3,
             "rounds": rounds, "allocs": allocs, "project_us": us(project.0), "step_us": us(step.0), "head": head.words(),
         });
         writeln!(out, "{line}")?;

@@ -6,12 +6,13 @@
 use super::Failure;
 use super::bench::cpu_time;
 use super::estimate::estimate;
-use super::setup::{BundleArg, load};
+use super::setup::{BundleArg, ThreadsArg, load};
 use crate::bundle::{Bundle, ENCODER, HEAD};
 use crate::encoder::{Encoder, Form};
 use crate::golden;
 use crate::head::{Arithmetic, Head};
 use crate::onnx::{self, Any};
+use crate::qnn::Engine;
 use crate::qnn::Report;
 use crate::qnn::kernels::Isa;
 use ndarray::ArrayD;
@@ -40,23 +41,25 @@ pub struct Args {
     #[arg(long, value_name = "NPY", requires = "onnx")]
     output: Option<PathBuf>,
     #[command(flatten)]
-    isa: IsaArg,
+    engine: EngineArg,
     /// One JSON object
     #[arg(long)]
     json: bool,
 }
 
-/// `--isa`, for every command that runs an encoder to measure it.
+/// `--isa` and `--threads`, for every command that runs an encoder to measure it.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
-pub struct IsaArg {
+pub struct EngineArg {
     /// Instruction set of int8 encoders: scalar, avx2, avxvnni, vnni, neon or dotprod (default: the fastest here)
     #[arg(long, value_name = "ISA")]
     isa: Option<Isa>,
+    #[command(flatten)]
+    threads: ThreadsArg,
 }
 
-impl IsaArg {
+impl EngineArg {
     /// The instruction set asked for, or the fastest.
-    pub fn get(self) -> Result<Isa, Failure> {
+    pub fn isa(self) -> Result<Isa, Failure> {
         let Some(isa) = self.isa else { return Ok(Isa::best()) };
         if Isa::available().contains(&isa) {
             return Ok(isa);
@@ -69,6 +72,11 @@ impl IsaArg {
     pub fn form(self) -> Result<Form, Failure> {
         self.get().map(Form::On)
     }
+
+    /// Both.
+    pub fn get(self) -> Result<Engine, Failure> {
+        Ok(Engine { isa: self.isa()?, threads: self.threads.or(1) })
+    }
 }
 
 /// Runs the command.
@@ -77,10 +85,10 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         return parity(file, input, args, out);
     }
     let bundle = load(&BundleArg { bundle: args.dir.clone() })?;
-    let form = args.isa.form()?;
+    let form = args.engine.form()?;
     let mut encoder = bundle.contract.input.as_ref().map(|_| Encoder::load(&bundle, form)).transpose()?;
     let mut float = bundle.contract.input.as_ref().map(|_| Encoder::load(&bundle, Form::Float)).transpose()?;
-    let mut head = Head::load_with(&bundle, Arithmetic::Quickest, args.isa.get()?)?;
+    let mut head = Head::load_with(&bundle, Arithmetic::Quickest, args.engine.isa()?)?;
     let deviation = golden::run(&bundle, encoder.as_mut(), &mut head)?;
     let levels = bundle.contract.input.as_ref().map(|i| vec![128u8; i.planes() * i.height * i.width]).unwrap_or_default();
     let built = encoder.as_mut().map(|e| time(|| e.run(&levels).map(|_| ()).map_err(|e| e.to_string()))).transpose()?;
@@ -128,7 +136,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
             if input.clip > 1 {
                 shape.insert(2, input.clip);
             }
-            writeln!(out, "int8      {}", estimate(&proto, &shape, built, args.isa.get()?))?;
+            writeln!(out, "int8      {}", estimate(&proto, &shape, built, args.engine.isa()?))?;
         }
     }
     writeln!(out, "head      {:.3} ms a window, projections included: {}", ms(step), head.words())?;
@@ -219,11 +227,11 @@ pub struct AnyOnnx {
 }
 
 /// Loads any ONNX file with one input; open dimensions become 1.
-pub fn any_onnx(file: &Path, isa: Isa) -> Result<AnyOnnx, Failure> {
+pub fn any_onnx(file: &Path, engine: Engine) -> Result<AnyOnnx, Failure> {
     let name = file.display().to_string();
     let refuse = |why: String| Failure::refused(format!("{name}: {why}"));
     let bytes = std::fs::read(file).map_err(|e| refuse(e.to_string()))?;
-    let any = onnx::caught(|| Any::load(&bytes, Some(isa))).and_then(|loaded| loaded).map_err(refuse)?;
+    let any = onnx::caught(|| Any::load(&bytes, Some(engine))).and_then(|loaded| loaded).map_err(refuse)?;
     Ok(AnyOnnx { name, any })
 }
 
@@ -271,7 +279,7 @@ impl AnyOnnx {
 }
 
 fn parity(file: &Path, input: &Path, args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
-    let mut graph = any_onnx(file, args.isa.get()?)?;
+    let mut graph = any_onnx(file, args.engine.get()?)?;
     let read = graph.read(input)?;
     let found = graph.any.run(read).map_err(|e| graph.broke(e))?;
     let report = graph.any.report();

@@ -4,15 +4,17 @@
 //! watchdog is fed by finished steps, or by a named state of waiting for the camera; never by a timer.
 
 use super::Failure;
-use super::setup::{BundleArg, GateArg, load};
+use super::setup::{BundleArg, GateArg, ThreadsArg, load};
 use crate::baked;
 use crate::board::{self, Board};
 use crate::bundle::Bundle;
 use crate::capture::{Arrival, Capture, Trouble};
 use crate::config::Config;
 use crate::decision::Thresholds;
+use crate::encoder::Form;
 use crate::health::HealthClock;
 use crate::pipeline::{Options, Pipeline};
+use crate::qnn::Engine;
 use crate::report::{self, Identity, Pace, Report, ReportSpec, Sink, State};
 use crate::shaper::Region;
 use crate::source::open::{self, Spec};
@@ -41,6 +43,8 @@ pub struct Args {
     bundle: BundleArg,
     #[command(flatten)]
     gate: GateArg,
+    #[command(flatten)]
+    threads: ThreadsArg,
     /// v4l2:PATH, pipe:-,nv12,640x480@30, y4m:FILE|-, avi:FILE, frames:DIR, features:FILE|- [default: the board's camera]
     #[arg(long, value_name = "SPEC")]
     source: Option<String>,
@@ -69,7 +73,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let board = Board::choose(&boards, wanted, &board::machine()).map_err(refused)?;
     let bundle = load(&BundleArg { bundle: args.bundle.bundle.clone().or_else(|| config.bundle.clone()) })?;
     crate::golden::prove(&bundle)?;
-    let options = options(&config, args, &bundle)?;
+    let options = options(&config, args, &board, &bundle)?;
     let pipeline = Pipeline::new(&bundle, &options)?;
 
     let reports = report_specs(args, &config, &board)?;
@@ -115,18 +119,23 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     done
 }
 
-fn options(config: &Config, args: &Args, bundle: &Bundle) -> Result<Options, Failure> {
+fn options(config: &Config, args: &Args, board: &Board, bundle: &Bundle) -> Result<Options, Failure> {
     let file = args.config.as_ref().map_or(crate::config::PATH.into(), |p| p.display().to_string());
     let decisions =
         config.decisions(&file, &bundle.contract.decision, &bundle.labels).map_err(|e| Failure::refused(e.to_string()))?;
     let thresholds =
         decisions.iter().map(|d| Thresholds { enter: d.enter, leave: d.leave, min: Duration::from_millis(d.min_ms.into()) });
+    let threads = args.threads.or(config.threads);
+    if threads > board.threads {
+        return Err(Failure::refused(format!("threads = {threads}: board {} has {} for inference", board.name, board.threads)));
+    }
     let region = config.region.map_or_else(Region::default, |r| Region { x: r.x, y: r.y, w: r.width, h: r.height });
     Ok(Options {
         region,
         thresholds: thresholds.collect(),
         heartbeat: Duration::from_secs(config.heartbeat_s.into()),
         gate: args.gate.on(),
+        form: Form::On(Engine { threads, ..Engine::best() }),
         ..Options::default()
     })
 }

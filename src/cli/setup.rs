@@ -3,6 +3,7 @@
 use super::Failure;
 use crate::baked;
 use crate::bundle::Bundle;
+use crate::qnn::MAX_THREADS;
 use std::path::PathBuf;
 
 /// `--bundle`, for every command that needs one.
@@ -31,6 +32,21 @@ impl GateArg {
     /// May the gate leave out the encoder?
     pub fn on(self) -> bool {
         self.switch == Switch::On
+    }
+}
+
+/// `--threads`, for every command that runs an encoder.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct ThreadsArg {
+    /// Threads of the int8 encoder, 1 or 2: two where a large network is too slow on one core [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=MAX_THREADS as i64))]
+    threads: Option<u8>,
+}
+
+impl ThreadsArg {
+    /// What is asked for, or else `default`.
+    pub fn or(self, default: usize) -> usize {
+        self.threads.map_or(default, usize::from)
     }
 }
 

@@ -1,8 +1,7 @@
 //! Any ONNX file with one input, ready to run: for `check --onnx`, `bench --onnx` and tests.
 
 use super::{input_fact, parse, sentence, typed};
-use crate::qnn::kernels::Isa;
-use crate::qnn::{self, Report};
+use crate::qnn::{self, Engine, Report};
 use ndarray::ArrayD;
 use tract_onnx::prelude::*;
 
@@ -16,18 +15,18 @@ pub struct Any {
 }
 
 impl Any {
-    /// Loads a file; open dimensions become 1. `isa` runs its int8 part with our operator, `None` leaves all of it to tract.
+    /// Loads a file; open dimensions become 1. `engine` runs its int8 part with our operator, `None` leaves all of it to tract.
     ///
     /// # Errors
     /// One sentence: no ONNX, hostile, or not for tract.
-    pub fn load(bytes: &[u8], isa: Option<Isa>) -> Result<Self, String> {
+    pub fn load(bytes: &[u8], engine: Option<Engine>) -> Result<Self, String> {
         let proto = parse(bytes)?;
         let (kind, dims) = input_fact(&proto)?;
         let shape: Vec<usize> = dims.iter().map(|d| d.unwrap_or(1)).collect();
         let outputs = proto.graph.as_ref().map_or(1, |g| g.output.len());
-        let (proto, regions, report) = match isa {
-            Some(isa) => {
-                let cut = qnn::cut(&proto, &shape, qnn::Options { isa, bytes_in: false })?;
+        let (proto, regions, report) = match engine {
+            Some(engine) => {
+                let cut = qnn::cut(&proto, &shape, qnn::Options { engine, bytes_in: false })?;
                 (cut.proto, cut.regions, cut.report)
             }
             None => {

@@ -5,10 +5,12 @@
 //! runs the steps, and copies the results out. Nothing is allocated then: outputs are lent to tract, and used again when it
 //! has let go of them; where it has not, a new tensor is made.
 
+use super::Engine;
 use super::arena::{Arena, Fill};
 use super::graph::Quant;
 use super::kernels::{Isa, Prepared};
 use super::lower::Place;
+use super::pair::Pair;
 use super::plan::{Edge, Form, Plan, Step};
 use super::regions::OPERATOR;
 use tract_onnx::model::ParsingContext;
@@ -146,17 +148,23 @@ pub struct Region {
 enum Run {
     Fill(Fill),
     Layer(Prepared),
+    /// A large layer, for two threads.
+    Halves([Prepared; 2]),
 }
 
 impl Region {
-    /// Packs a plan's layers for an instruction set.
-    pub fn new(plan: Plan, isa: Isa) -> Self {
+    /// Packs a plan's layers for an instruction set, the large ones in halves where there are two threads.
+    pub fn new(plan: Plan, engine: Engine) -> Self {
         let Plan { len, fills, constants, inputs, steps, outputs, .. } = plan;
         let steps = steps
             .into_iter()
             .map(|step| match step {
                 Step::Fill(fill) => Run::Fill(fill),
-                Step::Layer(layer) => Run::Layer(layer.prepare(isa)),
+                Step::Layer(layer) if engine.threads > 1 && layer.is_large() => match layer.halves() {
+                    Ok(halves) => Run::Halves(halves.map(|half| half.prepare(engine.isa))),
+                    Err(layer) => Run::Layer(layer.prepare(engine.isa)),
+                },
+                Step::Layer(layer) => Run::Layer(layer.prepare(engine.isa)),
             })
             .collect();
         Self { len, fills, constants, inputs, outputs, steps }
@@ -172,8 +180,14 @@ impl Region {
         arena
     }
 
+    /// A second thread, where there is work for one and the system gives one.
+    fn pair(&self) -> Option<Pair> {
+        let wanted = self.steps.iter().any(|step| matches!(step, Run::Halves(_)));
+        wanted.then(Pair::new)?.map_err(|e| log::warn!("no second thread for the encoder: {e}; one does it all")).ok()
+    }
+
     #[allow(unsafe_code, reason = "kernels work on the arena by offset")]
-    fn run(&self, arena: &mut Arena) {
+    fn run(&self, arena: &mut Arena, pair: Option<&Pair>) {
         let bytes = arena.bytes();
         for step in &self.steps {
             match step {
@@ -181,6 +195,13 @@ impl Region {
                 // SAFETY: the plan was made only when every layer's extent is within `len` bytes, the arena has those and
                 // the slack, all initialised, and it is borrowed for ourselves alone.
                 Run::Layer(layer) => unsafe { layer.run(bytes.as_mut_ptr()) },
+                Run::Halves(halves) => match pair {
+                    // SAFETY: as above; halves of a layer write different bytes, and none that the other one's results depend on. (What a
+                    // kernel reads behind its tensors, at most SLACK bytes, the other may be writing; it counts for nothing.)
+                    Some(pair) => unsafe { pair.run(halves, bytes.as_mut_ptr()) },
+                    // SAFETY: as above.
+                    None => halves.iter().for_each(|half| unsafe { half.run(bytes.as_mut_ptr()) }),
+                },
             }
         }
     }
@@ -230,6 +251,8 @@ impl TypedOp for Quantised {
 struct State {
     region: Arc<Region>,
     arena: Arena,
+    /// The second thread, where there are halves for it.
+    pair: Option<Pair>,
     /// Lent to tract at each run.
     outputs: Vec<Arc<Tensor>>,
 }
@@ -238,7 +261,7 @@ impl State {
     fn new(region: Arc<Region>) -> TractResult<Self> {
         let outputs = region.outputs.iter().map(|e| Ok(Arc::new(Tensor::zero_dt(e.datum(), &e.shape)?)));
         let outputs = outputs.collect::<TractResult<_>>()?;
-        Ok(Self { arena: region.arena(), region, outputs })
+        Ok(Self { arena: region.arena(), pair: region.pair(), region, outputs })
     }
 }
 
@@ -246,7 +269,7 @@ impl Clone for State {
     /// Between runs the arena holds nothing that matters.
     fn clone(&self) -> Self {
         let outputs = self.outputs.iter().map(|t| Arc::new(t.as_ref().clone())).collect();
-        Self { region: self.region.clone(), arena: self.region.arena(), outputs }
+        Self { region: self.region.clone(), arena: self.region.arena(), pair: self.region.pair(), outputs }
     }
 }
 
@@ -264,7 +287,7 @@ impl OpState for State {
                 _ => take(plain.as_slice::<u8>()?, edge, arena, |x, _| *x),
             }
         }
-        region.run(&mut self.arena);
+        region.run(&mut self.arena, self.pair.as_ref());
         let arena = self.arena.bytes();
         for (tensor, edge) in self.outputs.iter_mut().zip(&region.outputs) {
             if Arc::get_mut(tensor).is_none() {

@@ -239,6 +239,23 @@ impl Guarded {
     }
 }
 
+/// The two halves of a layer, one after the other in either order, do what the whole does.
+fn halves_agree(layer: &Layer, before: &[u8], expected: &[u8], second_first: bool) {
+    let Ok(mut halves) = layer.clone().halves() else { return };
+    if second_first {
+        halves.reverse();
+    }
+    for &isa in Isa::available() {
+        let mut arena = before.to_vec();
+        for half in &halves {
+            assert!(half.extent().unwrap() + SLACK <= arena.len(), "a half reaches further than the whole\n{layer:?}");
+            // SAFETY: as just asserted.
+            unsafe { half.clone().prepare(isa).run(arena.as_mut_ptr()) };
+        }
+        assert!(arena == expected, "{isa}: halves differ from the whole\n{layer:?}");
+    }
+}
+
 fn agrees(draw: fn(&mut Rng) -> Layer, seed: u64, rounds: usize) {
     let (mut rng, mut guarded, mut own) = (Rng(seed), Guarded::new(1 << 21), 0);
     for round in 0..rounds {
@@ -256,6 +273,9 @@ fn agrees(draw: fn(&mut Rng) -> Layer, seed: u64, rounds: usize) {
         // SAFETY: as long as `extent` and SLACK say.
         unsafe { layer.clone().prepare(Isa::Scalar).run(expected.as_mut_ptr()) };
         assert_eq!(expected[size - SLACK..], before[size - SLACK..], "the plain version wrote behind its extent");
+        if round % 4 == 0 {
+            halves_agree(&layer, &before, &expected, round % 8 == 0);
+        }
         for &isa in Isa::available().iter().filter(|&&isa| isa != Isa::Scalar) {
             let prepared = layer.clone().prepare(isa);
             own += usize::from(prepared.isa() == isa);
