@@ -418,7 +418,8 @@ fn label(key: &str, text: &str) -> Result<Label, String> {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes in hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 

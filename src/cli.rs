@@ -10,12 +10,14 @@ mod demo;
 pub mod doctor;
 mod estimate;
 mod failure;
+mod install;
 mod run;
 mod segments;
 mod setup;
 pub mod shape;
 mod stillness;
 mod stopwatch;
+mod trial;
 
 pub use failure::Failure;
 
@@ -44,12 +46,17 @@ enum Command {
     Classify(classify::Args),
     /// Check a bundle: contract, golden vectors, time of int8 and float, memory
     Check(check::Args),
+    /// Install a bundle on this box, go back to the one before, or say which one runs
+    Install(install::Args),
     /// What is there, what is missing, and what to do about it
     Doctor(doctor::Args),
     /// Time per stage and allocations on this machine
     Bench(bench::Args),
     /// What the encoder sees: a recording's shaped ticks as .npy, for training
     Shape(shape::Args),
+    /// Try a bundle within limits: `install` and `run` start this in a process of its own
+    #[command(hide = true)]
+    Trial(trial::Args),
 }
 
 /// Parses the arguments and runs the command.
@@ -78,8 +85,10 @@ pub fn main() -> ExitCode {
         }
         Command::Classify(args) => classify::run(&args, &mut out),
         Command::Check(args) => check::run(&args, &mut out),
+        Command::Install(args) => install::run(&args, &mut out),
         Command::Doctor(args) => doctor::run(&args, &mut out),
         Command::Bench(args) => bench::run(&args, &mut out),
+        Command::Trial(args) => trial::run(&args, &mut out),
         Command::Shape(args) => shape::run(&args).map_err(|e| Failure::refused(format!("{e:#}"))),
     };
     exit(done.and_then(|()| out.flush().map_err(Failure::from)))

@@ -8,6 +8,7 @@ use crate::board::{Line, LineSpec, check_lines, from_toml};
 use crate::bundle::Decision;
 use crate::qnn::MAX_THREADS;
 use crate::report::Label;
+use crate::store::{self, policy::check_key};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -34,8 +35,10 @@ pub struct ConfigError {
 pub struct Config {
     /// Board name or path of a board file; left out: the board that the device tree names.
     pub board: Option<String>,
-    /// Bundle folder; left out: the one baked into the program.
+    /// Bundle folder; left out: the installed one, else the one baked into the program.
     pub bundle: Option<PathBuf>,
+    /// State folder, where `lookout install` puts bundles.
+    pub state: PathBuf,
     /// Source, as after `--source`; left out: the board's camera.
     pub source: Option<String>,
     /// Where reports go, as after `--report`; left out: what the board says.
@@ -52,6 +55,8 @@ pub struct Config {
     pub gpio: Gpio,
     /// What a reader of the serial line may change.
     pub commands: Commands,
+    /// Which bundles may be installed and run.
+    pub install: Install,
 }
 
 impl Default for Config {
@@ -59,6 +64,7 @@ impl Default for Config {
         Self {
             board: None,
             bundle: None,
+            state: store::PATH.into(),
             source: None,
             report: None,
             heartbeat_s: 5,
@@ -67,6 +73,7 @@ impl Default for Config {
             decision: Overrides::default(),
             gpio: Gpio::default(),
             commands: Commands::default(),
+            install: Install::default(),
         }
     }
 }
@@ -132,6 +139,15 @@ pub struct Commands {
     pub armed: bool,
 }
 
+/// `[install]`.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Install {
+    /// minisign public keys. If there is any, only bundles signed by one of them are installed and run (the built-in one
+    /// is part of the program), and a version never goes back.
+    pub keys: Vec<String>,
+}
+
 impl Config {
     /// Reads and checks a configuration file.
     ///
@@ -183,6 +199,10 @@ impl Config {
                 ));
             }
         }
+        if !self.state.is_absolute() {
+            return Err(format!("state = {:?}, expected a path from /", self.state));
+        }
+        self.install.keys.iter().try_for_each(|key| check_key(key)).map_err(|e| format!("install.keys: {e}"))?;
         let d = &self.decision;
         let all = LabelOverride { enter: d.enter, leave: d.leave, min_ms: d.min_ms };
         all.check("decision")?;

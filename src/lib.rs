@@ -39,6 +39,7 @@ pub mod board;
 pub mod config;
 pub mod baked;
 pub mod vitals;
+pub mod store;
 
 // How a person calls them, and the ground they stand on.
 pub mod cli;

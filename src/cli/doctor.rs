@@ -12,11 +12,13 @@ mod rights;
 mod serial;
 
 use super::Failure;
+use super::setup::{Chosen, choose};
 use crate::baked;
 use crate::board::{self, Board, Wiring};
 use crate::bundle::Bundle;
 use crate::config::{self, Config};
 use crate::report::{Label, ReportSpec};
+use crate::store::Store;
 use crate::vitals::{self, Vitals};
 use finding::{Finding, Findings};
 use std::io::Write;
@@ -50,6 +52,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let config = configuration(args, &mut all);
     let board = this_board(args, &config, &mut all);
     let bundle = this_bundle(&config, &mut all);
+    all.add(signatures(&config));
     let needs = Needs::of(&config, board.as_ref(), bundle.as_ref(), &mut all);
     let until = Instant::now() + PATIENCE;
     let (camera, serial, gpio) = (needs.camera, needs.serial, needs.gpio);
@@ -169,25 +172,35 @@ fn this_board(args: &Args, config: &Config, all: &mut Findings) -> Option<Board>
 }
 
 fn this_bundle(config: &Config, all: &mut Findings) -> Option<Bundle> {
-    let bundle = match &config.bundle {
-        Some(dir) => Bundle::open(dir),
-        None => baked::bundle(),
-    };
-    match bundle {
-        Ok(bundle) => {
+    match choose(config.bundle.as_deref(), config, &Store::at(&config.state)) {
+        Ok(Chosen { bundle, from, trouble }) => {
             let labels: Vec<&str> = bundle.labels.iter().map(|l| l.as_str()).collect();
             let c = &bundle.contract;
-            let text = format!("{} {} ({}), every hash right", c.name, c.version, bundle.origin);
+            let text = format!("{} {} {} ({from}), hashes and golden vectors right", c.name, c.version, &bundle.hash[..8]);
             all.add(Finding::ok("bundle", text).more(format!("classes {}", labels.join(", "))));
+            if let Some(trouble) = trouble {
+                all.add(Finding::note("bundle", trouble).fix("`lookout install` it once more, or `lookout install --undo`"));
+            }
             if let Err(e) = config.decisions(config::PATH, &c.decision, &bundle.labels) {
                 all.add(Finding::broken("config", 2, e.to_string()));
             }
             Some(bundle)
         }
         Err(e) => {
-            all.add(Finding::broken("bundle", 2, e.to_string()).fix("copy it again, or leave `bundle` out for the built-in one"));
+            all.add(Finding::broken("bundle", 2, e.why).fix("copy it again, or leave `bundle` out for the built-in one"));
             None
         }
+    }
+}
+
+/// Who may make bundles for this box?
+fn signatures(config: &Config) -> Finding {
+    let (keys, state) = (config.install.keys.len(), config.state.display());
+    match keys {
+        0 => {
+            Finding::ok("install", format!("bundles go to {state}; anybody who may write there decides what runs (install.keys)"))
+        }
+        _ => Finding::ok("install", format!("bundles go to {state}; only those signed by {keys} known keys run")),
     }
 }
 

@@ -4,7 +4,7 @@
 //! watchdog is fed by finished steps, or by a named state of waiting for the camera; never by a timer.
 
 use super::Failure;
-use super::setup::{BundleArg, GateArg, ThreadsArg, load};
+use super::setup::{BundleArg, GateArg, StateArg, ThreadsArg, choose};
 use crate::baked;
 use crate::board::{self, Board};
 use crate::bundle::Bundle;
@@ -42,6 +42,8 @@ pub struct Args {
     #[command(flatten)]
     bundle: BundleArg,
     #[command(flatten)]
+    state: StateArg,
+    #[command(flatten)]
     gate: GateArg,
     #[command(flatten)]
     threads: ThreadsArg,
@@ -71,8 +73,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let boards = baked::boards().map_err(refused)?;
     let wanted = args.board.as_deref().or(config.board.as_deref());
     let board = Board::choose(&boards, wanted, &board::machine()).map_err(refused)?;
-    let bundle = load(&BundleArg { bundle: args.bundle.bundle.clone().or_else(|| config.bundle.clone()) })?;
-    crate::golden::prove(&bundle)?;
+    let named = args.bundle.bundle.as_deref().or(config.bundle.as_deref());
+    let chosen = choose(named, &config, &args.state.store(&config))?;
+    if let Some(trouble) = &chosen.trouble {
+        log::error!("{trouble}");
+    }
+    let bundle = chosen.bundle;
     let options = options(&config, args, &board, &bundle)?;
     let pipeline = Pipeline::new(&bundle, &options)?;
 
@@ -92,13 +98,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let live = first.as_ref().is_none_or(|s| s.is_live());
     let from = first.as_ref().map_or_else(|| "waiting for the camera".into(), |s| s.describe());
     log::info!(
-        "lookout {}, board {} ({}), bundle {} {} {}, {from}",
+        "lookout {}, board {} ({}), bundle {} {} {} ({}), {from}",
         env!("CARGO_PKG_VERSION"),
         board.name,
         board.trust(),
         bundle.contract.name,
         bundle.contract.version,
-        &bundle.hash[..8]
+        &bundle.hash[..8],
+        chosen.from
     );
     let sinks = sinks(&reports, &config, &board, &bundle, live)?;
     let capture = Capture::start(first, Box::new(opener)).map_err(|e| Failure::broke(format!("capture thread: {e}")))?;

@@ -1,10 +1,13 @@
 //! What a command works with: bundle, board and configuration, flags over file over board over defaults.
 
 use super::Failure;
-use crate::baked;
 use crate::bundle::Bundle;
+use crate::config::Config;
 use crate::qnn::MAX_THREADS;
-use std::path::PathBuf;
+use crate::store::{self, Record, Store, policy, trial};
+use crate::{baked, golden};
+use std::fmt;
+use std::path::{Path, PathBuf};
 
 /// `--bundle`, for every command that needs one.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -56,4 +59,100 @@ pub fn load(arg: &BundleArg) -> Result<Bundle, Failure> {
         Some(dir) => Bundle::open(dir)?,
         None => baked::bundle()?,
     })
+}
+
+/// `--state`, for commands that look at what is installed.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct StateArg {
+    /// State folder, where installed bundles lie [default: `state` of the configuration, else /var/lib/lookout]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+}
+
+impl StateArg {
+    /// The state folder asked for.
+    pub fn store(&self, config: &Config) -> Store {
+        Store::at(self.state.as_deref().unwrap_or(&config.state))
+    }
+}
+
+/// Where the bundle that runs comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A folder that was named.
+    Named,
+    /// The installed one.
+    Installed,
+    /// The one that ran before the installed one.
+    Previous,
+    /// The one baked into the program.
+    BuiltIn,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Named => "named",
+            Self::Installed => "installed",
+            Self::Previous => "previous",
+            Self::BuiltIn => "built-in",
+        })
+    }
+}
+
+/// The bundle to run, proved.
+#[derive(Debug)]
+pub struct Chosen {
+    /// It passed its golden vectors here.
+    pub bundle: Bundle,
+    /// Where it comes from.
+    pub from: Origin,
+    /// Why it is not the one that should run, if so.
+    pub trouble: Option<String>,
+}
+
+/// The bundle to run: the one that is named, else the installed one, else what ran before it, else the built-in one. One
+/// that was named is taken or refused; an installed one that is broken must not stop a box that can run another.
+///
+/// # Errors
+/// The named one is wrong, or the built-in one is.
+pub fn choose(named: Option<&Path>, config: &Config, store: &Store) -> Result<Chosen, Failure> {
+    let keys = config.install.keys.as_slice();
+    if let Some(dir) = named {
+        signed(dir, keys).map_err(Failure::refused)?;
+        let bundle = Bundle::open(dir)?;
+        golden::prove(&bundle)?;
+        return Ok(Chosen { bundle, from: Origin::Named, trouble: None });
+    }
+    let (record, mut trouble) = match store.record() {
+        Ok(record) => (record, None),
+        Err(e) => (Record::default(), Some(e.to_string())),
+    };
+    for (hash, from) in [(&record.current, Origin::Installed), (&record.previous, Origin::Previous)] {
+        let Some(hash) = hash else { break };
+        let dir = store.folder(hash);
+        // In a process of its own: whatever it does there, the next one can still be tried here.
+        match signed(&dir, keys).and_then(|()| trial::run(&dir, false)).and_then(|_| store::open(store, hash)) {
+            Ok(bundle) => return Ok(Chosen { bundle, from, trouble: trouble.map(|why| instead(&why, from)) }),
+            Err(why) => drop(trouble.get_or_insert(why)),
+        }
+    }
+    let bundle = baked::bundle()?;
+    golden::prove(&bundle)?;
+    Ok(Chosen { bundle, from: Origin::BuiltIn, trouble: trouble.map(|why| instead(&why, Origin::BuiltIn)) })
+}
+
+fn instead(why: &str, from: Origin) -> String {
+    format!("the installed bundle cannot be used, the {from} one runs instead: {why}")
+}
+
+/// Is this folder signed, where signatures are asked for?
+fn signed(dir: &Path, keys: &[String]) -> Result<(), String> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let read = |name: &str| std::fs::read(dir.join(name)).map_err(|e| format!("bundle {}: {name}: {e}", dir.display()));
+    let signature = read(policy::SIGNATURE)?;
+    policy::verify(&read("bundle.toml")?, &String::from_utf8_lossy(&signature), keys)
+        .map_err(|e| format!("bundle {}: {e}", dir.display()))
 }

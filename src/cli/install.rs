@@ -1,0 +1,196 @@
+//! `lookout install`: a bundle becomes the one that this box runs, or everything stays as it was.
+//!
+//! In this order, and each step may refuse with one sentence: its signature, where `install.keys` asks for one; a trial in
+//! a process of its own (contract, networks, golden vectors); whether this box's configuration and board have a use for
+//! its classes; its version, where signatures are asked for; the copy; the switch. [`crate::store`] says why a power cut at any
+//! instant is harmless. A running `lookout run` is not disturbed: it takes the new bundle when it starts next.
+
+use super::Failure;
+use super::setup::{StateArg, choose};
+use crate::baked;
+use crate::board::{self, Board};
+use crate::config::Config;
+use crate::report::Label;
+use crate::store::trial::{self, Verdict};
+use crate::store::{Record, Store, StoreError, policy, sha256};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Bundle folder to install; left out: say what is installed
+    #[arg(value_name = "BUNDLE")]
+    dir: Option<PathBuf>,
+    /// Go back to the bundle that ran before the last install
+    #[arg(long, conflicts_with = "dir")]
+    undo: bool,
+    /// Configuration [default: /etc/lookout/lookout.toml where it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    state: StateArg,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl From<StoreError> for Failure {
+    fn from(e: StoreError) -> Self {
+        Self::broke(e.to_string())
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The sentence and its exit code: 2 where the bundle is wrong, 1 where the card is.
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
+    let config =
+        args.config.as_deref().map_or_else(Config::installed, Config::open).map_err(|e| Failure::refused(e.to_string()))?;
+    let store = args.state.store(&config);
+    match (&args.dir, args.undo) {
+        (Some(dir), _) => install(dir, args, &config, &store, out),
+        (None, true) => undo(args, &store, out),
+        (None, false) => show(args, &config, &store, out),
+    }
+}
+
+fn install(dir: &Path, args: &Args, config: &Config, store: &Store, out: &mut dyn Write) -> Result<(), Failure> {
+    // Its own folder: the trial is another process, and messages are read later.
+    let dir = &dir.canonicalize().map_err(|e| Failure::refused(format!("bundle {}: {e}", dir.display())))?;
+    let refuse = |why: String| Failure::refused(format!("bundle {}: {why}", dir.display()));
+    let signature = signature(dir)?;
+    let contract =
+        read(&dir.join("bundle.toml"), crate::config::MAX_TOML_BYTES).map_err(|e| refuse(format!("bundle.toml: {e}")))?;
+    if !config.install.keys.is_empty() {
+        let text = signature.as_ref().ok_or_else(|| {
+            refuse(format!("{} is missing: install.keys in the configuration asks for a signature", policy::SIGNATURE))
+        })?;
+        policy::verify(&contract, &String::from_utf8_lossy(text), &config.install.keys).map_err(refuse)?;
+    }
+    let tried = trial::run(dir, true).map_err(Failure::refused)?;
+    if tried.hash != sha256(&contract) {
+        return Err(refuse("bundle.toml changed while it was being tried".into()));
+    }
+    fits(&tried, args, config).map_err(|why| refuse(format!("this box cannot use it: {why}")))?;
+
+    let change = store.change()?;
+    let before = match store.record() {
+        // What it kept is swept away, and the built-in bundle stays behind.
+        Err(e @ StoreError::Damaged { .. }) => {
+            log::warn!("{e}; it is written anew");
+            Record::default()
+        }
+        other => other?,
+    };
+    let mut record = before.with(&tried.hash);
+    if !config.install.keys.is_empty() {
+        keep_floor(&mut record, &tried).map_err(refuse)?;
+    }
+    let mut files = tried.files.clone();
+    if let Some(signature) = signature {
+        files.insert(policy::SIGNATURE.into(), sha256(&signature));
+    }
+    change.copy(dir, &tried.hash, &files)?;
+    change.commit(&record)?;
+    change.sweep(&record);
+    say(args, &record, Some(&tried), out)
+}
+
+/// Refuses a version below the highest one so far, and remembers this one.
+fn keep_floor(record: &mut Record, tried: &Verdict) -> Result<(), String> {
+    let floor = record.floor.get(&tried.name).map_or("0", String::as_str);
+    if policy::compare(&tried.version, floor)?.is_lt() {
+        return Err(format!(
+            "{} {} is older than {floor}, which was installed here; versions never go back",
+            tried.name, tried.version
+        ));
+    }
+    record.floor.insert(tried.name.clone(), tried.version.clone());
+    Ok(())
+}
+
+/// Would `lookout run` start with it? Thresholds and lines are configured by class name.
+fn fits(tried: &Verdict, args: &Args, config: &Config) -> Result<(), String> {
+    let file = args.config.as_deref().unwrap_or(Path::new(crate::config::PATH)).display().to_string();
+    let labels: Vec<Label> = tried.labels.iter().filter_map(|l| Label::try_from(l.as_str()).ok()).collect();
+    config.decisions(&file, &tried.thresholds(), &labels).map_err(|e| e.to_string())?;
+    // A machine without a board file of its own has no wiring that could contradict.
+    let boards = baked::boards().map_err(|e| e.to_string())?;
+    if let Ok(board) = Board::choose(&boards, config.board.as_deref(), &board::machine()) {
+        board.wiring(&config.gpio, &labels).map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}
+
+fn undo(args: &Args, store: &Store, out: &mut dyn Write) -> Result<(), Failure> {
+    let change = store.change()?;
+    let before = store.record()?;
+    if before == before.undone() {
+        return Err(Failure::refused("nothing was installed here: the built-in bundle runs already"));
+    }
+    let record = before.undone();
+    let tried = record.current.as_ref().map(|hash| trial::run(&store.folder(hash), true)).transpose();
+    let tried = tried.map_err(|why| Failure::refused(format!("the bundle before is broken, nothing was changed: {why}")))?;
+    change.commit(&record)?;
+    say(args, &record, tried.as_ref(), out)
+}
+
+fn say(args: &Args, record: &Record, tried: Option<&Verdict>, out: &mut dyn Write) -> Result<(), Failure> {
+    let (name, version) = match tried {
+        Some(t) => (t.name.clone(), t.version.clone()),
+        None => baked::bundle().map(|b| (b.contract.name, b.contract.version))?,
+    };
+    if args.json {
+        let line = serde_json::json!({
+            "ok": true, "name": name, "version": version, "hash": record.current, "built_in": record.current.is_none(),
+            "previous": record.previous, "vectors": tried.map(|t| t.vectors),
+        });
+        writeln!(out, "{line}")?;
+        return Ok(());
+    }
+    let short = |hash: &Option<String>| hash.as_ref().map_or("built-in".to_string(), |h| h[..8].to_string());
+    writeln!(out, "{name} {version} ({}) is installed; before it: {}", short(&record.current), short(&record.previous))?;
+    writeln!(out, "`lookout run` takes it when it starts next (systemctl restart lookout)")?;
+    Ok(())
+}
+
+/// What is installed, and what `lookout run` would take.
+fn show(args: &Args, config: &Config, store: &Store, out: &mut dyn Write) -> Result<(), Failure> {
+    let chosen = choose(None, config, store)?;
+    let c = &chosen.bundle.contract;
+    let record = store.record().unwrap_or_default();
+    if args.json {
+        let line = serde_json::json!({
+            "ok": chosen.trouble.is_none(), "name": c.name, "version": c.version, "hash": chosen.bundle.hash,
+            "from": chosen.from.to_string(), "current": record.current, "previous": record.previous, "trouble": chosen.trouble,
+        });
+        writeln!(out, "{line}")?;
+    } else {
+        writeln!(out, "{} {} ({}) would run: {}", c.name, c.version, &chosen.bundle.hash[..8], chosen.from)?;
+        if let Some(trouble) = &chosen.trouble {
+            writeln!(out, "{trouble}")?;
+        }
+    }
+    Ok(())
+}
+
+/// The signature beside a bundle, if there is one.
+fn signature(dir: &Path) -> Result<Option<Vec<u8>>, Failure> {
+    let path = dir.join(policy::SIGNATURE);
+    match read(&path, policy::MAX_SIGNATURE_BYTES) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(_) if !path.exists() => Ok(None),
+        Err(e) => Err(Failure::refused(format!("{}: {e}", path.display()))),
+    }
+}
+
+/// A small file whole, or a sentence.
+fn read(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+    let file = File::open(path).map_err(|e| e.to_string())?;
+    let mut bytes = Vec::new();
+    file.take(most + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    if bytes.len() as u64 > most { Err(format!("more than {most} bytes")) } else { Ok(bytes) }
+}

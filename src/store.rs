@@ -1,0 +1,339 @@
+//! The state folder: bundles that were installed on this box, and which of them runs.
+//!
+//! ```text
+//! /var/lib/lookout/
+//!   lock                 held while something changes here
+//!   installed.toml       which bundle runs, which ran before it, and the versions below which none is taken
+//!   bundles/<sha256>/    one folder a bundle, named by its hash, never changed once it has that name
+//! ```
+//! A power cut or a kill at any instant leaves the old state or the new one. A bundle is written under another name,
+//! flushed to the card, then renamed; only then `installed.toml`, which alone says what runs, is replaced by a rename of
+//! a flushed file (rename(2): whoever looks sees the old file or the new one). The bundle before stays until the next
+//! install. What a cut leaves half written has a name that nothing points to and is swept away by the next install.
+//! `tests/store/` kills an install at every system call and cuts its power at every write.
+//!
+//! Files are readable by everyone whatever the umask: root installs, the service reads as a user of its own.
+
+pub mod policy;
+pub mod trial;
+
+use crate::bundle::Bundle;
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Where it lies unless configuration or flag say otherwise.
+pub const PATH: &str = "/var/lib/lookout";
+const RECORD: &str = "installed.toml";
+const BUNDLES: &str = "bundles";
+/// Beginning of names that nothing points to yet, or any more.
+const UNFINISHED: &str = ".unfinished-";
+/// Longest record that is read; one holds two hashes and a version for each name.
+const MAX_RECORD_BYTES: u64 = 64 << 10;
+
+/// Why the state folder cannot be used, split by what an install does next. Exit code 1.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A full, read-only or vanished card: nothing may be changed.
+    #[error("{what}: {why}")]
+    Lost {
+        /// File or folder.
+        what: String,
+        /// What the system said.
+        why: String,
+    },
+    /// `installed.toml` was read and is not what an install writes: it is written anew.
+    #[error("{what}: {why}")]
+    Damaged {
+        /// The file.
+        what: String,
+        /// What stands in it.
+        why: String,
+    },
+}
+
+fn at(path: &Path) -> impl Fn(io::Error) -> StoreError + '_ {
+    move |e| StoreError::Lost {
+        what: path.display().to_string(),
+        why: match e.kind() {
+            io::ErrorKind::StorageFull => "no space left here; nothing was changed".into(),
+            io::ErrorKind::ReadOnlyFilesystem => "this file system is read-only; nothing was changed".into(),
+            _ => e.to_string(),
+        },
+    }
+}
+
+/// `installed.toml`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Record {
+    /// Hash of the bundle that runs; none: the built-in one.
+    pub current: Option<String>,
+    /// Hash of the one before it; none: the built-in one.
+    pub previous: Option<String>,
+    /// Bundle name to the highest version that was installed under a signature policy.
+    pub floor: BTreeMap<String, String>,
+}
+
+impl Record {
+    /// `hash` runs, and what ran until now is kept behind it.
+    #[must_use]
+    pub fn with(&self, hash: &str) -> Self {
+        let previous = if self.current.as_deref() == Some(hash) { self.previous.clone() } else { self.current.clone() };
+        Self { current: Some(hash.into()), previous, floor: self.floor.clone() }
+    }
+
+    /// The two change places.
+    #[must_use]
+    pub fn undone(&self) -> Self {
+        Self { current: self.previous.clone(), previous: self.current.clone(), floor: self.floor.clone() }
+    }
+
+    fn keeps(&self, name: &str) -> bool {
+        [&self.current, &self.previous].into_iter().flatten().any(|hash| hash == name)
+    }
+}
+
+/// A state folder that may or may not exist.
+#[derive(Clone, Debug)]
+pub struct Store {
+    dir: PathBuf,
+}
+
+impl Store {
+    /// Names the folder; nothing is opened.
+    pub fn at(dir: &Path) -> Self {
+        Self { dir: dir.to_path_buf() }
+    }
+
+    /// The folder of the bundle with this hash.
+    pub fn folder(&self, hash: &str) -> PathBuf {
+        self.dir.join(BUNDLES).join(hash)
+    }
+
+    /// What is installed; nothing where nothing was ever installed.
+    ///
+    /// # Errors
+    /// A record that cannot be read, or that no install has written.
+    pub fn record(&self) -> Result<Record, StoreError> {
+        let path = self.dir.join(RECORD);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Record::default()),
+            Err(e) => return Err(at(&path)(e)),
+        };
+        let refuse = |why: String| StoreError::Damaged { what: path.display().to_string(), why };
+        let mut bytes = Vec::new();
+        file.take(MAX_RECORD_BYTES).read_to_end(&mut bytes).map_err(at(&path))?;
+        let text = String::from_utf8(bytes).map_err(|e| refuse(format!("not UTF-8 text: {e}")))?;
+        let record: Record = crate::board::from_toml(&text).map_err(refuse)?;
+        // A name from a damaged file must not become a path.
+        let whole = |hash: &&String| hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit());
+        if let Some(bad) = [&record.current, &record.previous].into_iter().flatten().find(|hash| !whole(hash)) {
+            return Err(refuse(format!("{bad:?} is not the hash of a bundle")));
+        }
+        Ok(record)
+    }
+
+    /// Takes the folder for this process, making it where there is none.
+    ///
+    /// # Errors
+    /// It cannot be made or written, or another process is changing it.
+    pub fn change(&self) -> Result<Change<'_>, StoreError> {
+        let lock = self.dir.join("lock");
+        let folder = |dir: &Path| DirBuilder::new().recursive(true).mode(0o755).create(dir).map_err(at(dir));
+        if !self.dir.exists() {
+            folder(&self.dir)?;
+            // The folder itself must survive as well; what lies above it was there or is flushed with it.
+            self.dir.parent().map_or(Ok(()), flush_dir)?;
+        }
+        let file = OpenOptions::new().create(true).append(true).mode(0o644).open(&lock).map_err(at(&lock))?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|e| match e {
+            rustix::io::Errno::WOULDBLOCK => StoreError::Lost {
+                what: self.dir.display().to_string(),
+                why: "another install is at work here; wait for it".into(),
+            },
+            e => at(&lock)(e.into()),
+        })?;
+        folder(&self.dir.join(BUNDLES))?;
+        flush_dir(&self.dir)?;
+        Ok(Change { store: self, _lock: file })
+    }
+}
+
+/// The right to change a state folder; given up when dropped, also by a kill.
+#[derive(Debug)]
+pub struct Change<'a> {
+    store: &'a Store,
+    _lock: File,
+}
+
+impl Change<'_> {
+    /// Copies a bundle in, under its hash, flushed to the card. `files` are names and sha256 of everything it needs,
+    /// `bundle.toml` among them: what is copied is what was tried, or it is refused.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is not the one that was tried, or cannot be written.
+    pub fn copy(&self, from: &Path, hash: &str, files: &BTreeMap<String, String>) -> Result<(), StoreError> {
+        let (bundles, target) = (self.store.dir.join(BUNDLES), self.store.folder(hash));
+        if files.iter().all(|(name, sha)| fs::read(target.join(name)).is_ok_and(|bytes| sha256(&bytes) == *sha)) {
+            return Ok(());
+        }
+        let new = bundles.join(format!("{UNFINISHED}{hash}"));
+        remove(&new)?;
+        let written = self.write(from, &new, files).and_then(|()| {
+            // One that is there and broken makes way.
+            let old = bundles.join(format!("{UNFINISHED}old-{hash}"));
+            remove(&old)?;
+            if target.exists() {
+                fs::rename(&target, &old).map_err(at(&target))?;
+            }
+            fs::rename(&new, &target).map_err(at(&target))?;
+            flush_dir(&bundles)
+        });
+        if written.is_err() {
+            // The room is wanted back; if even that fails, the first error says more.
+            let _ = remove(&new);
+        }
+        written
+    }
+
+    fn write(&self, from: &Path, to: &Path, files: &BTreeMap<String, String>) -> Result<(), StoreError> {
+        DirBuilder::new().mode(0o755).create(to).map_err(at(to))?;
+        for (name, sha) in files {
+            let (from, to) = (from.join(name), to.join(name));
+            let bytes = fs::read(&from).map_err(at(&from))?;
+            if sha256(&bytes) != *sha {
+                return Err(StoreError::Lost {
+                    what: from.display().to_string(),
+                    why: "it changed while it was being installed".into(),
+                });
+            }
+            write_new(&to, &bytes)?;
+        }
+        fs::set_permissions(to, fs::Permissions::from_mode(0o755)).map_err(at(to))?;
+        flush_dir(to)
+    }
+
+    /// Makes `record` the one that holds: the instant of the install.
+    ///
+    /// # Errors
+    /// It cannot be written; the old one holds then.
+    pub fn commit(&self, record: &Record) -> Result<(), StoreError> {
+        let (path, new) = (self.store.dir.join(RECORD), self.store.dir.join(format!("{UNFINISHED}{RECORD}")));
+        let text =
+            toml::to_string(record).map_err(|e| StoreError::Lost { what: path.display().to_string(), why: e.to_string() })?;
+        let text = format!("# Written by `lookout install`; nothing else should change it.\n{text}");
+        remove(&new)?;
+        let written = write_new(&new, text.as_bytes()).and_then(|()| fs::rename(&new, &path).map_err(at(&path)));
+        if written.is_err() {
+            let _ = remove(&new);
+        }
+        written.and_then(|()| flush_dir(&self.store.dir))
+    }
+
+    /// Removes what nothing points to any more. What cannot be removed stays for the next time.
+    pub fn sweep(&self, record: &Record) {
+        for entry in fs::read_dir(self.store.dir.join(BUNDLES)).into_iter().flatten().flatten() {
+            if !record.keeps(&entry.file_name().to_string_lossy())
+                && let Err(e) = remove(&entry.path())
+            {
+                log::warn!("{e}; it is in nobody's way");
+            }
+        }
+    }
+}
+
+/// A bundle of a state folder, whole and of the hash that the record says.
+///
+/// # Errors
+/// One sentence: what does not fit.
+pub fn open(store: &Store, hash: &str) -> Result<Bundle, String> {
+    let bundle = Bundle::open(&store.folder(hash)).map_err(|e| e.to_string())?;
+    if bundle.hash != hash {
+        return Err(format!("bundle {}: its hash is {}, installed was {hash}", bundle.origin, bundle.hash));
+    }
+    Ok(bundle)
+}
+
+/// A new file with its bytes on the card.
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path).map_err(at(path))?;
+    file.write_all(bytes).map_err(at(path))?;
+    file.set_permissions(fs::Permissions::from_mode(0o644)).map_err(at(path))?;
+    file.sync_all().map_err(at(path))
+}
+
+/// A folder's names on the card: a renamed file is only found again once its folder is flushed too.
+fn flush_dir(dir: &Path) -> Result<(), StoreError> {
+    File::open(dir).and_then(|d| d.sync_all()).map_err(at(dir))
+}
+
+/// Removes a file or a folder; one that is not there is no error.
+fn remove(path: &Path) -> Result<(), StoreError> {
+    let gone = match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(e) => Err(e),
+    };
+    gone.or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) }).map_err(at(path))
+}
+
+/// Hex sha256.
+pub fn sha256(bytes: &[u8]) -> String {
+    crate::bundle::hex(&Sha256::digest(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("lookout-store-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        dir
+    }
+
+    #[test]
+    fn the_bundle_before_is_kept_and_one_step_back_is_possible() {
+        let (a, b, c) = ("a".repeat(64), "b".repeat(64), "c".repeat(64));
+        let record = Record::default().with(&a).with(&b);
+        assert_eq!((record.current.as_deref(), record.previous.as_deref()), (Some(&*b), Some(&*a)));
+        assert_eq!(record.with(&b), record, "the same once more changes nothing");
+        assert_eq!(record.undone().undone(), record);
+        assert!(record.keeps(&a) && record.keeps(&b) && !record.keeps(&c));
+    }
+
+    #[test]
+    fn a_record_comes_back_as_it_was_written_and_a_damaged_one_is_named() {
+        let dir = folder("record");
+        let store = Store::at(&dir);
+        assert_eq!(store.record().unwrap(), Record::default(), "nothing was ever installed");
+        let mut record = Record::default().with(&"a".repeat(64));
+        record.floor.insert("motion".into(), "1.2.0".into());
+        store.change().unwrap().commit(&record).unwrap();
+        assert_eq!(store.record().unwrap(), record);
+        for wrong in ["current = \"../../etc\"\n", "current = 3\n", "\0\0\0"] {
+            fs::write(dir.join(RECORD), wrong).unwrap();
+            let said = store.record().unwrap_err().to_string();
+            assert!(said.contains(RECORD) && !said.contains('\n'), "{said}");
+        }
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn one_at_a_time() {
+        let dir = folder("lock");
+        let store = Store::at(&dir);
+        let first = store.change().unwrap();
+        assert!(store.change().unwrap_err().to_string().contains("another install"));
+        drop(first);
+        store.change().unwrap();
+        fs::remove_dir_all(dir).unwrap();
+    }
+}
