@@ -231,7 +231,7 @@ pub fn any_onnx(file: &Path, engine: Engine) -> Result<AnyOnnx, Failure> {
     let name = file.display().to_string();
     let refuse = |why: String| Failure::refused(format!("{name}: {why}"));
     let bytes = std::fs::read(file).map_err(|e| refuse(e.to_string()))?;
-    let any = onnx::caught(|| Any::load(&bytes, Some(engine))).and_then(|loaded| loaded).map_err(refuse)?;
+    let any = onnx::caught(&name, || Any::load(&bytes, Some(engine))).and_then(|loaded| loaded).map_err(refuse)?;
     Ok(AnyOnnx { name, any })
 }
 

@@ -7,13 +7,13 @@
 
 use crate::bundle::{Bundle, BundleError};
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
 thread_local! {
-    /// Is this thread at work on a network that is not trusted yet?
-    static GUARDED: Cell<bool> = const { Cell::new(false) };
+    /// The network that is not trusted yet and that this thread is at work on, in the words of a refusal.
+    static GUARDED: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
 /// Runs `work`; a panic in it becomes a refusal of `bundle` that names the file or the step, `what`.
@@ -21,35 +21,36 @@ thread_local! {
 /// # Errors
 /// Those of `work`, and its panics.
 pub(crate) fn guarded<T>(bundle: &Bundle, what: &str, work: impl FnOnce() -> Result<T, BundleError>) -> Result<T, BundleError> {
-    caught(work).unwrap_or_else(|words| Err(bundle.refuse(format!("{what}: {words}"))))
+    caught(&bundle.refuse(what).to_string(), work).unwrap_or_else(|words| Err(bundle.refuse(format!("{what}: {words}"))))
 }
 
-/// Runs `work`; a panic in it becomes a sentence.
+/// Runs `work` on the network `name`; a panic in it becomes a sentence.
 ///
 /// # Errors
 /// What the panic said.
-pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn caught<T>(name: &str, work: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = take_hook();
-        set_hook(Box::new(move |info| match GUARDED.get() {
-            false => before(info),
-            true if cfg!(panic = "abort") => {
-                eprintln!("bundle: tract cannot work with this network: {}", words(info.payload()));
+        set_hook(Box::new(move |info| match GUARDED.take() {
+            None => before(info),
+            Some(name) if cfg!(panic = "abort") => {
+                eprintln!("lookout: {name}: {}", words(info.payload()));
                 std::process::exit(2);
             }
-            true => {}
+            name => drop(GUARDED.replace(name)),
         }));
     });
-    let outer = GUARDED.replace(true);
+    let outer = GUARDED.replace(Some(name.into()));
     // What a panic leaves half done is dropped with the closure; nothing outlives it.
     let result = catch_unwind(AssertUnwindSafe(work));
     GUARDED.set(outer);
-    result.map_err(|panic| format!("tract cannot work with this network: {}", words(panic.as_ref())))
+    result.map_err(|panic| words(panic.as_ref()))
 }
 
-/// The first line of what a panic said.
+/// A sentence with the first line of what a panic said.
 fn words(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
-    text.and_then(|t| t.lines().next()).unwrap_or("no reason given").chars().take(160).collect()
+    let first: String = text.and_then(|t| t.lines().next()).unwrap_or("no reason given").chars().take(160).collect();
+    format!("tract cannot work with this network: {first}")
 }

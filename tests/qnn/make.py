@@ -376,6 +376,14 @@ def hostile():
     put("reads_nothing", lambda g: swap(g, "MaxPool", 0, "nowhere"))
     put("made_twice", again)
 
+    # Passes every check of ours, and makes tract 0.23.9 index beyond its list and panic.
+    net = helper.make_graph([helper.make_node("Unsqueeze", ["x", "axes"], ["y"])], "hostile",
+                            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 12, 6])],
+                            [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+                            [numpy_helper.from_array(np.array([99]), "axes")])
+    model = helper.make_model(net, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
+    onnx.save(model, os.path.join(folder, "axis_beyond.onnx"))
+
 
 def main():
     logging.disable(logging.WARNING)
