@@ -1,12 +1,21 @@
-#!/bin/sh
-# The binary that is shipped, for a 64-bit ARM board: static (runs on any image with Linux 3.7 or later), stripped, bundle included.
+#!/usr/bin/env bash
+# The program that is shipped, for 64-bit ARM boards: static (any Linux from 3.7 on), stripped, bundle included, at most 10 MB.
 #
 #   board/firmware.sh [cargo options]        leaves target/aarch64-unknown-linux-gnu/firmware/lookout
 #
-# Needs Rust's aarch64 standard library (`rustup target add aarch64-unknown-linux-gnu`, or RUSTC= a compiler that has it) and
-# Debian's gcc-aarch64-linux-gnu. Without unwind tables: the firmware profile aborts on a panic, and nothing reads them in a stripped binary.
-set -eu
+# Needs what board/cross.sh needs. Without tables for unwinding (board/no-unwind.ld): the firmware profile aborts on a panic. Where
+# qemu-user is installed, the result has to play the demo right before this script is content with it.
+set -euo pipefail
 cd "$(dirname "$0")/.."
-export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER="${CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER:-aarch64-linux-gnu-gcc}"
-export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static -C force-unwind-tables=no"
-exec cargo build --profile firmware --target aarch64-unknown-linux-gnu --bin lookout --locked "$@"
+target=aarch64-unknown-linux-gnu
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C force-unwind-tables=no"
+board/cross.sh --static rustc --profile firmware --bin lookout --locked "$@" -- -C link-arg=-Wl,-T,"$PWD/board/no-unwind.ld"
+program=${CARGO_TARGET_DIR:-target}/$target/firmware/lookout
+size=$(stat -c %s "$program")
+echo "$program: $size bytes"
+[ "$size" -le 10000000 ] || { echo "firmware.sh: more than 10 MB" >&2; exit 1; }
+if command -v qemu-aarch64-static > /dev/null; then
+  for cpu in cortex-a72 cortex-a76; do
+    echo "$cpu: $(qemu-aarch64-static -cpu $cpu "$program" demo | grep -o '^\([0-9]*\) of \1 ticks right')" || { echo "firmware.sh: the demo went wrong on $cpu" >&2; exit 1; }
+  done
+fi
