@@ -1,7 +1,7 @@
 //! Once a second: how the box is. Counted from frame stamps, so a recording says the same each time.
 
 use crate::pipeline::{Counts, Pipeline};
-use crate::report::{Health, State};
+use crate::report::{Drops, Health, State};
 use crate::source::Timestamp;
 use heapless::String as Text;
 use std::time::Duration;
@@ -26,6 +26,10 @@ impl HealthClock {
 
     /// A report, if a period has passed at `now` (since the first frame).
     pub fn due(&mut self, now: Timestamp, pipeline: &Pipeline) -> Option<Health> {
+        // The first frame after a long wait begins the count anew.
+        if now < self.last.0 {
+            (self.next, self.last) = (now + PERIOD, (now, pipeline.counts()));
+        }
         if now < self.next {
             return None;
         }
@@ -44,18 +48,20 @@ impl HealthClock {
             at: now,
             state: pipeline.state().clone(),
             fps_tenths: u16::try_from((frames * 10_000 + ms / 2) / ms).unwrap_or(u16::MAX),
-            dropped: counts.dropped,
+            drops: Drops { lost: counts.lost, disordered: counts.disordered, ..Drops::default() },
+            p50_ms: None,
             p99_ms: None,
             celsius: None,
             throttled: None,
             still,
             reused: counts.reused,
+            life: None,
             bundle: self.bundle.clone(),
         })
     }
 
-    /// A report for a time without a camera, when no pipeline can say anything better.
-    pub fn without_frames(&mut self, now: Timestamp, state: State, pipeline: &Pipeline) -> Option<Health> {
-        self.due(now, pipeline).map(|h| Health { state, still: None, ..h })
+    /// Something changed that should not wait for the next second.
+    pub fn hasten(&mut self) {
+        self.next = self.last.0;
     }
 }

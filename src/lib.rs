@@ -20,6 +20,7 @@
 // The two ends and the middle, in the order of the flow.
 pub mod source;
 pub mod capture;
+pub mod view;
 pub mod shaper;
 pub mod gate;
 pub mod encoder;
@@ -40,7 +41,9 @@ pub mod config;
 pub mod baked;
 pub mod vitals;
 pub mod store;
+pub mod life;
 
 // How a person calls them, and the ground they stand on.
 pub mod cli;
+mod complaint;
 pub mod sys;

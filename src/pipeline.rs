@@ -16,6 +16,7 @@ use crate::report::{ClassId, ClassNow, Label, Report, State};
 use crate::ring::{Held, Ring};
 use crate::shaper::{Region, Shaper, ShaperError};
 use crate::source::{Frame, Payload, Seq, Timestamp};
+use crate::view::View;
 use std::time::Duration;
 
 /// What can go wrong in a step. The pipeline stays usable: the tick counts as held.
@@ -122,8 +123,10 @@ impl Default for Options {
 pub struct Counts {
     /// Frames that came in.
     pub frames: u32,
-    /// Frames that the source's own numbers say were lost, or that came out of order.
-    pub dropped: u32,
+    /// Frames that the source's own numbers say were lost, whatever the cause.
+    pub lost: u32,
+    /// Frames that were stamped before the one before them, and left out.
+    pub disordered: u32,
     /// Ticks closed.
     pub ticks: u32,
     /// Of those, ticks that repeated the last features.
@@ -138,6 +141,7 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Pipeline {
     shaper: Option<Shaper>,
+    view: View,
     gate: Option<Gate>,
     encoder: Option<Encoder>,
     ring: Ring,
@@ -201,6 +205,7 @@ impl Pipeline {
         };
         Ok(Self {
             shaper,
+            view: View::default(),
             gate: c.input.as_ref().filter(|_| options.gate).and_then(Gate::new),
             encoder,
             ring: Ring::new(c.time.window, head.row_len(), c.time.max_held),
@@ -236,7 +241,7 @@ impl Pipeline {
         if self.time.newest > frame.at && self.counts.frames > 1 {
             // A clock that went back a little is a frame out of order; a lot is another recording.
             if self.time.newest.since(frame.at) < Duration::from_secs(1) {
-                self.counts.dropped += 1;
+                self.counts.disordered += 1;
                 return Ok(());
             }
             let shift = self.time.newest.since(start) + self.tick;
@@ -357,7 +362,7 @@ impl Pipeline {
         } else {
             self.decision.interrupt(at).map(Report::Event).into_iter().for_each(&mut *out);
         }
-        self.state = if finite { State::Ok } else { State::Invalid };
+        self.state = if finite { self.view.state() } else { State::Invalid };
         if self.said.class != Some(now.class) || at.since(self.said.at) >= self.heartbeat {
             self.said = Said { class: Some(now.class), at };
             out(Report::Class(now));
@@ -430,6 +435,7 @@ impl Pipeline {
     fn emptied(&mut self, at: Timestamp, out: &mut impl FnMut(Report)) {
         self.counts.gaps += 1;
         self.head.reset();
+        self.view.reset();
         self.shaper.iter_mut().for_each(Shaper::reset);
         self.gate.iter_mut().for_each(Gate::reset);
         self.encoder.iter_mut().for_each(Encoder::reset);
@@ -441,7 +447,10 @@ impl Pipeline {
     fn stage(&mut self, frame: &Frame<'_>) -> Result<(), PipelineError> {
         let wrong = |found: String, expected: String| Err(PipelineError::Payload { found, expected });
         match (&frame.payload, &mut self.shaper) {
-            (Payload::Image(image), Some(shaper)) => Ok(shaper.stage(image)?),
+            (Payload::Image(image), Some(shaper)) => {
+                self.view.look(image, frame.at);
+                Ok(shaper.stage(image)?)
+            }
             (Payload::Row(row), None) if row.len() == self.staged_row.len() => {
                 self.staged_row.copy_from_slice(row);
                 Ok(())
@@ -460,7 +469,7 @@ impl Pipeline {
             let lost = frame.seq.0.wrapping_sub(last.0).wrapping_sub(1);
             // More than that is a counter that went back or began again, not two billion lost frames.
             if lost < u32::MAX / 2 {
-                self.counts.dropped = self.counts.dropped.saturating_add(lost);
+                self.counts.lost = self.counts.lost.saturating_add(lost);
             }
         }
     }

@@ -3,7 +3,6 @@
 //! Reports are made by pure stages, so they hold stamps, never clocks. A sink must never hold up inference: it is
 //! handed a report, queues it within a fixed bound and says itself what it had to leave out.
 
-mod complaint;
 pub mod envelope;
 mod fields;
 pub mod gpio;
@@ -106,10 +105,126 @@ pub enum State {
     },
     /// The window holds numbers that are not finite.
     Invalid,
+    /// Deciding, but the picture has not changed by a single level for seconds: the camera hangs.
+    Frozen,
+    /// Deciding, but there is nothing to be seen: dark, blinded or covered.
+    Blank,
+    /// Deciding, but frames come quicker than they are looked at: ticks are left out.
+    Slow,
     /// The device is not there.
     NoCamera,
     /// The device is there and gives nothing.
     NoFrames,
+    /// Every frame comes damaged.
+    Damaged,
+    /// The device is there, its stream breaks.
+    StreamBroke,
+    /// Another program has the camera.
+    CameraBusy,
+    /// The USB bus has no room for the camera.
+    NoBandwidth,
+    /// We may not open the camera.
+    NoRights,
+    /// The camera is there and refuses what we ask.
+    CameraError,
+    /// There is no bundle that could be used.
+    NoBundle,
+    /// Too many ends in a short time: nothing is watched for a while.
+    SafeMode,
+}
+
+impl State {
+    /// The states that are one word for good: as on the wire, and in lower case with `_` in JSON.
+    pub const WORDS: [(&'static str, Self); 15] = [
+        ("OK", Self::Ok),
+        ("INVALID", Self::Invalid),
+        ("FROZEN", Self::Frozen),
+        ("BLANK", Self::Blank),
+        ("SLOW", Self::Slow),
+        ("NO CAMERA", Self::NoCamera),
+        ("NO FRAMES", Self::NoFrames),
+        ("DAMAGED", Self::Damaged),
+        ("STREAM BROKE", Self::StreamBroke),
+        ("CAMERA BUSY", Self::CameraBusy),
+        ("NO BANDWIDTH", Self::NoBandwidth),
+        ("NO RIGHTS", Self::NoRights),
+        ("CAMERA ERROR", Self::CameraError),
+        ("NO BUNDLE", Self::NoBundle),
+        ("SAFE MODE", Self::SafeMode),
+    ];
+
+    /// The state in words; `WARMING` goes with two numbers.
+    pub fn words(&self) -> &'static str {
+        Self::WORDS.iter().find(|(_, state)| state == self).map_or("WARMING", |(words, _)| words)
+    }
+
+    /// Are classes being decided?
+    pub fn decides(&self) -> bool {
+        matches!(self, Self::Ok | Self::Invalid | Self::Frozen | Self::Blank | Self::Slow)
+    }
+}
+
+/// Frames that nobody looked at since the start, by cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drops {
+    /// Never came out of the driver, or holes in a recording's numbers.
+    pub lost: u32,
+    /// Came damaged.
+    pub damaged: u32,
+    /// Good, but a newer one was there when we came to look.
+    pub unread: u32,
+    /// Stamped before the one before.
+    pub disordered: u32,
+}
+
+impl Drops {
+    /// All of them.
+    pub fn all(&self) -> u32 {
+        [self.damaged, self.unread, self.disordered].iter().fold(self.lost, |sum, n| sum.saturating_add(*n))
+    }
+}
+
+/// How the last run ended, as far as one can tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LastEnd {
+    /// There was none since power came on.
+    #[default]
+    None,
+    /// Asked to stop.
+    Stopped,
+    /// By itself, with a sentence.
+    Failed,
+    /// A panic.
+    Panic,
+    /// Without a word: the watchdog, the kernel or somebody killed it.
+    Killed,
+}
+
+impl LastEnd {
+    /// Words on the wire and in JSON.
+    pub const WORDS: [(&'static str, Self); 5] = [
+        ("none", Self::None),
+        ("stopped", Self::Stopped),
+        ("failed", Self::Failed),
+        ("panic", Self::Panic),
+        ("killed", Self::Killed),
+    ];
+
+    /// As on the wire.
+    pub fn words(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, end)| *end == self).map_or("none", |(words, _)| words)
+    }
+}
+
+/// How long the program has lived, and how often.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Life {
+    /// Seconds since this run began.
+    pub seconds: u32,
+    /// Starts before this one since power came on.
+    pub restarts: u32,
+    /// How the run before ended.
+    pub last_end: LastEnd,
 }
 
 /// Once a second: how the box is.
@@ -121,8 +236,10 @@ pub struct Health {
     pub state: State,
     /// Frames a second over the last second, in tenths.
     pub fps_tenths: u16,
-    /// Frames lost since start, whatever the cause.
-    pub dropped: u32,
+    /// Frames lost since start, by cause.
+    pub drops: Drops,
+    /// Median of the time from frame to decision over the last minute, ms; `None` before the first.
+    pub p50_ms: Option<u32>,
     /// 99th percentile of the time from frame to decision over the last minute, ms; `None` before the first.
     pub p99_ms: Option<u32>,
     /// Temperature in degrees Celsius, where the board has a sensor.
@@ -134,6 +251,8 @@ pub struct Health {
     pub still: Option<u8>,
     /// Such ticks since start.
     pub reused: u32,
+    /// How long and how often it has run; `None` for a recording.
+    pub life: Option<Life>,
     /// First eight hex digits of the bundle's hash.
     pub bundle: Text<8>,
 }
@@ -218,6 +337,12 @@ pub trait Sink: Send {
         false
     }
 
+    /// Has its writer come round since the last time this was asked? It is woken to come round again. False: it hangs, or has not
+    /// had its turn yet. Always true for sinks that may rightly wait for a disk or a reader.
+    fn awake(&mut self) -> bool {
+        true
+    }
+
     /// Gives what is queued a last chance to leave, for at most `limit`, and puts outputs into their safe state.
     fn close(&mut self, limit: std::time::Duration);
 }
@@ -256,12 +381,14 @@ pub(crate) mod tests {
             at: at(),
             state: State::Warming { have: 3, need: 16 },
             fps_tenths: 299,
-            dropped: 4,
+            drops: Drops { lost: 1, damaged: 1, unread: 2, disordered: 0 },
+            p50_ms: None,
             p99_ms: None,
             celsius: Some(-5),
             throttled: Some(false),
             still: None,
             reused: 0,
+            life: Some(Life { seconds: 62, restarts: 1, last_end: LastEnd::Killed }),
             bundle: Text::try_from("0011aabb").unwrap(),
         })
     }

@@ -194,13 +194,15 @@ pub enum SourceError {
         /// How long the source has waited.
         waited: Duration,
     },
-    /// The device went away or its stream broke: open the source again (exit code 1 if nobody does).
+    /// The device went away, its stream broke or it may not be had: open the source again (exit code 1 if nobody does).
     #[error("{device}: {why}")]
     Lost {
         /// Device or file.
         device: String,
         /// What the system said, in the user's words.
         why: String,
+        /// What kind of trouble it is: how soon to try again, and what the health line calls it.
+        fault: Fault,
     },
     /// The source can never work as asked: wrong file, format or argument (exit code 2).
     #[error("{what}: {why}")]
@@ -210,6 +212,44 @@ pub enum SourceError {
         /// Found against expected, and what to try.
         why: String,
     },
+}
+
+/// What keeps a source from giving frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Its name leads nowhere.
+    Absent,
+    /// It was there, and answers no more.
+    Unplugged,
+    /// It is there and its stream broke.
+    StreamBroke,
+    /// Another program has it.
+    Busy,
+    /// The USB bus has no room for it.
+    NoBandwidth,
+    /// We may not open it.
+    NoRights,
+    /// It is there and refuses what we ask.
+    Refuses,
+}
+
+/// Frames that a source knows of and never gave, since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Never came out of the driver: holes in its count.
+    pub lost: u32,
+    /// Came, and were flagged as damaged, cut short or could not be decoded.
+    pub damaged: u32,
+    /// Were good, and newer ones were there when we came to look.
+    pub unread: u32,
+}
+
+impl std::ops::Add for Losses {
+    type Output = Self;
+    fn add(self, o: Self) -> Self {
+        let sum = u32::saturating_add;
+        Self { lost: sum(self.lost, o.lost), damaged: sum(self.damaged, o.damaged), unread: sum(self.unread, o.unread) }
+    }
 }
 
 /// A camera, a recording or a pipe.
@@ -232,6 +272,11 @@ pub trait Source: Send {
     /// arrived so far would be lost.
     fn reopens_after_stall(&self) -> bool {
         false
+    }
+
+    /// What was left out, where the source keeps count; `None`: the gaps in its numbers are all there is to know.
+    fn losses(&self) -> Option<Losses> {
+        None
     }
 
     /// Frames in all, where the recording says so: for a progress bar.

@@ -9,6 +9,7 @@ mod samples;
 
 use lookout::report::queries::LineAssembler;
 use lookout::report::sentence::{Answer, Query, Sentence};
+use lookout::report::{Drops, LastEnd, Life};
 use samples::{any, extremes};
 
 /// Address and fields, the CRC field left out, of a line that follows the rules.
@@ -55,12 +56,15 @@ fn corpus() -> Vec<Sentence> {
     let mut all: Vec<Sentence> = (0..10).map(|k| Sentence::of(k, &any(k))).collect();
     all.extend(extremes().iter().map(|report| Sentence::of(u32::MAX, report)));
     all.push(Sentence::Gap { from: 9_998, to: 10_003 });
-    all.extend([Query::Status, Query::Version, Query::Labels, Query::Bundle].map(Sentence::Query));
+    all.extend(Query::WORDS.map(|(_, query)| Sentence::Query(query)));
     let health = all.iter().find_map(|s| if let Sentence::Health { status, .. } = s { Some(status.clone()) } else { None });
     let text = |s: &str| heapless::String::try_from(s).unwrap();
     all.extend([
         Sentence::Answer(Answer::Status(None)),
         Sentence::Answer(Answer::Status(health)),
+        Sentence::Answer(Answer::Drops(Drops { lost: u32::MAX, damaged: 7, unread: 0, disordered: 1 })),
+        Sentence::Answer(Answer::Age(Some(12), Some(u32::MAX))),
+        Sentence::Answer(Answer::Uptime(Life { seconds: u32::MAX, restarts: 3, last_end: LastEnd::Killed })),
         Sentence::Answer(Answer::Version(text("lookout 0.1.0"))),
         Sentence::Answer(Answer::Labels {
             page: 255,
@@ -85,7 +89,7 @@ fn every_sentence_follows_the_rules() {
             "PLKTH" => &[10],
             "PLKTG" => &[2],
             "PLKTQ" => &[1],
-            "PLKTA" => &[2, 3, 4, 9],
+            "PLKTA" => &[2, 3, 4, 5, 9],
             other => panic!("{other}"),
         };
         assert!(counts.contains(&fields.len()), "{address} {fields:?}");

@@ -1,34 +1,50 @@
 //! `lookout run`: live, until told to stop.
 //!
-//! Three kinds of threads: capture (in [`crate::capture`]), inference (this one), one writer per sink. systemd's
-//! watchdog is fed by finished steps, or by a named state of waiting for the camera; never by a timer.
+//! Three kinds of threads: capture (in [`crate::capture`]), inference (this one, in `watch`), one writer per sink. A panic in any
+//! of them ends the process with one line (`panic`): half a lookout is worse than one that is started again. Where there is
+//! nothing to watch with - too many ends in a minute, no bundle - the sinks still say so (`standby`).
+
+mod herald;
+mod latency;
+mod notify;
+mod panic;
+mod standby;
+mod watch;
 
 use super::Failure;
 use super::setup::{BundleArg, GateArg, StateArg, ThreadsArg, choose};
 use crate::baked;
 use crate::board::{self, Board};
 use crate::bundle::Bundle;
-use crate::capture::{Arrival, Capture, Trouble};
+use crate::capture::Capture;
+use crate::complaint::Complaint;
 use crate::config::Config;
 use crate::decision::Thresholds;
 use crate::encoder::Form;
 use crate::health::HealthClock;
+use crate::life::Runs;
 use crate::pipeline::{Options, Pipeline};
 use crate::qnn::Engine;
-use crate::report::{self, Identity, Pace, Report, ReportSpec, Sink, State};
+use crate::report::{self, Identity, LastEnd, Pace, ReportSpec, Sink, State};
 use crate::shaper::Region;
 use crate::source::open::{self, Spec};
 use crate::source::{SourceError, Timestamp};
 use crate::vitals::Vitals;
+use herald::Herald;
+use notify::Notifier;
+use standby::StandBy;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use watch::Watch;
 
 /// How long sinks may take to send what is queued when we are told to stop.
 const DRAIN: Duration = Duration::from_millis(500);
-/// Longest wait for a frame before we look whether we are told to stop.
-const LOOK_UP: Duration = Duration::from_millis(100);
+/// After too many ends in a minute nothing is watched for this long; then it is tried again.
+const SAFE_MODE: Duration = Duration::from_secs(300);
+/// A bundle that cannot be used is tried again this often.
+const BUNDLE_AGAIN: Duration = Duration::from_secs(2);
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -53,13 +69,28 @@ pub struct Args {
     /// serial:/dev/ttyAMA0,115200, gpio, stdout, file:PATH, json:-|PATH; may be given more than once
     #[arg(long, value_name = "SPEC")]
     report: Vec<String>,
-    /// Wait for a camera that is not there yet instead of ending with exit code 1
+    /// Wait for a camera or bundle that is not there yet, and say so, instead of ending with exit code 1 or 2
     #[arg(long)]
     wait: bool,
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    let mut runs = Runs::begin(runtime_dir().as_deref());
+    panic::abort_with_one_line(runs.file());
+    if let Some(story) = runs.story() {
+        log::warn!("{story}");
+    }
+    let done = lookout(args, &mut runs);
+    match &done {
+        Ok(()) => runs.end(LastEnd::Stopped, ""),
+        Err(e) => runs.end(LastEnd::Failed, &e.why),
+    }
+    done
+}
+
+fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
+    let born = clock();
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, stop.clone()).map_err(|e| Failure::broke(format!("signal {signal}: {e}")))?;
@@ -73,26 +104,53 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let boards = baked::boards().map_err(refused)?;
     let wanted = args.board.as_deref().or(config.board.as_deref());
     let board = Board::choose(&boards, wanted, &board::machine()).map_err(refused)?;
-    let named = args.bundle.bundle.as_deref().or(config.bundle.as_deref());
-    let chosen = choose(named, &config, &args.state.store(&config))?;
+    let reports = report_specs(args, &config, &board)?;
+    let mut notifier = Notifier::open();
+    let mut seq = 0;
+    if runs.too_many() {
+        log::error!(
+            "{} starts within {:?}: safe mode, nothing is watched for {SAFE_MODE:?}",
+            crate::life::MANY + 1,
+            crate::life::SPAN
+        );
+        let mut standby = StandBy::open(&reports, &board, State::SafeMode, born)?;
+        seq = standby.wait(&mut notifier, &stop, runs, SAFE_MODE);
+        runs.forgive();
+    }
+    let prepare = || {
+        let named = args.bundle.bundle.as_deref().or(config.bundle.as_deref());
+        let chosen = choose(named, &config, &args.state.store(&config))?;
+        let options = options(&config, args, &board, &chosen.bundle)?;
+        let pipeline = Pipeline::new(&chosen.bundle, &options)?;
+        Ok::<_, Failure>((chosen, pipeline))
+    };
+    let (mut standby, mut complaint) = (None, Complaint::default());
+    let (chosen, pipeline) = loop {
+        match prepare() {
+            Ok(ready) => break ready,
+            Err(e) if stop.load(Ordering::Relaxed) || !args.wait => return if args.wait { Ok(()) } else { Err(e) },
+            Err(e) => {
+                complaint.say(format!("{}; waiting for a bundle that can be used", e.why));
+                if standby.is_none() {
+                    standby = Some(StandBy::open(&reports, &board, State::NoBundle, born)?);
+                }
+                seq = standby.as_mut().map_or(seq, |s| s.wait(&mut notifier, &stop, runs, BUNDLE_AGAIN));
+            }
+        }
+    };
+    drop(standby);
     if let Some(trouble) = &chosen.trouble {
         log::error!("{trouble}");
     }
     let bundle = chosen.bundle;
-    let options = options(&config, args, &board, &bundle)?;
-    let pipeline = Pipeline::new(&bundle, &options)?;
-
-    let reports = report_specs(args, &config, &board)?;
     let given = args.source.as_ref().or(config.source.as_ref()).map(|text| text.parse::<Spec>()).transpose()?;
     let how = open::Options { board: Some(board.camera.clone()), ..open::Options::for_bundle(&bundle) };
     let its = board.clone();
     let opener = move || open::open(&source_spec(given.as_ref(), &its)?, &how);
     let first = match opener() {
         Ok(source) => Some(source),
-        Err(SourceError::Lost { device, why }) if args.wait => {
-            log::warn!("{device}: {why}; waiting for it");
-            None
-        }
+        // The capture thread says so.
+        Err(SourceError::Lost { .. }) if args.wait => None,
         Err(e) => return Err(e.into()),
     };
     let live = first.as_ref().is_none_or(|s| s.is_live());
@@ -113,16 +171,19 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let mut watch = Watch {
         capture,
         pipeline,
-        herald: Herald { sinks, seq: 0 },
+        herald: Herald { sinks, seq },
         vitals,
         health: HealthClock::new(&bundle.hash),
         live,
         begin: clock(),
+        born,
+        notifier,
+        runs,
     };
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    watch.notifier.ready();
     let done = watch.until(&stop);
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
-    watch.herald.sinks.iter_mut().for_each(|s| s.close(DRAIN));
+    watch.notifier.stopping();
+    watch.herald.close(DRAIN);
     done
 }
 
@@ -178,134 +239,10 @@ fn sinks(
     specs.iter().map(|spec| Ok(report::open(spec, &identity, wiring.as_ref(), pace)?)).collect()
 }
 
-/// Numbers the reports and hands each to every sink.
-struct Herald {
-    sinks: Vec<Box<dyn Sink>>,
-    seq: u32,
-}
-
-impl Herald {
-    fn say(&mut self, report: &Report) {
-        self.sinks.iter_mut().for_each(|s| s.send(self.seq, report));
-        self.seq = self.seq.wrapping_add(1);
-    }
-}
-
-/// Everything the inference thread owns.
-struct Watch {
-    capture: Capture,
-    pipeline: Pipeline,
-    herald: Herald,
-    vitals: Vitals,
-    health: HealthClock,
-    /// A camera; a recording's health counts its own time, so that it says the same each time.
-    live: bool,
-    /// When we began to watch: a live source's reports count from its first frame, health before that from here.
-    begin: Timestamp,
-}
-
-impl Watch {
-    fn until(&mut self, stop: &AtomicBool) -> Result<(), Failure> {
-        let mut missing = None;
-        let mut latency = Latency::default();
-        let mut first_frame = None;
-        let mut complained = false;
-        // A run whose only readers went away for good has nobody to watch for.
-        while !stop.load(Ordering::Relaxed) && !self.herald.sinks.iter().all(|s| s.gone()) {
-            match self.capture.wait(LOOK_UP) {
-                Arrival::Frame => {
-                    missing = None;
-                    let Some((frame, until)) = self.capture.settled()? else { continue };
-                    first_frame.get_or_insert(frame.at);
-                    let (ticks, herald) = (self.pipeline.counts().ticks, &mut self.herald);
-                    let done = self.pipeline.step(&frame, until, &mut (), &mut |r| herald.say(&r));
-                    if let Err(e) = done {
-                        let e = Failure::from(e);
-                        if e.code == 2 {
-                            return Err(e);
-                        }
-                        if !complained {
-                            log::error!("{}; the tick repeats the last one", e.why);
-                        }
-                        complained = true;
-                    }
-                    if self.live && self.pipeline.counts().ticks > ticks {
-                        latency.add(clock().since(frame.at));
-                    }
-                    self.alive();
-                }
-                Arrival::Trouble(trouble) => {
-                    let herald = &mut self.herald;
-                    // What comes back is another stream: nothing connects it with the frame in hand.
-                    self.capture.last()?;
-                    self.pipeline.interrupt(&mut |r| herald.say(&r));
-                    missing = Some(match trouble {
-                        Trouble::NoFrames => State::NoFrames,
-                        Trouble::NoCamera(_) => State::NoCamera,
-                    });
-                }
-                Arrival::Nothing => {}
-                Arrival::End => {
-                    let herald = &mut self.herald;
-                    self.pipeline.finish(self.capture.last()?.as_ref(), &mut (), &mut |r| herald.say(&r))?;
-                    return Ok(());
-                }
-                Arrival::Refused(e) => return Err(e.into()),
-            }
-            if missing.is_some() {
-                self.alive();
-            }
-            let now = match (self.live, first_frame) {
-                (false, _) => self.pipeline.now(),
-                (true, first) => Timestamp(clock().0.saturating_sub(first.unwrap_or(self.begin).0)),
-            };
-            if let Some(mut health) = self.health.due(now, &self.pipeline) {
-                health.state = missing.clone().unwrap_or(health.state);
-                health.dropped = health.dropped.saturating_add(self.capture.broken());
-                if self.live {
-                    let vitals = self.vitals.read();
-                    (health.celsius, health.throttled, health.p99_ms) = (vitals.celsius, vitals.throttled, latency.p99());
-                }
-                self.herald.say(&Report::Health(health));
-            }
-        }
-        let herald = &mut self.herald;
-        self.pipeline.interrupt(&mut |r| herald.say(&r));
-        Ok(())
-    }
-
-    /// Something was decided, or we know what we wait for.
-    fn alive(&self) {
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
-    }
-}
-
-/// Time from a frame's stamp to its decision, over the last minute at ten ticks a second.
-struct Latency {
-    ms: [u16; 600],
-    len: usize,
-    next: usize,
-}
-
-impl Default for Latency {
-    fn default() -> Self {
-        Self { ms: [0; 600], len: 0, next: 0 }
-    }
-}
-
-impl Latency {
-    fn add(&mut self, d: Duration) {
-        self.ms[self.next] = u16::try_from(d.as_millis()).unwrap_or(u16::MAX);
-        self.next = (self.next + 1) % self.ms.len();
-        self.len = (self.len + 1).min(self.ms.len());
-    }
-
-    fn p99(&self) -> Option<u32> {
-        let mut sorted = self.ms;
-        let sorted = &mut sorted[..self.len];
-        sorted.sort_unstable();
-        sorted.get(self.len * 99 / 100).map(|ms| u32::from(*ms))
-    }
+/// Where the service manager lets us keep what should outlive a run, but not a boot.
+fn runtime_dir() -> Option<PathBuf> {
+    let dirs = std::env::var_os("RUNTIME_DIRECTORY")?;
+    std::env::split_paths(&dirs).next().filter(|dir| dir.is_absolute())
 }
 
 /// CLOCK_MONOTONIC, which the drivers stamp frames with.

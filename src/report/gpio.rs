@@ -8,12 +8,12 @@
 //! drive anything, and once nobody holds a line the kernel may make it an input again: whoever relies on a line watches
 //! the heartbeat and gives the line a resistor that pulls it to its safe level.
 
-use super::complaint::Complaint;
 use super::lines::{Class, Follower};
 use super::outbox::{Outbox, Parcel};
 use super::writer::Writer;
 use super::{Identity, Pace, Report, ReportError};
 use crate::board::{LineSpec, Wiring};
+use crate::complaint::Complaint;
 use gpiocdev::line::{Offset, Value};
 use gpiocdev::{Chip, Request};
 use std::time::{Duration, Instant};

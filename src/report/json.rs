@@ -5,7 +5,7 @@
 //! | `class` | `id` (null: `invalid`), `label`, `p`, `valid_slots`, `age_ms` |
 //! | `event` | `edge` (`start`, `end`), `id`, `label`, `onset_ms`, `duration_ms`, `peak` |
 //! | `novelty` | `score`, `threshold`, `blocks`, `alarm` |
-//! | `health` | `state` (`ok`, `warming`, `invalid`, `no_camera`, `no_frames`), `have` and `need` (warming only), `fps`, `dropped`, `p99_ms`, `celsius`, `throttled`, `still` (percent), `reused` (ticks), `bundle` |
+//! | `health` | `state` (as on the wire, lower case with `_`: `ok`, `warming`, `no_camera`, ...), `have` and `need` (warming only), `fps`, `dropped` and of these `lost`, `damaged`, `unread`, `disordered`, `p50_ms`, `p99_ms`, `celsius`, `throttled`, `still` (percent), `reused` (ticks), `bundle`, `uptime_s`, `restarts` and `last_end` (live only) |
 //! | `gap` | `from`, `to` instead of `seq` and `ms`: events with these numbers had to be left out |
 //!
 //! Numbers are not wrapped or rounded as on the wire. What is not known, and what is not finite, is `null`.
@@ -28,19 +28,43 @@ enum Object<'a> {
 struct HealthObject<'a> {
     seq: u32,
     ms: u64,
-    state: &'a str,
+    state: Snake,
     #[serde(skip_serializing_if = "Option::is_none")]
     have: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     need: Option<u16>,
     fps: f64,
     dropped: u32,
+    lost: u32,
+    damaged: u32,
+    unread: u32,
+    disordered: u32,
+    p50_ms: Option<u32>,
     p99_ms: Option<u32>,
     celsius: Option<i16>,
     throttled: Option<bool>,
     still: Option<u8>,
     reused: u32,
     bundle: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uptime_s: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restarts: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_end: Option<&'static str>,
+}
+
+/// `NO CAMERA` as `no_camera`.
+struct Snake(&'static str);
+
+impl Serialize for Snake {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let text = self.0.chars().map(|c| if c == ' ' { '_' } else { c.to_ascii_lowercase() });
+        // As long as the longest state in words.
+        let mut out = heapless::String::<16>::new();
+        let _ = text.into_iter().try_for_each(|c| out.push(c));
+        s.serialize_str(&out)
+    }
 }
 
 /// Appends one object and a line end to `line`.
@@ -83,15 +107,16 @@ fn object(parcel: &Parcel) -> Object<'_> {
             Object::Novelty { seq, ms: n.at.ms(), score: n.score, threshold: n.threshold, blocks: n.blocks, alarm: n.alarm }
         }
         Report::Health(h) => {
-            let (state, have, need) = match h.state {
-                State::Ok => ("ok", None, None),
-                State::Warming { have, need } => ("warming", Some(have), Some(need)),
-                State::Invalid => ("invalid", None, None),
-                State::NoCamera => ("no_camera", None, None),
-                State::NoFrames => ("no_frames", None, None),
+            let (have, need) = match h.state {
+                State::Warming { have, need } => (Some(have), Some(need)),
+                _ => (None, None),
             };
-            let (fps, ms) = (f64::from(h.fps_tenths) / 10.0, h.at.ms());
-            let super::Health { dropped, p99_ms, celsius, throttled, still, reused, ref bundle, .. } = *h;
+            let (fps, ms, state) = (f64::from(h.fps_tenths) / 10.0, h.at.ms(), Snake(h.state.words()));
+            let super::Health { drops, p50_ms, p99_ms, celsius, throttled, still, reused, life, ref bundle, .. } = *h;
+            let super::Drops { lost, damaged, unread, disordered } = drops;
+            let dropped = drops.all();
+            let (uptime_s, restarts) = (life.map(|l| l.seconds), life.map(|l| l.restarts));
+            let last_end = life.map(|l| l.last_end.words());
             Object::Health(HealthObject {
                 seq,
                 ms,
@@ -100,12 +125,20 @@ fn object(parcel: &Parcel) -> Object<'_> {
                 need,
                 fps,
                 dropped,
+                lost,
+                damaged,
+                unread,
+                disordered,
+                p50_ms,
                 p99_ms,
                 celsius,
                 throttled,
                 still,
                 reused,
                 bundle,
+                uptime_s,
+                restarts,
+                last_end,
             })
         }
     }
@@ -140,9 +173,21 @@ mod tests {
         assert_eq!(
             said(&Parcel::Report(u32::MAX, health())),
             "{\"type\":\"health\",\"seq\":4294967295,\"ms\":61200,\"state\":\"warming\",\"have\":3,\"need\":16,\"fps\":29.9,\
-             \"dropped\":4,\"p99_ms\":null,\"celsius\":-5,\"throttled\":false,\"still\":null,\"reused\":0,\"bundle\":\"0011aabb\"}\n"
+             \"dropped\":4,\"lost\":1,\"damaged\":1,\"unread\":2,\"disordered\":0,\"p50_ms\":null,\"p99_ms\":null,\"celsius\":-5,\
+             \"throttled\":false,\"still\":null,\"reused\":0,\"bundle\":\"0011aabb\",\"uptime_s\":62,\"restarts\":1,\
+             \"last_end\":\"killed\"}\n"
         );
         assert_eq!(said(&Parcel::Gap { from: 3, to: 9 }), "{\"type\":\"gap\",\"from\":3,\"to\":9}\n");
+    }
+
+    #[test]
+    fn states_are_said_in_lower_case() {
+        let Report::Health(health) = health() else { unreachable!() };
+        for (words, state) in State::WORDS {
+            let line = said(&Parcel::Report(1, Report::Health(super::super::Health { state, life: None, ..health.clone() })));
+            let snake = words.to_lowercase().replace(' ', "_");
+            assert!(line.contains(&format!("\"state\":\"{snake}\",")) && !line.contains("restarts"), "{line}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! The class now is what the latest class or event report says. It is none when the box cannot tell: at `invalid`,
 //! without a camera and while warming up, so that nothing stays on for a class of long ago.
 
-use super::{Edge, Label, Report, State};
+use super::{Edge, Label, Report};
 use crate::board::LineMode as Mode;
 use std::time::{Duration, Instant};
 
@@ -80,7 +80,7 @@ impl Class {
                 true
             }
             Report::Health(h) => {
-                if h.state != State::Ok && h.state != State::Invalid {
+                if !h.state.decides() {
                     self.0 = None;
                 }
                 false

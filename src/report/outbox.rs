@@ -44,6 +44,8 @@ struct Item {
 #[derive(Default)]
 struct Inner {
     tickets: u64,
+    /// The last ticket when the writer last came to look.
+    seen: u64,
     /// Boxed so that making it never needs it on a thread's stack twice.
     events: Box<Deque<Item, EVENTS>>,
     class: Option<Item>,
@@ -131,6 +133,23 @@ impl Outbox {
         let mut count = [0; 8];
         // Nothing to read is as good as having read it.
         let _ = rustix::io::read(&self.wake, &mut count);
+        let mut inner = self.lock();
+        inner.seen = inner.tickets;
+    }
+
+    /// Has the writer come to look since ticket `asked`?
+    pub fn has_looked(&self, asked: u64) -> bool {
+        self.lock().seen >= asked
+    }
+
+    /// Wakes the writer with nothing to say. Gives the ticket with which it will have looked.
+    pub fn nudge(&self) -> u64 {
+        let mut inner = self.lock();
+        inner.tickets += 1;
+        let ticket = inner.tickets;
+        drop(inner);
+        self.wake();
+        ticket
     }
 
     /// Sleeps until there may be something to take, or until `deadline`. For writers with no device to poll.
@@ -310,6 +329,16 @@ mod tests {
         (0..300).for_each(|seq| outbox.push(seq, &class()));
         assert!(start.elapsed() >= PATIENCE && start.elapsed() < PATIENCE * 5, "{:?}", start.elapsed());
         assert_eq!(seqs(&outbox)[..3], [1_000_000, 1_000_043, 44]);
+    }
+
+    #[test]
+    fn a_nudge_is_seen_when_the_writer_comes_to_look() {
+        let outbox = Outbox::new(Pace::Live).unwrap();
+        let ticket = outbox.nudge();
+        assert!(!outbox.has_looked(ticket));
+        outbox.sleep(None);
+        assert!(outbox.has_looked(ticket));
+        assert_eq!(outbox.pop(), None);
     }
 
     #[test]

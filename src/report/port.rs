@@ -32,6 +32,14 @@ pub(super) struct Port {
 
 impl Port {
     pub fn open(path: &Path, baud: u32) -> Result<Self, PortError> {
+        // Before it is opened: whatever we set would be set for the kernel too.
+        if path.canonicalize().is_ok_and(|device| is_console(&device, &consoles())) {
+            return Err(PortError::Never(
+                "is the kernel's console, whose messages would mix with reports and where a BREAK is a command to the kernel; \
+                 take it out of the kernel's command line (console=...) or name another port"
+                    .into(),
+            ));
+        }
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| match e {
             Errno::NOENT | Errno::NODEV | Errno::NXIO => PortError::NotNow("is not there".into()),
@@ -96,6 +104,18 @@ impl Port {
     }
 }
 
+/// The kernel's list of its consoles.
+fn consoles() -> String {
+    std::fs::read_to_string("/proc/consoles").unwrap_or_default()
+}
+
+/// Does `list`, as in /proc/consoles, begin a line with this device's name?
+fn is_console(device: &Path, list: &str) -> bool {
+    let name = device.file_name().and_then(|n| n.to_str());
+    // Consoles that are no serial port (a screen, a hypervisor's) have other names than any port.
+    device.starts_with("/dev") && name.is_some_and(|name| list.lines().any(|l| l.split_whitespace().next() == Some(name)))
+}
+
 /// The name in `by_id` that leads to the same device as `path`, for a device whose number may change.
 pub(super) fn lasting_name(path: &Path, by_id: &Path) -> Option<PathBuf> {
     let device = path.canonicalize().ok()?;
@@ -118,6 +138,13 @@ mod tests {
         assert_eq!(why("/dev/does-not-exist"), "not now: is not there");
         assert_eq!(why("/dev/null"), "never: is not a serial port");
         assert_eq!(why("/tmp"), "never: is a directory, a serial port expected");
+    }
+
+    #[test]
+    fn the_kernels_console_is_known_by_its_name() {
+        let list = "ttyS0                -W- (EC p a)    4:64\ntty0                 -WU (EC  p  )    4:7\n";
+        let is = |path: &str| is_console(Path::new(path), list);
+        assert_eq!([is("/dev/ttyS0"), is("/dev/ttyS1"), is("/dev/ttyS"), is("/tmp/ttyS0")], [true, false, false, false]);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use super::envelope::{Line, MAX_COMMAND};
 use super::sentence::{Answer, Page, Query, Sentence, Status};
-use super::{Identity, Report};
+use super::{Drops, Identity, Life, Report};
 use heapless::{Deque, String as Text, Vec};
 
 /// Cuts what comes in into lines of bounded length. After a line that is too long it waits for the next line end.
@@ -41,6 +41,9 @@ impl LineAssembler {
 pub(super) struct Replies {
     identity: Identity,
     status: Option<Status>,
+    drops: Drops,
+    age: (Option<u32>, Option<u32>),
+    life: Life,
     /// More questions than this at a time are dropped: a reader has no use for the answers anyway.
     asked: Deque<Query, 8>,
     /// The page of labels that is next, from 1, and the id of its first label.
@@ -49,13 +52,16 @@ pub(super) struct Replies {
 
 impl Replies {
     pub fn new(identity: Identity) -> Self {
-        Self { identity, status: None, asked: Deque::new(), page: None }
+        let (drops, age, life) = Default::default();
+        Self { identity, status: None, drops, age, life, asked: Deque::new(), page: None }
     }
 
     /// Remembers the last health report.
     pub fn note(&mut self, report: &Report) {
         if let Report::Health(health) = report {
             self.status = Some(Status::of(health));
+            (self.drops, self.age) = (health.drops, (health.p50_ms, health.p99_ms));
+            self.life = health.life.unwrap_or(self.life);
         }
     }
 
@@ -73,6 +79,9 @@ impl Replies {
             Some((page, first)) => self.labels(page, first),
             None => match self.asked.pop_front()? {
                 Query::Status => Answer::Status(self.status.clone()),
+                Query::Drops => Answer::Drops(self.drops),
+                Query::Age => Answer::Age(self.age.0, self.age.1),
+                Query::Uptime => Answer::Uptime(self.life),
                 Query::Version => Answer::Version(cut(&self.identity.version)),
                 Query::Bundle => Answer::Bundle { name: cut(&self.identity.bundle), hash: cut(&self.identity.hash) },
                 Query::Labels => self.labels(1, 0),
@@ -147,6 +156,9 @@ mod tests {
         assert_eq!(ask(&mut replies, Query::Status), "$PLKTA,STATUS,,,,,,,,\n");
         replies.note(&health());
         assert_eq!(ask(&mut replies, Query::Status), "$PLKTA,STATUS,61200,WARMING 3/16,29.9,4,,-5,0,\n");
+        assert_eq!(ask(&mut replies, Query::Drops), "$PLKTA,DROPS,1,1,2,0\n");
+        assert_eq!(ask(&mut replies, Query::Age), "$PLKTA,AGE,,\n");
+        assert_eq!(ask(&mut replies, Query::Uptime), "$PLKTA,UPTIME,62,1,killed\n");
         assert_eq!(ask(&mut replies, Query::Version), "$PLKTA,VERSION,lookout 0.1.0\n");
         assert_eq!(ask(&mut replies, Query::Bundle), "$PLKTA,BUNDLE,motion 3,0011aabb\n");
         assert_eq!(ask(&mut replies, Query::Labels), "$PLKTA,LABELS,1/1,0,idle,left,right\n");

@@ -9,8 +9,11 @@
 //! $PLKTN,seq,ms,[score],[threshold],blocks,0|1,crc*xx      novelty; 1: alarm
 //! $PLKTH,seq,ms,state,fps,dropped,[p99],[celsius],[0|1],bundle,[still],crc*xx   health; 1: throttled
 //! $PLKTG,from,to,crc*xx                                    reports from..to had to be left out
-//! $PLKTQ,STATUS|VERSION|LABELS|BUNDLE,crc*xx               query
+//! $PLKTQ,STATUS|DROPS|AGE|UPTIME|VERSION|LABELS|BUNDLE,crc*xx   query
 //! $PLKTA,STATUS,[ms],[state],[fps],[dropped],[p99],[celsius],[0|1],[still],crc*xx   the last health; all empty before the first
+//! $PLKTA,DROPS,lost,damaged,unread,disordered,crc*xx       frames that nobody looked at, by cause; their sum is `dropped`
+//! $PLKTA,AGE,[p50],[p99],crc*xx                            from frame to decision over the last minute
+//! $PLKTA,UPTIME,seconds,restarts,end,crc*xx                of this run; starts before it since power came on; how the last one ended
 //! $PLKTA,VERSION,text,crc*xx
 //! $PLKTA,LABELS,k/n,first id,label,...,crc*xx              page k of n
 //! $PLKTA,BUNDLE,name version,hash,crc*xx
@@ -28,19 +31,40 @@
 //! | slots | 0..999 | stays at 999 |
 //! | age | ms, 0..9999 | stays at 9999 |
 //! | score, threshold | four decimals, ±999999.9999 | clamped; empty when not a number |
-//! | blocks, dropped | 0..9999999 | stays at 9999999 |
-//! | state | `OK`, `WARMING k/N` (each up to 999), `INVALID`, `NO CAMERA`, `NO FRAMES` | |
+//! | blocks, dropped, its causes, seconds, restarts | 0..9999999 | stays at 9999999 |
+//! | state | `OK`, `WARMING k/N` (each up to 999), or one of the table below | |
+//! | end | `none`, `stopped` (asked to), `failed` (said why), `panic`, `killed` (watchdog, kernel or somebody) | |
 //! | fps | 0.0 to 999.9 | stays at 999.9 |
-//! | p99 | ms, 0..9999 | stays at 9999 |
+//! | p50, p99 | ms, 0..9999 | stays at 9999 |
 //! | still | 0..100: percent of the last second's ticks whose pictures were no news, so that nothing was encoded | empty while warming up and without a gate |
 //! | celsius | -99..999 | clamped |
 //! | bundle, hash | eight hex digits | |
 //!
+//! | state | what it means and what to do |
+//! |---|---|
+//! | `INVALID` | the window holds numbers that are not finite; gone within one window |
+//! | `FROZEN` | deciding, but the picture is the same to the last bit for 5 s: power the camera off and on |
+//! | `BLANK` | deciding, but the picture is one level all over for 5 s: dark, blinded or covered; look at the lens |
+//! | `SLOW` | deciding, but ticks were left out because the processor did not keep up: heat, supply, another program |
+//! | `NO CAMERA` | its device is not there: cable, power |
+//! | `NO FRAMES` | it is there and gives nothing; it is opened again and again |
+//! | `DAMAGED` | every frame comes damaged: cable, hub |
+//! | `STREAM BROKE` | the driver reports errors; it is opened again and again |
+//! | `CAMERA BUSY` | another program reads it |
+//! | `NO BANDWIDTH` | the USB bus is full: MJPG, a smaller size, another port |
+//! | `NO RIGHTS` | we may not open it: group `video` |
+//! | `CAMERA ERROR` | it refuses what we ask, or is no camera; the log says why |
+//! | `NO BUNDLE` | the configured bundle cannot be used; the log says why |
+//! | `SAFE MODE` | it ended too often within a minute; nothing is watched for five |
+//!
 //! A number has no leading zeros, no sign but `-`, and `.` as its point: one value has one spelling, so a decoded sentence
-//! encodes to the same bytes. The four queries are constants, to be pasted into a terminal:
+//! encodes to the same bytes. The queries are constants, to be pasted into a terminal:
 //!
 //! ```text
 //! $PLKTQ,STATUS,5333*40
+//! $PLKTQ,DROPS,F67D*0B
+//! $PLKTQ,AGE,727C*60
+//! $PLKTQ,UPTIME,0929*40
 //! $PLKTQ,VERSION,1DA6*0A
 //! $PLKTQ,LABELS,FDDD*45
 //! $PLKTQ,BUNDLE,FAD7*32
@@ -48,13 +72,15 @@
 
 use super::envelope::{self, Body, Line, SentenceError};
 use super::fields::{self, Fields, fixed, push};
-use super::{Edge, Label, Report, State};
+use super::{Drops, Edge, Label, LastEnd, Life, Report, State};
 use heapless::String as Text;
 
 /// `seq` on the wire counts modulo this.
 pub const SEQ_WRAP: u32 = 10_000;
 /// Times on the wire count modulo this many ms.
 pub const MS_WRAP: u64 = 1_000_000_000;
+/// Counts on the wire stay at this.
+const MAX_COUNT: u32 = 9_999_999;
 /// The label that is said for numbers that are not finite.
 pub const INVALID: &str = "invalid";
 /// Labels of one `LABELS` page, joined by commas.
@@ -106,6 +132,12 @@ pub struct Status {
 pub enum Query {
     /// How are you: the last health report.
     Status,
+    /// Frames that nobody looked at, by cause.
+    Drops,
+    /// Time from frame to decision.
+    Age,
+    /// How long and how often have you run.
+    Uptime,
     /// Which program are you.
     Version,
     /// Which classes do you know.
@@ -117,8 +149,16 @@ pub enum Query {
 }
 
 impl Query {
-    const WORDS: [(&'static str, Self); 4] =
-        [("STATUS", Self::Status), ("VERSION", Self::Version), ("LABELS", Self::Labels), ("BUNDLE", Self::Bundle)];
+    /// All that are known, and their words.
+    pub const WORDS: [(&'static str, Self); 7] = [
+        ("STATUS", Self::Status),
+        ("DROPS", Self::Drops),
+        ("AGE", Self::Age),
+        ("UPTIME", Self::Uptime),
+        ("VERSION", Self::Version),
+        ("LABELS", Self::Labels),
+        ("BUNDLE", Self::Bundle),
+    ];
 
     /// The sentence that asks this, as it goes over the wire.
     pub fn sentence(self) -> Line {
@@ -131,6 +171,12 @@ impl Query {
 pub enum Answer {
     /// The last health report, or `None` before the first.
     Status(Option<Status>),
+    /// Frames that nobody looked at, by cause.
+    Drops(Drops),
+    /// Median and 99th percentile of the time from frame to decision, ms.
+    Age(Option<u32>, Option<u32>),
+    /// How long and how often it has run.
+    Uptime(Life),
     /// Program and version.
     Version(Text<40>),
     /// One page of labels.
@@ -288,18 +334,15 @@ impl Sentence {
 impl Status {
     /// The middle of a health report.
     pub fn of(h: &super::Health) -> Self {
-        let super::Health { at, state, fps_tenths, dropped, p99_ms, celsius, throttled, still, .. } = h.clone();
-        Self { ms: at.ms(), state, fps_tenths, dropped, p99_ms, celsius, throttled, still }
+        let super::Health { at, state, fps_tenths, drops, p99_ms, celsius, throttled, still, .. } = h.clone();
+        Self { ms: at.ms(), state, fps_tenths, dropped: drops.all(), p99_ms, celsius, throttled, still }
     }
 
     fn encode(&self, b: &mut Body) {
         push!(b, "{},", self.ms % MS_WRAP);
-        match self.state {
-            State::Ok => push!(b, "OK"),
-            State::Warming { have, need } => push!(b, "WARMING {}/{}", have.min(999), need.min(999)),
-            State::Invalid => push!(b, "INVALID"),
-            State::NoCamera => push!(b, "NO CAMERA"),
-            State::NoFrames => push!(b, "NO FRAMES"),
+        match &self.state {
+            State::Warming { have, need } => push!(b, "WARMING {}/{}", have.min(&999), need.min(&999)),
+            state => push!(b, "{}", state.words()),
         }
         let fps = self.fps_tenths.min(9_999);
         push!(b, ",{}.{},{},", fps / 10, fps % 10, self.dropped.min(9_999_999));
@@ -327,13 +370,11 @@ impl Status {
 
     fn decode(f: &mut Fields<'_>) -> Result<Self, SentenceError> {
         let ms = f.ms("ms")?;
-        let state = match f.next("state")? {
-            "OK" => State::Ok,
-            "INVALID" => State::Invalid,
-            "NO CAMERA" => State::NoCamera,
-            "NO FRAMES" => State::NoFrames,
-            other => {
-                let counts = other.strip_prefix("WARMING ").and_then(|c| c.split_once('/'));
+        let words = f.next("state")?;
+        let state = match State::WORDS.iter().find(|(w, _)| *w == words) {
+            Some((_, state)) => state.clone(),
+            None => {
+                let counts = words.strip_prefix("WARMING ").and_then(|c| c.split_once('/'));
                 let counts = counts.and_then(|(k, n)| Some((fields::natural(k, 999)?, fields::natural(n, 999)?)));
                 let (have, need) = counts.ok_or_else(|| f.wrong("state", "a state of the grammar"))?;
                 State::Warming { have, need }
@@ -360,6 +401,20 @@ impl Answer {
                 push!(b, "PLKTA,STATUS,");
                 status.encode(b);
                 status.encode_still(b);
+            }
+            Self::Drops(d) => {
+                let [lost, damaged, unread, disordered] = [d.lost, d.damaged, d.unread, d.disordered].map(|n| n.min(MAX_COUNT));
+                push!(b, "PLKTA,DROPS,{lost},{damaged},{unread},{disordered}");
+            }
+            Self::Age(p50, p99) => {
+                push!(b, "PLKTA,AGE,");
+                fields::optional(b, p50.map(|ms| ms.min(9_999)));
+                push!(b, ",");
+                fields::optional(b, p99.map(|ms| ms.min(9_999)));
+            }
+            Self::Uptime(life) => {
+                let (seconds, restarts) = (life.seconds.min(MAX_COUNT), life.restarts.min(MAX_COUNT));
+                push!(b, "PLKTA,UPTIME,{seconds},{restarts},{}", life.last_end.words());
             }
             Self::Version(text) => {
                 push!(b, "PLKTA,VERSION");
@@ -392,6 +447,25 @@ impl Answer {
                 status.decode_still(&mut f)?;
                 f.end(Self::Status(Some(status)))
             }
+            "DROPS" => {
+                let max = u64::from(MAX_COUNT);
+                let (lost, damaged) = (f.number("lost", max)?, f.number("damaged", max)?);
+                let (unread, disordered) = (f.number("unread", max)?, f.number("disordered", max)?);
+                f.end(Self::Drops(Drops { lost, damaged, unread, disordered }))
+            }
+            "AGE" => {
+                let mut ms = |field| f.optional(field, |f, s| f.number(s, 9_999));
+                let (p50, p99) = (ms("p50")?, ms("p99")?);
+                f.end(Self::Age(p50, p99))
+            }
+            "UPTIME" => {
+                let max = u64::from(MAX_COUNT);
+                let (seconds, restarts) = (f.number("seconds", max)?, f.number("restarts", max)?);
+                let end = f.next("end")?;
+                let end = LastEnd::WORDS.iter().find(|(w, _)| *w == end);
+                let (_, last_end) = *end.ok_or_else(|| f.wrong("end", "none, stopped, failed, panic or killed"))?;
+                f.end(Self::Uptime(Life { seconds, restarts, last_end }))
+            }
             "VERSION" => {
                 let text = f.text("version")?;
                 f.end(Self::Version(text))
@@ -410,7 +484,7 @@ impl Answer {
                 let text = f.text("text")?;
                 f.end(Self::Error(text))
             }
-            _ => Err(f.wrong("subject", "STATUS, VERSION, LABELS, BUNDLE or ERROR")),
+            _ => Err(f.wrong("subject", "a subject of the grammar")),
         }
     }
 }

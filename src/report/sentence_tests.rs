@@ -26,26 +26,28 @@ fn report() -> impl Strategy<Value = Report> {
     let novelty = novelty
         .prop_map(|(at, score, threshold, blocks, alarm)| Report::Novelty(Novelty { at, score, threshold, blocks, alarm }));
     let state = prop_oneof![
-        Just(State::Ok),
-        Just(State::Invalid),
-        Just(State::NoCamera),
-        Just(State::NoFrames),
+        proptest::sample::select(State::WORDS.to_vec()).prop_map(|(_, state)| state),
         (any::<u16>(), any::<u16>()).prop_map(|(have, need)| State::Warming { have, need }),
     ];
     let health = (
         at(),
         state,
         any::<u16>(),
-        any::<u32>(),
+        any::<[u32; 5]>(),
         any::<Option<u32>>(),
         any::<Option<i16>>(),
         any::<Option<bool>>(),
         any::<Option<u8>>(),
         "[0-9a-f]{8}",
     );
-    let health = health.prop_map(|(at, state, fps_tenths, dropped, p99_ms, celsius, throttled, still, bundle)| {
+    let health = health.prop_map(|(at, state, fps_tenths, numbers, p99_ms, celsius, throttled, still, bundle)| {
         let bundle = Text::try_from(bundle.as_str()).unwrap();
-        Report::Health(Health { at, state, fps_tenths, dropped, p99_ms, celsius, throttled, still, reused: dropped, bundle })
+        let [lost, damaged, unread, disordered, seconds] = numbers;
+        let drops = Drops { lost, damaged, unread, disordered };
+        let last_end = LastEnd::WORDS[lost as usize % LastEnd::WORDS.len()].1;
+        let life = Some(Life { seconds, restarts: damaged, last_end });
+        let (p50_ms, reused) = (p99_ms.map(|ms| ms / 2), lost);
+        Report::Health(Health { at, state, fps_tenths, drops, p50_ms, p99_ms, celsius, throttled, still, reused, life, bundle })
     });
     prop_oneof![class, event, novelty, health]
 }
@@ -54,7 +56,7 @@ fn sentence() -> impl Strategy<Value = Sentence> {
     let text = || "[ -~]{0,32}".prop_map(|s| Text::try_from(s.as_str()).unwrap());
     let names = proptest::collection::vec("[a-z0-9_-]{1,14}", 1..4)
         .prop_map(|names| Page::try_from(names.join(",").as_str()).unwrap_or_default());
-    let queries = [Query::Status, Query::Version, Query::Labels, Query::Bundle];
+    let queries = Query::WORDS.map(|(_, query)| query);
     prop_oneof![
         6 => (any::<u32>(), report()).prop_map(|(seq, report)| Sentence::of(seq, &report)),
         1 => (any::<u32>(), any::<u32>()).prop_map(|(from, to)| Sentence::Gap { from, to }),
@@ -67,6 +69,12 @@ fn sentence() -> impl Strategy<Value = Sentence> {
         1 => (any::<u32>(), report()).prop_map(|(seq, report)| match Sentence::of(seq, &report) {
             Sentence::Health { status, .. } => Sentence::Answer(Answer::Status(Some(status))),
             _ => Sentence::Answer(Answer::Status(None)),
+        }),
+        1 => report().prop_map(|report| match report {
+            Report::Health(h) if h.fps_tenths % 2 == 0 => Sentence::Answer(Answer::Drops(h.drops)),
+            Report::Health(h) => Sentence::Answer(Answer::Uptime(h.life.unwrap_or_default())),
+            Report::Class(c) => Sentence::Answer(Answer::Age(Some(c.age_ms), None)),
+            _ => Sentence::Answer(Answer::Age(None, None)),
         }),
     ]
 }
@@ -172,18 +180,24 @@ fn extremes_fill_the_line_exactly() {
         at,
         state: State::Warming { have: 999, need: 1_000 },
         fps_tenths: u16::MAX,
-        dropped: u32::MAX,
+        drops: Drops { lost: u32::MAX, damaged: 1, ..Drops::default() },
+        p50_ms: Some(u32::MAX),
         p99_ms: Some(u32::MAX),
         celsius: Some(i16::MAX),
         throttled: Some(true),
         still: Some(255),
         reused: u32::MAX,
+        life: Some(Life { seconds: u32::MAX, restarts: u32::MAX, last_end: LastEnd::Stopped }),
         bundle: Text::try_from("01234567").unwrap(),
     };
     let cold = Health { state: State::NoFrames, ..health.clone() };
     let health = Sentence::of(seq, &Report::Health(health)).encode();
     assert_eq!(health.len(), 82, "{health}");
     assert!(health.starts_with("$PLKTH,9999,999999999,WARMING 999/999,999.9,9999999,9999,999,1,01234567,,"), "{health}");
+    for (_, state) in State::WORDS {
+        let line = Sentence::of(seq, &Report::Health(Health { state, ..cold.clone() })).encode();
+        assert!(line.len() <= 82 && line.contains(",100,"), "{line}");
+    }
     let cold = Sentence::of(seq, &Report::Health(cold)).encode();
     assert!(cold.len() <= 82 && cold.contains(",9999,999,1,01234567,100,"), "{cold}");
 }
@@ -212,6 +226,9 @@ fn queries_are_constants_to_paste() {
         (Query::Version, "$PLKTQ,VERSION,1DA6*0A"),
         (Query::Labels, "$PLKTQ,LABELS,FDDD*45"),
         (Query::Bundle, "$PLKTQ,BUNDLE,FAD7*32"),
+        (Query::Drops, "$PLKTQ,DROPS,F67D*0B"),
+        (Query::Age, "$PLKTQ,AGE,727C*60"),
+        (Query::Uptime, "$PLKTQ,UPTIME,0929*40"),
     ] {
         assert_eq!(query.sentence().trim_end(), line, "as in the module's documentation");
         assert_eq!(Sentence::decode(line.as_bytes()), Ok(Sentence::Query(query)));

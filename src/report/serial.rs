@@ -11,14 +11,15 @@ use super::port::{self, Port, PortError};
 use super::queries::{LineAssembler, Replies};
 use super::sentence::Sentence;
 use super::writer::Writer;
-use super::{Identity, Pace, ReportError, complaint::Complaint};
+use super::{Identity, Pace, ReportError};
+use crate::complaint::Complaint;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// First and longest wait before the port is tried again.
-const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
+const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
 /// A device whose lasting name stays away this long is looked for under the configured name.
 const LASTING_NAME_PATIENCE: Duration = Duration::from_secs(10);
 /// How often closing looks whether the wire has taken everything.

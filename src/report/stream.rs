@@ -4,11 +4,11 @@
 //! line end, so that a reader sees one damaged line and not two merged ones. A pipe that nobody will read again ends the
 //! sink quietly; a full or read-only disk costs lines, is said once a minute and costs nothing else.
 
-use super::complaint::Complaint;
 use super::outbox::{Outbox, Parcel, timespec};
 use super::sentence::Sentence;
 use super::writer::Writer;
 use super::{Pace, ReportError, json};
+use crate::complaint::Complaint;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
@@ -44,7 +44,7 @@ impl Format {
 pub(super) fn stdout(format: Format, pace: Pace) -> Result<Writer, ReportError> {
     let lost = |e| ReportError::Lost { what: "stdout".into(), why: format!("cannot be written to: {e}") };
     let file = File::from(std::io::stdout().as_fd().try_clone_to_owned().map_err(lost)?);
-    Writer::start("stdout", pace, move |outbox| Stream::new("stdout".into(), file, false).run(format, outbox))
+    Ok(Writer::start("stdout", pace, move |outbox| Stream::new("stdout".into(), file, false).run(format, outbox))?.may_wait())
 }
 
 /// Appends to `path`, which is made if it is not there.
@@ -55,7 +55,7 @@ pub(super) fn file(path: &Path, format: Format, pace: Pace) -> Result<Writer, Re
     // A file that may not be read (a pipe must not be) is taken as it is.
     let torn = file.metadata().is_ok_and(|m| m.is_file()) && ends_in_mid_line(path).unwrap_or(false);
     let name = what.clone();
-    Writer::start("file", pace, move |outbox| Stream::new(name, file, torn).run(format, outbox))
+    Ok(Writer::start("file", pace, move |outbox| Stream::new(name, file, torn).run(format, outbox))?.may_wait())
 }
 
 /// A run that was killed leaves half a line at the end.

@@ -13,6 +13,8 @@ const LAST_CHANCE: Duration = Duration::from_millis(250);
 pub(super) struct Writer {
     outbox: Arc<Outbox>,
     thread: Option<JoinHandle<()>>,
+    /// The ticket of the last nudge; `None`: this writer may rightly wait.
+    asked: Option<u64>,
 }
 
 impl Writer {
@@ -27,7 +29,13 @@ impl Writer {
                 work(&done.0);
             }
         });
-        Ok(Self { outbox, thread: Some(thread.map_err(lost)?) })
+        Ok(Self { outbox, thread: Some(thread.map_err(lost)?), asked: Some(0) })
+    }
+
+    /// A disk that hangs, or a reader that sleeps, is no reason to start the program again: this writer is always awake.
+    pub fn may_wait(mut self) -> Self {
+        self.asked = None;
+        self
     }
 }
 
@@ -38,6 +46,15 @@ impl Sink for Writer {
 
     fn gone(&self) -> bool {
         self.outbox.gone()
+    }
+
+    fn awake(&mut self) -> bool {
+        let Some(asked) = self.asked else { return true };
+        let awake = self.outbox.has_looked(asked);
+        if awake {
+            self.asked = Some(self.outbox.nudge());
+        }
+        awake
     }
 
     fn close(&mut self, limit: Duration) {

@@ -115,6 +115,10 @@ impl Source for Faulty {
         self.inner.reopens_after_stall()
     }
 
+    fn losses(&self) -> Option<super::Losses> {
+        self.inner.losses()
+    }
+
     fn len_hint(&self) -> Option<u64> {
         self.inner.len_hint()
     }

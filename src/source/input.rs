@@ -154,7 +154,7 @@ pub(super) fn refused(what: &str, why: impl Into<String>) -> SourceError {
 
 /// [`SourceError::Lost`].
 pub(super) fn lost(device: &str, why: impl Into<String>) -> SourceError {
-    SourceError::Lost { device: device.into(), why: why.into() }
+    SourceError::Lost { device: device.into(), why: why.into(), fault: crate::source::Fault::Unplugged }
 }
 
 /// What the system said, without its error number.

@@ -11,10 +11,10 @@
 mod negotiate;
 mod stream;
 
-pub use stream::{Counts, WAIT};
+pub use stream::WAIT;
 
 use crate::source::jpeg::Jpeg;
-use crate::source::{Frame, Image, Payload, PixelFormat, Source, SourceError};
+use crate::source::{Frame, Image, Losses, Payload, PixelFormat, Source, SourceError};
 use crate::sys::video::{self, Device, Fourcc, Interval};
 use negotiate::{Offer, Wish};
 use std::fmt;
@@ -120,6 +120,8 @@ pub struct Camera {
     interval: Option<Interval>,
     layout: Layout,
     frames: Frames,
+    /// Pictures that could not be decoded, or were shorter than their format says.
+    undecoded: u32,
 }
 
 impl Camera {
@@ -151,12 +153,7 @@ impl Camera {
         };
         let interval = device.set_interval(Some(choice.interval)).map_err(|e| words("setting the rate", e))?;
         let frames = Frames::new(device).map_err(|e| words("asking for buffers", e))?;
-        Ok(Self { name, card, granted, interval, layout, frames })
-    }
-
-    /// Frames left out since it was opened.
-    pub const fn counts(&self) -> Counts {
-        self.frames.counts()
+        Ok(Self { name, card, granted, interval, layout, frames, undecoded: 0 })
     }
 }
 
@@ -225,15 +222,10 @@ impl Source for Camera {
             }
             Err(Missed::Failed(doing, e)) => return Err(in_words(&self.name, doing, &e)),
         };
-        let bytes = self.frames.bytes();
-        let image = match &mut self.layout {
-            Layout::Jpeg(decoder) => decoder.decode(bytes),
-            Layout::Plain(format) => {
-                let g = &self.granted;
-                Image::new(*format, g.width as usize, g.height as usize, g.stride_bytes as usize, bytes)
-            }
-        };
-        Ok(Some(Frame { at: taken.at, seq: taken.seq, payload: Payload::Image(image?) }))
+        let undecoded = &mut self.undecoded;
+        let image = read(&mut self.layout, &self.granted, self.frames.bytes());
+        let image = image.inspect_err(|_| *undecoded = undecoded.saturating_add(1))?;
+        Ok(Some(Frame { at: taken.at, seq: taken.seq, payload: Payload::Image(image) }))
     }
 
     fn describe(&self) -> String {
@@ -246,6 +238,21 @@ impl Source for Camera {
 
     fn reopens_after_stall(&self) -> bool {
         true
+    }
+
+    fn losses(&self) -> Option<Losses> {
+        Some(self.frames.losses() + Losses { damaged: self.undecoded, ..Losses::default() })
+    }
+}
+
+/// The picture in a buffer, which may be shorter than it should be.
+fn read<'a>(layout: &'a mut Layout, granted: &video::Granted, bytes: &'a [u8]) -> Result<Image<'a>, SourceError> {
+    match layout {
+        Layout::Jpeg(decoder) => decoder.decode(bytes),
+        Layout::Plain(format) => {
+            let g = granted;
+            Image::new(*format, g.width as usize, g.height as usize, g.stride_bytes as usize, bytes)
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reports of every kind for the tests of the sinks: the same ones every time.
 #![allow(dead_code, clippy::unwrap_used)]
 
-use lookout::report::{ClassId, ClassNow, Edge, Event, Health, Identity, Label, Novelty, Report, State};
+use lookout::report::{ClassId, ClassNow, Drops, Edge, Event, Health, Identity, Label, LastEnd, Life, Novelty, Report, State};
 use lookout::source::Timestamp;
 
 pub const LABELS: [&str; 7] = ["idle", "left", "right", "toward", "away", "shake", "covered"];
@@ -41,16 +41,19 @@ pub fn novelty(k: u32) -> Report {
 
 pub fn health(k: u32) -> Report {
     let states = [State::Ok, State::Warming { have: 3, need: 16 }, State::Invalid, State::NoCamera, State::NoFrames];
+    let drops = Drops { lost: k / 2, damaged: k - k / 2, unread: 0, disordered: 0 };
     Report::Health(Health {
         at: Timestamp::from_ms(u64::from(k) * 100),
         state: states[usize::try_from(k).unwrap() % states.len()].clone(),
         fps_tenths: 299,
-        dropped: k,
+        drops,
+        p50_ms: k.is_multiple_of(2).then_some(20),
         p99_ms: k.is_multiple_of(2).then_some(35),
         celsius: (!k.is_multiple_of(3)).then_some(-7),
         throttled: (!k.is_multiple_of(4)).then_some(k.is_multiple_of(5)),
         still: (!k.is_multiple_of(7)).then_some(50),
         reused: k,
+        life: Some(Life { seconds: k, restarts: 1, last_end: LastEnd::Stopped }),
         bundle: heapless::String::try_from("0123abcd").unwrap(),
     })
 }
@@ -79,12 +82,14 @@ pub fn extremes() -> Vec<Report> {
             at,
             state,
             fps_tenths: u16::MAX,
-            dropped: u32::MAX,
+            drops: Drops { lost: u32::MAX, damaged: u32::MAX, unread: u32::MAX, disordered: u32::MAX },
+            p50_ms: (!none).then_some(u32::MAX),
             p99_ms: (!none).then_some(u32::MAX),
             celsius: (!none).then_some(i16::MIN),
             throttled: (!none).then_some(true),
             still: (!none).then_some(u8::MAX),
             reused: u32::MAX,
+            life: (!none).then_some(Life { seconds: u32::MAX, restarts: u32::MAX, last_end: LastEnd::Killed }),
             bundle: heapless::String::try_from("ffffffff").unwrap(),
         })
     };

@@ -2,9 +2,13 @@
 //!
 //! Four buffers circle between us and the driver; one of them is lent to the pipeline at a time. When we come back late
 //! several are ready: the newest is taken, the others go back at once and are counted, so that a slow reader never
-//! looks at the past. The jump in the driver's frame numbers tells the pipeline how many it has missed.
+//! looks at the past. What was left out is counted here, where every buffer passes: holes in the driver's numbers are lost
+//! frames, whatever happens to the frames around them.
+//!
+//! A driver's stamp is believed where it lies between the start of the stream and now on the monotonic clock. Drivers that
+//! stamp with another clock, or whose stamps wrapped, would otherwise send time itself astray.
 
-use crate::source::{Seq, SourceError, Timestamp};
+use crate::source::{Fault, Losses, Seq, SourceError, Timestamp};
 use crate::sys::video::{Device, Filled, Ready, Stream};
 use rustix::time::{ClockId, clock_gettime};
 use std::io;
@@ -17,15 +21,6 @@ pub const WAIT: Duration = Duration::from_secs(1);
 
 const READING: &str = "reading frames";
 const GIVING: &str = "giving a buffer back";
-
-/// What has been left out since the camera was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Frames that were good, but not the newest any more.
-    pub stale: u64,
-    /// Frames that the driver flagged as damaged, or that were empty.
-    pub damaged: u64,
-}
 
 /// One frame's facts; its bytes are [`Frames::bytes`].
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +36,11 @@ pub struct Taken {
 pub struct Frames {
     stream: Stream,
     lent: Option<Filled>,
-    counts: Counts,
+    losses: Losses,
+    /// The driver's number of the last buffer that it gave, good or not.
+    last: Option<u32>,
+    /// When the stream was started, on the monotonic clock.
+    started: u64,
 }
 
 /// Why no frame came, before it is put into words.
@@ -67,7 +66,7 @@ impl Frames {
     /// # Errors
     /// As [`Stream::map`].
     pub fn new(device: Device) -> io::Result<Self> {
-        Ok(Self { stream: Stream::map(device, BUFFERS)?, lent: None, counts: Counts::default() })
+        Ok(Self { stream: Stream::map(device, BUFFERS)?, lent: None, losses: Losses::default(), last: None, started: 0 })
     }
 
     /// Takes back the frame lent before and waits for the next one, at most [`WAIT`].
@@ -79,6 +78,7 @@ impl Frames {
             self.stream.give_back(lent).map_err(failed(GIVING))?;
         }
         if !self.stream.is_on() {
+            self.started = monotonic_ns();
             self.stream.start().map_err(failed("starting the stream"))?;
         }
         if self.stream.wait(WAIT).map_err(failed(READING))? == Ready::No {
@@ -94,19 +94,19 @@ impl Frames {
                 Err(_) if self.lent.is_some() => break,
                 Err(e) => return Err(Missed::Failed(READING, e)),
             };
+            self.losses.lost = self.losses.lost.saturating_add(lost_before(filled.sequence, self.last.replace(filled.sequence)));
             if filled.damaged || filled.bytes_used == 0 {
                 damaged = Some(Seq(filled.sequence));
-                self.counts.damaged += 1;
+                self.losses.damaged = self.losses.damaged.saturating_add(1);
                 self.stream.give_back(filled).map_err(failed(GIVING))?;
             } else if let Some(older) = self.lent.replace(filled) {
-                self.counts.stale += 1;
+                self.losses.unread = self.losses.unread.saturating_add(1);
                 self.stream.give_back(older).map_err(failed(GIVING))?;
             }
         }
         match (&self.lent, damaged) {
             (Some(newest), _) => {
-                let at = Timestamp(newest.monotonic_ns.unwrap_or_else(monotonic_ns));
-                Ok(Taken { at, seq: Seq(newest.sequence) })
+                Ok(Taken { at: believed(newest.monotonic_ns, self.started, monotonic_ns()), seq: Seq(newest.sequence) })
             }
             (None, Some(seq)) => Err(Missed::Damaged(seq)),
             // Ready, but nothing there: the driver says POLLERR for a stream that has stopped by itself.
@@ -120,12 +120,23 @@ impl Frames {
     }
 
     /// What has been left out so far.
-    pub const fn counts(&self) -> Counts {
-        self.counts
+    pub const fn losses(&self) -> Losses {
+        self.losses
     }
 }
 
-/// Now, for drivers that stamp with another clock or none.
+/// Frames between two of the driver's numbers, which wrap. A number that went back began again: nothing was lost.
+fn lost_before(now: u32, last: Option<u32>) -> u32 {
+    let between = last.map_or(0, |last| now.wrapping_sub(last).wrapping_sub(1));
+    if between < u32::MAX / 2 { between } else { 0 }
+}
+
+/// The driver's stamp where it can be right, else now.
+fn believed(stamp: Option<u64>, started: u64, now: u64) -> Timestamp {
+    Timestamp(stamp.filter(|at| (started..=now).contains(at)).unwrap_or(now))
+}
+
+/// Now, on the clock that drivers stamp with.
 fn monotonic_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     let (s, ns) = (u64::try_from(now.tv_sec).unwrap_or(0), u64::try_from(now.tv_nsec).unwrap_or(0));
@@ -135,20 +146,45 @@ fn monotonic_ns() -> u64 {
 /// What the system said about `device`, in the user's words: what to do, and whether trying again helps.
 pub fn in_words(device: &str, doing: &str, e: &io::Error) -> SourceError {
     use rustix::io::Errno;
-    let why = match Errno::from_io_error(e) {
-        Some(Errno::NODEV | Errno::NXIO) => "the camera was unplugged".to_owned(),
-        Some(Errno::NOENT) => "no such device; is the camera plugged in? `lookout doctor` lists what is there".to_owned(),
-        Some(Errno::BUSY) => "another program is reading this camera; stop it, or use another camera".to_owned(),
-        Some(Errno::NOSPC) => {
-            "the USB bus has no bandwidth left for this format and rate; use MJPG, a smaller size or another USB port".to_owned()
+    let (fault, why) = match Errno::from_io_error(e) {
+        Some(Errno::NODEV | Errno::NXIO) => (Fault::Unplugged, "the camera was unplugged".to_owned()),
+        Some(Errno::NOENT) => {
+            (Fault::Absent, "no such device; is the camera plugged in? `lookout doctor` lists what is there".to_owned())
         }
-        Some(Errno::IO) => format!("the camera's stream broke while {doing} (I/O error); it will be opened again"),
+        Some(Errno::BUSY) => (Fault::Busy, "another program is reading this camera; stop it, or use another camera".to_owned()),
+        Some(Errno::NOSPC) => (
+            Fault::NoBandwidth,
+            "the USB bus has no bandwidth left for this format and rate; use MJPG, a smaller size or another USB port".to_owned(),
+        ),
+        Some(Errno::IO) => {
+            (Fault::StreamBroke, format!("the camera's stream broke while {doing} (I/O error); it will be opened again"))
+        }
         Some(Errno::ACCESS | Errno::PERM) => {
-            "no right to open it; add this user to the group `video` and log in again".to_owned()
+            (Fault::NoRights, "no right to open it; add this user to the group `video` and log in again".to_owned())
         }
-        Some(Errno::NOMEM) => format!("out of memory while {doing}; use a smaller size"),
-        Some(Errno::INVAL) => format!("the driver refused while {doing} (invalid argument)"),
-        _ => format!("{e} while {doing}"),
+        Some(Errno::NOMEM) => (Fault::Refuses, format!("out of memory while {doing}; use a smaller size")),
+        Some(Errno::INVAL) => (Fault::Refuses, format!("the driver refused while {doing} (invalid argument)")),
+        _ => (Fault::StreamBroke, format!("{e} while {doing}")),
     };
-    SourceError::Lost { device: device.to_owned(), why }
+    SourceError::Lost { device: device.to_owned(), why, fault }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holes_in_the_drivers_numbers_are_lost_frames_across_a_wrap_and_never_after_a_restart() {
+        let lost = |now, last| lost_before(now, Some(last));
+        assert_eq!([lost(5, 4), lost(9, 4), lost(0, u32::MAX), lost(3, u32::MAX - 1)], [0, 4, 0, 4]);
+        assert_eq!([lost(4, 4), lost(0, 1_000), lost_before(7, None)], [0, 0, 0], "twice the same, begun again, the first");
+    }
+
+    #[test]
+    fn a_stamp_from_before_the_stream_or_after_now_is_replaced_by_now() {
+        let at = |stamp| believed(stamp, 1_000, 2_000).0;
+        assert_eq!([at(Some(1_500)), at(Some(1_000)), at(Some(2_000))], [1_500, 1_000, 2_000]);
+        // None: another clock. 2^62: a stamp that is about to wrap; 7: one that has.
+        assert_eq!([at(None), at(Some(1 << 62)), at(Some(7))], [2_000; 3]);
+    }
 }

@@ -7,7 +7,7 @@ const AGAIN: Duration = Duration::from_secs(60);
 
 /// What one device complains about.
 #[derive(Debug, Default)]
-pub(super) struct Complaint {
+pub(crate) struct Complaint {
     /// What was logged within the last minute. A handful of causes exist, each with one text.
     said: Vec<(Instant, String)>,
     /// Something was logged that has not been taken back.

@@ -1,0 +1,35 @@
+//! Numbers the reports and hands each to every sink.
+
+use crate::report::{Report, Sink};
+use std::time::Duration;
+
+/// See the module's documentation.
+pub struct Herald {
+    pub sinks: Vec<Box<dyn Sink>>,
+    pub seq: u32,
+}
+
+impl Herald {
+    pub fn say(&mut self, report: &Report) {
+        self.sinks.iter_mut().for_each(|s| s.send(self.seq, report));
+        self.seq = self.seq.wrapping_add(1);
+    }
+
+    /// A run whose only readers went away for good has nobody to watch for.
+    pub fn is_alone(&self) -> bool {
+        self.sinks.iter().all(|s| s.gone())
+    }
+
+    /// Has every writer come round since the last time this was asked?
+    pub fn is_awake(&mut self) -> bool {
+        let mut all = true;
+        for sink in &mut self.sinks {
+            all &= sink.awake(); // those behind a sleeper are asked too
+        }
+        all
+    }
+
+    pub fn close(&mut self, limit: Duration) {
+        self.sinks.iter_mut().for_each(|s| s.close(limit));
+    }
+}

@@ -1,0 +1,197 @@
+//! The inference thread: frames in, reports out, and the watchdog fed by proof.
+//!
+//! Proof is one of two: a step was finished, or we wait for a camera in a named state **and** the capture thread has shown
+//! since that it is looking for it. In both cases every writer to a wire or to pins has come round since the last ping. A hang in
+//! any of these threads ends the pings within a second, and systemd does the rest.
+
+use super::herald::Herald;
+use super::latency::Latency;
+use super::notify::Notifier;
+use super::{Failure, clock};
+use crate::capture::{Arrival, Capture, Trouble};
+use crate::health::HealthClock;
+use crate::life::Runs;
+use crate::pipeline::{Counts, Pipeline};
+use crate::report::{Drops, Report, State};
+use crate::source::{Fault, Timestamp};
+use crate::vitals::Vitals;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Longest wait for a frame before we look whether we are told to stop.
+const LOOK_UP: Duration = Duration::from_millis(100);
+
+/// Everything the inference thread owns.
+pub struct Watch<'r> {
+    pub capture: Capture,
+    pub pipeline: Pipeline,
+    pub herald: Herald,
+    pub vitals: Vitals,
+    pub health: HealthClock,
+    /// A camera; a recording's health counts its own time, so that it says the same each time.
+    pub live: bool,
+    /// When we began to watch: a live source's reports count from its first frame, health before that from here.
+    pub begin: Timestamp,
+    /// When this run began.
+    pub born: Timestamp,
+    pub notifier: Notifier,
+    pub runs: &'r Runs,
+}
+
+/// What the loop remembers from one round to the next.
+#[derive(Default)]
+struct Round {
+    /// Why there are no frames, if there are none.
+    missing: Option<State>,
+    latency: Latency,
+    first_frame: Option<Timestamp>,
+    complained: bool,
+    /// The capture thread's beat when it last counted as proof.
+    beat: u32,
+    slow: Slow,
+}
+
+impl Watch<'_> {
+    pub fn until(&mut self, stop: &AtomicBool) -> Result<(), Failure> {
+        let mut round = Round::default();
+        while !stop.load(Ordering::Relaxed) && !self.herald.is_alone() {
+            let arrival = self.capture.wait(LOOK_UP);
+            let mut proof = false;
+            match arrival {
+                Arrival::Frame => {
+                    if round.missing.take().is_some() {
+                        self.health.hasten();
+                    }
+                    proof = self.step(&mut round)?;
+                }
+                Arrival::Trouble(trouble) => {
+                    let herald = &mut self.herald;
+                    // What comes back is another stream: nothing connects it with the frame in hand.
+                    self.capture.last()?;
+                    self.pipeline.interrupt(&mut |r| herald.say(&r));
+                    round.missing = Some(in_words(trouble));
+                    self.health.hasten();
+                }
+                Arrival::Nothing => {}
+                Arrival::End => {
+                    let herald = &mut self.herald;
+                    self.pipeline.finish(self.capture.last()?.as_ref(), &mut (), &mut |r| herald.say(&r))?;
+                    return Ok(());
+                }
+                Arrival::Refused(e) => return Err(e.into()),
+            }
+            if round.missing.is_some() {
+                let beat = self.capture.beat();
+                proof |= std::mem::replace(&mut round.beat, beat) != beat;
+            }
+            if proof && self.notifier.is_due() && self.herald.is_awake() {
+                self.notifier.alive();
+            }
+            self.report(&mut round);
+        }
+        let herald = &mut self.herald;
+        self.pipeline.interrupt(&mut |r| herald.say(&r));
+        Ok(())
+    }
+
+    /// One frame through the pipeline; true when it went well.
+    fn step(&mut self, round: &mut Round) -> Result<bool, Failure> {
+        let Some((frame, until)) = self.capture.settled()? else { return Ok(true) };
+        round.first_frame.get_or_insert(frame.at);
+        let (ticks, herald) = (self.pipeline.counts().ticks, &mut self.herald);
+        let done = self.pipeline.step(&frame, until, &mut (), &mut |r| herald.say(&r)).map_err(Failure::from);
+        if self.live && self.pipeline.counts().ticks > ticks {
+            round.latency.add(clock().since(frame.at));
+        }
+        match done {
+            Ok(()) => Ok(true),
+            Err(e) if e.code == 2 => Err(e),
+            Err(e) => {
+                if !std::mem::replace(&mut round.complained, true) {
+                    log::error!("{}; the tick repeats the last one", e.why);
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    /// The health report, when it is due.
+    fn report(&mut self, round: &mut Round) {
+        let now = match (self.live, round.first_frame) {
+            (false, _) => self.pipeline.now(),
+            (true, first) => Timestamp(clock().0.saturating_sub(first.unwrap_or(self.begin).0)),
+        };
+        let Some(mut health) = self.health.due(now, &self.pipeline) else { return };
+        self.drops(&mut health.drops);
+        if self.live {
+            if round.slow.is(self.pipeline.counts(), health.drops.unread) {
+                health.state = State::Slow;
+            }
+            let vitals = self.vitals.read();
+            (health.celsius, health.throttled) = (vitals.celsius, vitals.throttled);
+            (health.p50_ms, health.p99_ms) = round.latency.p50_and_p99();
+            health.life = Some(self.runs.life(clock().since(self.born)));
+        }
+        if let Some(missing) = &round.missing {
+            health.state = missing.clone();
+        }
+        self.herald.say(&Report::Health(health));
+    }
+
+    /// A camera counts by cause; of any other source we know the holes in its numbers and which of them came damaged.
+    fn drops(&self, drops: &mut Drops) {
+        match self.capture.losses() {
+            Some(l) => (drops.lost, drops.damaged, drops.unread) = (l.lost, l.damaged, l.unread),
+            None => {
+                drops.damaged = self.capture.broken();
+                drops.lost = drops.lost.saturating_sub(drops.damaged);
+            }
+        }
+    }
+}
+
+/// What the health line calls it.
+fn in_words(trouble: Trouble) -> State {
+    match trouble {
+        Trouble::NoFrames => State::NoFrames,
+        Trouble::AllDamaged => State::Damaged,
+        Trouble::Lost(Fault::Absent | Fault::Unplugged) => State::NoCamera,
+        Trouble::Lost(Fault::StreamBroke) => State::StreamBroke,
+        Trouble::Lost(Fault::Busy) => State::CameraBusy,
+        Trouble::Lost(Fault::NoBandwidth) => State::NoBandwidth,
+        Trouble::Lost(Fault::NoRights) => State::NoRights,
+        Trouble::Lost(Fault::Refuses) => State::CameraError,
+    }
+}
+
+/// Do we keep up? Not when, between two health reports and again between the next two, a quarter of the ticks or more had no
+/// fresh frame although fresh frames were there and went by unread.
+#[derive(Default)]
+struct Slow {
+    last: (Counts, u32),
+    before: bool,
+}
+
+impl Slow {
+    fn is(&mut self, counts: Counts, unread: u32) -> bool {
+        let (then, unread_then) = std::mem::replace(&mut self.last, (counts, unread));
+        let (ticks, held) = (counts.ticks.wrapping_sub(then.ticks), counts.held.wrapping_sub(then.held));
+        let now = unread > unread_then && ticks > 0 && held * 4 >= ticks;
+        std::mem::replace(&mut self.before, now) && now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_is_said_when_ticks_are_left_out_twice_in_a_row_although_frames_were_there() {
+        let mut slow = Slow::default();
+        let mut at = |ticks, held, unread| slow.is(Counts { ticks, held, ..Counts::default() }, unread);
+        assert!(!at(10, 0, 20), "two of three frames are for no tick: that is not slow");
+        assert!(!at(20, 5, 30), "once");
+        assert!(at(30, 9, 40), "twice");
+        assert!(!at(40, 19, 40), "no frames came: that is the camera");
+    }
+}
