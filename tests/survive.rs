@@ -1,0 +1,259 @@
+//! The program as a service: what is missing is waited for and said, too many ends lead to safe mode, and the service manager hears
+//! of it. A real process, a real notify socket, a FIFO for a camera and a pty for a wire; the rows T3 and W2 of FAULTS.md.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test stops where something is missing and says what it saw")]
+
+use serialport::{SerialPort, TTYPort};
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+const BUNDLE: &str = "tests/bundles/resnet";
+
+/// A folder for one test, a service manager's socket in it.
+struct Place {
+    dir: PathBuf,
+    manager: UnixDatagram,
+}
+
+impl Place {
+    fn new(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("lookout-survive-{name}-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let manager = UnixDatagram::bind(dir.join("notify")).unwrap();
+        manager.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        Self { dir, manager }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.join(name).display().to_string()
+    }
+
+    /// `lookout run` with these arguments, as a service manager starts it.
+    fn start(&self, args: &[&str]) -> Run<'_> {
+        let mut buffer = [0; 64];
+        while self.manager.recv(&mut buffer).is_ok() {} // what an earlier run said
+        let _ = fs::remove_file(self.dir.join("said"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lookout"));
+        command.args(["run", "--board", "host", "--report", &format!("file:{}", self.path("said"))]).args(args);
+        command.env("NOTIFY_SOCKET", self.dir.join("notify")).env("RUNTIME_DIRECTORY", &self.dir);
+        command.stderr(File::create(self.dir.join("log")).unwrap()).stdin(Stdio::null());
+        Run { place: self, started: Instant::now(), child: command.spawn().unwrap() }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("log")).unwrap()
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(self.dir.join("said")).unwrap_or_default()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+struct Run<'p> {
+    place: &'p Place,
+    started: Instant,
+    child: Child,
+}
+
+impl Run<'_> {
+    /// Waits until the service manager has heard `what`; how long after the start that was.
+    fn heard(&self, what: &str) -> Duration {
+        let mut buffer = [0; 64];
+        while self.started.elapsed() < Duration::from_secs(30) {
+            if let Ok(n) = self.place.manager.recv(&mut buffer)
+                && &buffer[..n] == what.as_bytes()
+            {
+                return self.started.elapsed();
+            }
+        }
+        panic!("{what} not heard: {}", self.place.log());
+    }
+
+    /// Waits until a health report says `state`; how long that took from now.
+    fn says(&self, state: &str) -> Duration {
+        let (from, start) = (self.place.said().len(), Instant::now());
+        while start.elapsed() < Duration::from_secs(30) {
+            let said = self.place.said();
+            let new = said.get(from..).unwrap_or(&said);
+            if new.lines().any(|l| l.starts_with("$PLKTH") && l.contains(state)) {
+                return start.elapsed();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{state:?} not said: {}\n{}", self.place.said(), self.place.log());
+    }
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Noise at 20 frames a second into a FIFO, until dropped.
+struct Camera {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+    fifo: PathBuf,
+}
+
+impl Camera {
+    fn new(place: &Place) -> Self {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let fifo = place.dir.join("camera");
+        let _ = fs::remove_file(&fifo);
+        mknodat(CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let (theirs, path) = (stop.clone(), fifo.clone());
+        let thread = std::thread::spawn(move || {
+            // Read as well as written, so that opening does not wait for a reader.
+            let mut fifo = File::options().read(true).write(true).open(path).unwrap();
+            rustix::fs::fcntl_setfl(&fifo, rustix::fs::OFlags::NONBLOCK).unwrap();
+            let mut n = 0u32;
+            while !theirs.load(Ordering::Relaxed) {
+                n += 1;
+                let frame: Vec<u8> =
+                    (0..32 * 32u32).map(|k| ((k * 7 + n * 13).wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+                // A full pipe: nobody reads at the moment. 1 KiB goes in whole or not at all.
+                let _ = fifo.write(&frame);
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        Self { stop, thread: Some(thread), fifo }
+    }
+
+    fn spec(&self) -> String {
+        format!("pipe:{},gray,32x32@20", self.fifo.display())
+    }
+}
+
+impl Drop for Camera {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().map(JoinHandle::join);
+    }
+}
+
+#[test]
+fn t3_whatever_is_missing_at_boot_it_is_ready_and_says_what() {
+    let place = Place::new("boot");
+    let camera = Camera::new(&place);
+    let (mut far, near) = TTYPort::pair().unwrap();
+    far.set_timeout(Duration::from_millis(10)).unwrap();
+    let tty = near.name().unwrap();
+    let config = place.path("lookout.toml");
+    fs::write(&config, "[gpio]\nchip = \"no-such-chip\"\nheartbeat = 4\n").unwrap();
+    let mut slowest = Duration::ZERO;
+    for missing in 0..16 {
+        let [no_camera, no_serial, no_gpio, no_bundle] = [1, 2, 4, 8].map(|bit| missing & bit != 0);
+        let source = if no_camera { "v4l2:/dev/video-none".into() } else { camera.spec() };
+        let serial = if no_serial { "serial:/dev/tty-none".into() } else { format!("serial:{tty}") };
+        let bundle = if no_bundle { "/nowhere/bundle" } else { BUNDLE };
+        let mut args = vec!["--wait", "--config", &config, "--source", &source, "--report", &serial, "--bundle", bundle];
+        if no_gpio {
+            args.extend(["--report", "gpio"]); // a machine without GPIO: the chip is not there
+        }
+        let _ = fs::remove_file(place.dir.join("runs"));
+        let run = place.start(&args);
+        let ready = run.heard("READY=1");
+        slowest = slowest.max(ready);
+        run.says(match (no_bundle, no_camera) {
+            (true, _) => ",NO BUNDLE,",
+            (false, true) => ",NO CAMERA,",
+            (false, false) => ",OK,",
+        });
+        run.heard("WATCHDOG=1");
+        let log = place.log();
+        for (is_missing, words) in [
+            (no_camera && !no_bundle, "/dev/video-none: no such device"),
+            (no_serial, "/dev/tty-none: is not there"),
+            // Which lines are driven is known only with a bundle.
+            (no_gpio && !no_bundle, "GPIO chip no-such-chip is not there"),
+            (no_bundle, "/nowhere/bundle"),
+        ] {
+            assert_eq!(log.matches(words).count(), usize::from(is_missing), "missing {missing:04b}: {words:?} in {log}");
+        }
+        assert!(ready < Duration::from_secs(5), "missing {missing:04b}: ready after {ready:?}");
+    }
+    println!("figure: T3 16 combinations, READY after {} ms at most (5000)", slowest.as_millis());
+}
+
+#[test]
+fn a_bundle_that_comes_later_is_taken_without_a_restart() {
+    let place = Place::new("bundle");
+    let camera = Camera::new(&place);
+    let bundle = place.path("bundle");
+    let run = place.start(&["--wait", "--source", &camera.spec(), "--bundle", &bundle]);
+    run.says(",NO BUNDLE,");
+    let half = place.dir.join("half");
+    fs::create_dir(&half).unwrap();
+    for file in fs::read_dir(BUNDLE).unwrap().filter_map(Result::ok) {
+        fs::copy(file.path(), half.join(file.file_name())).unwrap();
+    }
+    fs::rename(half, &bundle).unwrap();
+    let took = run.says(",OK,");
+    println!("figure: T3 a bundle that comes later: OK after {} ms (8000: it is looked for every 2 s)", took.as_millis());
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    assert_eq!(place.log().matches("waiting for a bundle").count(), 1, "{}", place.log());
+    // One process: the numbers go on.
+    let seqs: Vec<u32> = place.said().lines().map(|l| l.split(',').nth(1).unwrap().parse().unwrap()).collect();
+    assert!(seqs.iter().copied().eq(0..u32::try_from(seqs.len()).unwrap()), "{seqs:?}");
+}
+
+#[test]
+fn w2_the_sixth_start_within_a_minute_is_safe_mode_and_the_last_end_is_told() {
+    let place = Place::new("safe");
+    let camera = Camera::new(&place);
+    let source = camera.spec();
+    let args = ["--source", &source, "--bundle", BUNDLE];
+    for n in 0..5 {
+        let mut run = place.start(&args);
+        run.says(",OK,");
+        assert_eq!(place.log().contains("killed without a word"), n > 0, "start {n}: {}", place.log());
+        run.child.kill().unwrap();
+        run.child.wait().unwrap();
+    }
+    let run = place.start(&args);
+    let (ready, said) = (run.heard("READY=1"), run.says(",SAFE MODE,"));
+    run.heard("WATCHDOG=1");
+    println!(
+        "figure: W2 sixth start within a minute: SAFE MODE, ready after {} ms, said after {} ms",
+        ready.as_millis(),
+        said.as_millis()
+    );
+    assert!(place.log().contains("safe mode"), "{}", place.log());
+    assert!(Path::new(&place.path("runs")).metadata().unwrap().len() < 1_000);
+}
+
+#[test]
+fn restarts_and_their_cause_are_in_the_json_line() {
+    let place = Place::new("cause");
+    let camera = Camera::new(&place);
+    let (source, json) = (camera.spec(), place.path("json"));
+    let report = format!("json:{json}");
+    let args = ["--source", &source, "--bundle", BUNDLE, "--report", &report];
+    for (restarts, last_end) in [(0, "none"), (1, "stopped"), (2, "stopped")] {
+        let _ = fs::remove_file(&json);
+        let mut run = place.start(&args);
+        run.says(",OK,");
+        let pid = rustix::process::Pid::from_child(&run.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        assert_eq!(run.child.wait().unwrap().code(), Some(0));
+        let text = fs::read_to_string(&json).unwrap();
+        let health = text.lines().rfind(|l| l.contains("\"type\":\"health\"")).unwrap();
+        assert!(health.contains(&format!("\"restarts\":{restarts},\"last_end\":\"{last_end}\"")), "{health}");
+    }
+}
