@@ -7,6 +7,7 @@
 #   MODULES    kernel modules put into the guest, with what they need (default: vivid)
 #   VM_CACHE   where kernel and busybox are kept (default: ~/.cache/lookout-vm; 0.5 GB)
 #   VM_TIMEOUT seconds (default 300)
+#   QEMU_ARGS  more of qemu's own; VM_REBOOT=1: a reset boots the same guest again instead of ending it
 #
 # Status: the script's; 124 after the time-out; 125 when the guest ended without a status (panic, reset).
 # Needs: qemu-system-x86, cpio, kmod, and apt-get to fetch the kernel package once (nothing is installed).
@@ -71,7 +72,7 @@ second=(-serial null)
 [ -z "${SERIAL:-}" ] || second=(-chardev "socket,id=second,path=$SERIAL,server=on,wait=off" -serial chardev:second)
 set +e
 timeout --foreground "${VM_TIMEOUT:-300}" qemu-system-x86_64 -M q35 -cpu max,-avx,-avx2,-fma -accel tcg,thread=multi -m "${MEM:-768}" -smp "${SMP:-2}" \
-  -nographic -nodefaults -net none -no-reboot -kernel "$root/boot/vmlinuz-$version" -initrd "$tmp/initrd" \
+  -nographic -nodefaults -net none ${QEMU_ARGS:-} $([ -n "${VM_REBOOT:-}" ] || echo -no-reboot) -kernel "$root/boot/vmlinuz-$version" -initrd "$tmp/initrd" \
   -append "console=ttyS0 panic=-1 quiet loglevel=3 mitigations=off nokaslr" -serial stdio "${second[@]}" \
   < /dev/null 2>&1 | tr -d '\r' | tee "$tmp/console"
 [ "${PIPESTATUS[0]}" != 124 ] || { echo "boot.sh: still running after ${VM_TIMEOUT:-300} s" >&2; exit 124; }

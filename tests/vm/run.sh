@@ -2,13 +2,15 @@
 # The shipped program against real kernel drivers: camera (vivid) to serial port (8250) in an emulated machine.
 #
 #   tests/vm/run.sh [LOOKOUT [SCENARIO]]     LOOKOUT: the program (default: target/release/lookout, built if need be)
-#                                            SCENARIO: camera, mjpg or classes (default: all)
+#                                            SCENARIO: camera, faults, watchdog, mjpg or classes (default: all)
+#   CYCLES   how often faults.sh unplugs and renumbers (default 10; before a release 1000, with VM_TIMEOUT=20000)
+#   JUMPS    how often it sends the wall clock through five centuries of trouble (default 8; before a release 600)
 #
 # README.md says what is tried. About three minutes; needs qemu-system-x86, cpio, kmod, v4l-utils, python3, and what modules.sh needs.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd); top=$(cd "$here/../.." && pwd)
-for tool in qemu-system-x86_64 cpio depmod v4l2-ctl python3; do
-  command -v "$tool" > /dev/null || { echo "run.sh: $tool is missing (Debian: apt-get install qemu-system-x86 cpio kmod v4l-utils python3)" >&2; exit 2; }
+for tool in qemu-system-x86_64 cpio depmod v4l2-ctl python3 socat gcc; do
+  command -v "$tool" > /dev/null || { echo "run.sh: $tool is missing (Debian: apt-get install qemu-system-x86 cpio kmod v4l-utils python3 socat gcc)" >&2; exit 2; }
 done
 lookout=${1:-} only=${2:-}
 if [ -z "$lookout" ]; then
@@ -34,6 +36,29 @@ scenario() {
 
 FILES=()
 [ -n "$only" ] && [ "$only" != camera ] || scenario camera.sh yuyv nv12 grey unplug stall refused
+
+# What goes wrong with cameras, and how long it takes to be noticed and to be over.
+if [ -z "$only" ] || [ "$only" = faults ]; then
+  gcc -shared -fPIC -O1 -o "$work/refuse.so" "$here/guest/refuse.c" -ldl
+  echo "${CYCLES:-10}" > "$work/cycles"
+  FILES=("$work/refuse.so:/lib/refuse.so" "$work/cycles:/cycles" "$(command -v socat)")
+  # A small network: an emulated processor is to be late because of faults, not because of arithmetic.
+  for file in "$top"/tests/bundles/resnet/*; do FILES+=("$file:/bundle/${file##*/}"); done
+  echo "${JUMPS:-8}" > "$work/jumps"
+  modules=$("$here/modules.sh")
+  FILES+=("$work/jumps:/jumps" "$modules/gpio-sim.ko:/ko/gpio-sim.ko")
+  MODULES="vivid configfs dummy_hcd libcomposite usb_f_acm cdc-acm" VM_TIMEOUT=${VM_TIMEOUT:-900} \
+    scenario faults.sh c1 c2 c3 c4 c5 c6 c7 c9 c10 t1 t2 g1 s2 doctor
+fi
+
+# A machine that hangs is reset by its hardware watchdog and reports again.
+if [ -z "$only" ] || [ "$only" = watchdog ]; then
+  truncate -s 1M "$work/disk"
+  FILES=()
+  for file in "$top"/tests/bundles/resnet/*; do FILES+=("$file:/bundle/${file##*/}"); done
+  QEMU_ARGS="-device i6300esb -watchdog-action reset -drive file=$work/disk,format=raw,if=virtio" VM_REBOOT=1 \
+    MODULES="vivid i6300esb virtio_blk virtio_pci" scenario watchdog.sh w3 w3-again
+fi
 
 # MJPG as a USB camera sends it, which vivid cannot: the pictures of camera.avi through v4l2loopback.
 if [ -z "$only" ] || [ "$only" = mjpg ]; then

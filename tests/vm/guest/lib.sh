@@ -7,10 +7,11 @@ fail() { echo "FAIL: $*"; exit 1; }
 # section NAME : a line on the wire that tells the reader on the host what follows. Only while lookout is not running.
 section() { echo "== $1 (up $(cut -d' ' -f1 /proc/uptime) s)"; stty -F $WIRE raw -echo 2> /dev/null; printf '#%s\r\n' "$1" > $WIRE; }
 
-# watch_camera SPEC : lookout from a camera to the wire, in the background; what it says is in /tmp/said as well
+# watch_camera SPEC [ARG...] : lookout from a camera to the wire, in the background; what it says is in /tmp/said and /tmp/json as well
 watch_camera() {
-  rm -f /tmp/said; touch /tmp/said
-  lookout run --source "v4l2:$1" --report "serial:$WIRE,115200" --report file:/tmp/said 2> /tmp/log & pid=$!
+  rm -f /tmp/said /tmp/json; touch /tmp/said /tmp/json
+  spec=$1; shift
+  lookout run --source "v4l2:$spec" --report "serial:$WIRE,115200" --report file:/tmp/said --report json:/tmp/json ${BUNDLE:+--bundle $BUNDLE} "$@" 2> /tmp/log & pid=$!
 }
 
 # until_said COUNT PATTERN : waits until COUNT more lines with PATTERN were said, at most 60 s
@@ -43,3 +44,52 @@ ends() {
 unplug() { echo vivid.0 > /sys/bus/platform/drivers/vivid/unbind; }
 plug() { echo vivid.0 > /sys/bus/platform/drivers/vivid/bind; }
 control() { v4l2-ctl -d $CAMERA -c "$1"; }
+
+# --- faults and figures ---
+
+now_ms() { read up rest < /proc/uptime; echo $((${up%.*} * 1000 + (1${up#*.} - 100) * 10)); }
+
+# mark : what `within` looks for must be said after this
+mark() { marked=$(wc -l < /tmp/said); began=$(now_ms); }
+
+# within MS ROW WHAT PATTERN : a line with PATTERN must be said within MS of the mark; prints the figure
+within() {
+  until tail -n +$((marked + 1)) /tmp/said | grep -q "$4"; do
+    [ $(($(now_ms) - began)) -le $(($1 + 10000)) ] && kill -0 $pid 2> /dev/null || { cat /tmp/log; tail -5 /tmp/said; fail "$2 $3: not said: $4"; }
+    usleep 20000
+  done
+  took=$(($(now_ms) - began))
+  echo "figure: $2 $3 $took ms (at most $1)"
+  [ $took -le $1 ] || { tail -5 /tmp/said; fail "$2 $3: $took ms, at most $1 expected"; }
+}
+
+fds() { ls /proc/$pid/fd | wc -l; }
+rss() { sed -n 's/VmRSS:[^0-9]*\([0-9]*\).*/\1/p' /proc/$pid/status; }
+cpu_ms() { set -- $(cat /proc/$pid/stat); echo $(((${14} + ${15}) * 10)); }
+
+# same ROW : descriptors and memory are what they were when `before` was called
+before() { fds0=$(fds) rss0=$(rss); }
+same() {
+  local f=$(fds) r=$(rss)
+  echo "figure: $1 descriptors $fds0 -> $f (within 1), memory $rss0 -> $r KiB (within 256)"
+  [ $((f - fds0)) -le 1 ] && [ $((f - fds0)) -ge -1 ] || { ls -l /proc/$pid/fd; fail "$1: descriptors $fds0 -> $f"; }
+  [ $((r - rss0)) -le 256 ] || fail "$1: memory $rss0 -> $r KiB"
+}
+
+# idle_cpu ROW SECONDS : while faulted it must not be busy
+idle_cpu() {
+  local c=$(cpu_ms) at=$(now_ms); sleep $2
+  local used=$(($(cpu_ms) - c)) span=$(($(now_ms) - at))
+  echo "figure: $1 processor while faulted $((used * 1000 / span)) per mille of a core (emulated: at most 150)"
+  [ $((used * 1000 / span)) -le 150 ] || fail "$1: $used ms in $span ms"
+}
+
+# health KEY : the value of KEY in the last health line of /tmp/json
+health() { grep '"type":"health"' /tmp/json | tail -1 | sed "s/.*\"$1\":\([^,}]*\).*/\1/"; }
+
+# said_once ROW WORDS : the log names it once, however often it was tried
+said_once() {
+  local n=$(grep -c "$2" /tmp/log)
+  echo "figure: $1 log lines with '$2' $n (1)"
+  [ "$n" = 1 ] || { cat /tmp/log; fail "$1: '$2' logged $n times, expected once"; }
+}
