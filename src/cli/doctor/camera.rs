@@ -64,7 +64,12 @@ fn describe(node: &Path, needed: bool) -> Finding {
     }
     let formats = device.formats();
     let usable = formats.iter().any(|f| FORMATS.iter().any(|known| known.as_bytes() == f));
-    let mut finding = if usable {
+    let holders = holders(node);
+    let mut finding = if let (true, Some(holder)) = (usable, holders.iter().find(|h| !h.starts_with("`lookout`"))) {
+        // Having it open is no harm; reading from it is, and that cannot be asked without disturbing.
+        Finding::note("camera", format!("{who}: {holder} has it open, and a camera gives pictures to one program only"))
+            .fix("if lookout says CAMERA BUSY, stop that program or use another camera")
+    } else if usable {
         Finding::ok("camera", who)
     } else {
         let names: Vec<String> = formats.iter().map(text).collect();
@@ -72,8 +77,8 @@ fn describe(node: &Path, needed: bool) -> Finding {
         Finding::bad("camera", needed, format!("{who}: gives {names}, expected one of {}", FORMATS.join(", ")))
             .fix("a camera that gives raw Bayer (BA81, RG10, pBAA, ...) needs its maker's pipeline: take it through a pipe, see README")
     };
-    for link in links(node) {
-        finding = finding.more(link);
+    for more in holders.into_iter().map(|h| format!("open in {h}")).chain(links(node)) {
+        finding = finding.more(more);
     }
     for fourcc in formats {
         let sizes = device.sizes(fourcc);
@@ -84,6 +89,18 @@ fn describe(node: &Path, needed: bool) -> Finding {
         finding = finding.more(format!("{} {}", text(&fourcc), shown.join(" ")));
     }
     finding
+}
+
+/// Programs that have `node` open, as `` `name` (process 12) ``; those of other users only for root.
+fn holders(node: &Path) -> Vec<String> {
+    let numbers = std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    let others = numbers.filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok()).filter(|pid| *pid != std::process::id());
+    let has_it = |pid: &u32| {
+        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().filter_map(Result::ok);
+        open.filter_map(|fd| std::fs::read_link(fd.path()).ok()).any(|target| target == node)
+    };
+    let name = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_string();
+    others.filter(has_it).map(|pid| format!("`{}` (process {pid})", name(pid))).collect()
 }
 
 /// Lasting names of a node.
@@ -139,6 +156,18 @@ mod tests {
         assert!(last.is_broken() && last.says().contains("no-such-* nor /dev/no-such-video is not there"), "{found:?}");
         assert!(!look(None).iter().any(Finding::is_broken));
         assert!(look(Some(&["/dev/null".into()])).iter().any(|f| f.is_broken() && f.says().contains("no video device")));
+    }
+
+    #[test]
+    fn who_has_a_node_open_is_named() {
+        let path = std::env::temp_dir().join(format!("lookout-held-{}", std::process::id()));
+        std::fs::write(&path, "").expect("a file");
+        let file = std::fs::File::open(&path).expect("a file");
+        let mut child = std::process::Command::new("sleep").arg("10").stdin(file).spawn().expect("sleep");
+        let found = holders(&path);
+        let _ = (child.kill(), child.wait(), std::fs::remove_file(&path));
+        assert_eq!(found, [format!("`sleep` (process {})", child.id())]);
+        assert!(holders(&path).is_empty());
     }
 
     #[test]

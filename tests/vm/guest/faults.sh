@@ -240,6 +240,9 @@ doctor_says() {
 }
 report="report = [\"serial:$WIRE\"]"
 doctor_says 0 'Nothing that the configuration needs is broken' "source = \"v4l2:$CAMERA\"" "$report"
+v4l2-ctl -d $CAMERA --stream-mmap > /dev/null 2>&1 & other=$!; sleep 1
+doctor_says 0 '`v4l2-ctl` (process' "source = \"v4l2:$CAMERA\"" "$report"
+kill $other; wait $other
 doctor_says 1 'no camera: /dev/video9 is not there' 'source = "v4l2:/dev/video9"' "$report"
 doctor_says 1 '/dev/ttyS0 is the kernel' "source = \"v4l2:$CAMERA\"" 'report = ["serial:/dev/ttyS0"]'
 doctor_says 1 '/dev/ttyUSB7 is not there' "source = \"v4l2:$CAMERA\"" 'report = ["serial:/dev/ttyUSB7"]'
