@@ -23,6 +23,7 @@ until_said 1 '^$PLKTH,.*,\(OK\|SLOW\|FROZEN\),'
 took=$(($(date +%s) - hung))
 echo "figure: W3 reports again $took s after the machine hung, 10 s of them the watchdog's (at most 60)"
 [ $took -le 60 ] || fail "W3: $took s"
+until_said 2 '^$PLKTH,.*,\(OK\|SLOW\|FROZEN\),'
 stopped
 kill $feeder # the driver is asked politely to stop, or the way out would be another reset
 section end
