@@ -1,10 +1,10 @@
 //! Does the camera still see? A picture that no longer changes, or has nothing in it, is no fault of the program, and a
 //! technician must hear of it: what is decided on such a picture means little.
 //!
-//! Looked at are [`GRID`] x [`GRID`] levels of luma, spread over the picture as it came, once a tick. **Frozen**: not one of them
-//! has changed by a single level for [`LASTING`]; the noise of a sensor changes some of them in every frame, so only a
+//! Looked at are `GRID` x `GRID` levels of luma, spread over the picture as it came, once a tick. **Frozen**: not one of them
+//! has changed by a single level for `LASTING`; the noise of a sensor changes some of them in every frame, so only a
 //! camera (or a driver) that repeats one buffer does this. **Blank**: all but the odd hot pixel lie within
-//! [`FLAT`] levels of each other for as long: dark, blinded, or something in front of the lens. A black picture may well be the
+//! `FLAT` levels of each other for as long: dark, blinded, or something in front of the lens. A black picture may well be the
 //! same to the last bit, so blank is said before frozen. Both are advice: deciding goes on.
 
 use crate::report::State;
