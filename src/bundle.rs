@@ -423,9 +423,25 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
+/// A message that quotes a stranger's file, safe for a console: control characters could move its cursor or colour its text.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().take(600).map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
 /// A parser's message with its line breaks and code frame taken out: one sentence for a serial console.
 pub(crate) fn one_line(text: &str) -> String {
     let mut lines = text.lines().filter(|l| !l.trim_start().starts_with('|') && !l.contains(" | "));
     let first = lines.next().unwrap_or_default().to_string();
     lines.fold(first, |all, l| if l.trim().is_empty() { all } else { format!("{all}: {}", l.trim()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_says_cannot_move_the_cursor() {
+        assert_eq!(plain("node \u{1b}[2J\n\0x"), "node ?[2J??x");
+        assert_eq!(plain(&"x".repeat(10_000)).len(), 600);
+    }
 }

@@ -3,7 +3,7 @@
 //! Run at every start and by `lookout check`. A build or a processor that computes something else is found here, before
 //! it says anything wrong on a wire.
 
-use crate::bundle::{Bundle, BundleError};
+use crate::bundle::{Bundle, BundleError, one_line, plain};
 use crate::encoder::Encoder;
 use crate::head::Head;
 use ndarray::{ArrayD, Axis};
@@ -87,8 +87,7 @@ fn within(bundle: &Bundle, what: &str, found: f32, allowed: f32) -> Result<(), B
 
 /// A `.npy` of the bundle. `shape` is what is expected; a first 0 stands for any number of vectors.
 fn read<T: ReadableElement>(bundle: &Bundle, name: &str, shape: &[usize]) -> Result<ArrayD<T>, BundleError> {
-    let bytes = bundle.file(name).unwrap_or_default();
-    let array = ArrayD::<T>::read_npy(bytes).map_err(|e| bundle.refuse(format!("{name}: {e}")))?;
+    let array = array::<T>(bundle.file(name).unwrap_or_default()).map_err(|e| bundle.refuse(format!("{name}: {e}")))?;
     let fits = array.ndim() == shape.len() && array.shape().iter().zip(shape).skip(1).all(|(a, b)| a == b);
     let count = array.shape().first().copied().unwrap_or(0);
     if !fits || count == 0 || (shape[0] != 0 && shape[0] != count) {
@@ -97,6 +96,45 @@ fn read<T: ReadableElement>(bundle: &Bundle, name: &str, shape: &[usize]) -> Res
         );
     }
     Ok(array)
+}
+
+/// Longest header of a `.npy`: numpy writes 128 bytes.
+const MAX_HEADER: usize = 1024;
+
+/// A `.npy` as it lies in memory. Its header is looked at first, because the reader believes it: it would ask for as much
+/// memory as the shape says, and follow nested brackets as deep as they go.
+///
+/// # Errors
+/// One sentence, without the file's name.
+pub fn array<T: ReadableElement>(bytes: &[u8]) -> Result<ArrayD<T>, String> {
+    let short = || format!("{} bytes found that are no .npy file", bytes.len());
+    let (length, from) = match bytes {
+        [0x93, b'N', b'U', b'M', b'P', b'Y', 1, _, a, b, ..] => (usize::from(u16::from_le_bytes([*a, *b])), 10),
+        [0x93, b'N', b'U', b'M', b'P', b'Y', 2 | 3, _, a, b, c, d, ..] => (u32::from_le_bytes([*a, *b, *c, *d]) as usize, 12),
+        _ => return Err(short()),
+    };
+    if length > MAX_HEADER {
+        return Err(format!("its header has {length} bytes, at most {MAX_HEADER} are read"));
+    }
+    let header = bytes.get(from..from + length).and_then(|h| std::str::from_utf8(h).ok()).ok_or_else(short)?;
+    let shape = header.split_once('(').and_then(|(_, rest)| rest.split_once(')'));
+    let (shape, rest) = shape.ok_or("its header has no shape")?;
+    if rest.contains(['(', '[', '{']) || header.matches(['(', '[', '{']).count() != 2 {
+        return Err("its header has brackets inside brackets, expected kind, order and shape".into());
+    }
+    let sides = shape.split(',').map(str::trim).filter(|s| !s.is_empty());
+    let count = sides.map(|s| s.parse::<usize>().ok()).try_fold(1usize, |all, side| all.checked_mul(side?));
+    let (held, size) = (bytes.len() - from - length, size_of::<T>());
+    match count.and_then(|n| n.checked_mul(size)) {
+        Some(needed) if needed == held => {}
+        _ => {
+            return Err(format!(
+                "its shape ({}) of {size} bytes each does not fit the {held} bytes behind the header",
+                plain(shape)
+            ));
+        }
+    }
+    ArrayD::<T>::read_npy(bytes).map_err(|e| plain(&one_line(&e.to_string())))
 }
 
 /// Loads both networks, runs the golden vectors and lets go again: the proof at start.

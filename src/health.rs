@@ -15,13 +15,20 @@ pub struct HealthClock {
     next: Timestamp,
     last: (Timestamp, Counts),
     bundle: Text<8>,
+    fallback: bool,
 }
 
 impl HealthClock {
     /// `hash` is the bundle's, of which eight digits are said.
     pub fn new(hash: &str) -> Self {
         let bundle = hash.get(..8).and_then(|h| Text::try_from(h).ok()).unwrap_or_default();
-        Self { next: Timestamp::default() + PERIOD, last: Default::default(), bundle }
+        Self { next: Timestamp::default() + PERIOD, last: Default::default(), bundle, fallback: false }
+    }
+
+    /// Whether this bundle runs because the one that should cannot be used: said instead of `OK`.
+    #[must_use]
+    pub fn instead(self, fallback: bool) -> Self {
+        Self { fallback, ..self }
     }
 
     /// A report, if a period has passed at `now` (since the first frame).
@@ -46,7 +53,10 @@ impl HealthClock {
         self.last = (now, counts);
         Some(Health {
             at: now,
-            state: pipeline.state().clone(),
+            state: match pipeline.state() {
+                State::Ok if self.fallback => State::Fallback,
+                state => state.clone(),
+            },
             fps_tenths: u16::try_from((frames * 10_000 + ms / 2) / ms).unwrap_or(u16::MAX),
             drops: Drops { lost: counts.lost, disordered: counts.disordered, ..Drops::default() },
             p50_ms: None,

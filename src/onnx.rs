@@ -1,18 +1,21 @@
 //! ONNX bytes to something tract can run, checked before tract sees them.
 //!
-//! tract trusts its input in places: a tensor whose shape does not fit its data can make it read past a buffer or
-//! panic. So every initialiser's shape product, type and data length are compared here first, external data is refused
-//! and sizes are bounded. Both networks, encoder and head, come through this room. What slips through is caught by
-//! `onnx/guard.rs` while a bundle is loaded and tried.
+//! tract trusts its input in places: `onnx/precheck.rs` looks at a file before tract does. Both networks, encoder and head,
+//! come through this room. What slips through is caught by `onnx/guard.rs` while a bundle is loaded and tried, and by the limits of
+//! [`crate::store::trial`] when one is installed.
 
 mod any;
 mod guard;
+mod precheck;
 
+use crate::bundle::{MAX_FILE_BYTES, plain};
 pub use any::Any;
 pub(crate) use guard::{caught, guarded};
+pub use precheck::MAX_NODES;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::OnceLock;
 use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
+use tract_onnx::pb::{ModelProto, NodeProto, TensorProto};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::*;
 
@@ -20,113 +23,31 @@ use tract_onnx::tract_hir::internal::*;
 pub type Plan = Arc<TypedRunnableModel>;
 type TypedRunnableModel = tract_onnx::tract_core::plan::SimplePlan<TypedFact, Box<dyn TypedOp>>;
 
-/// Most nodes a graph may have; a ResNet-152 has about 500.
-pub const MAX_NODES: usize = 2_000;
-/// Most numbers in one initialiser: 32 MiB of bytes.
-const MAX_ELEMENTS: usize = 32 << 20;
-
 /// Parses and checks; the error is one sentence.
 ///
 /// # Errors
 /// What is wrong in the file, found and expected.
 pub fn parse(bytes: &[u8]) -> Result<ModelProto, String> {
-    let proto = tract_onnx::onnx()
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(format!("{} bytes, at most {MAX_FILE_BYTES} are read", bytes.len()));
+    }
+    let proto = reader()
         .proto_model_for_read(&mut std::io::Cursor::new(bytes))
         .map_err(|_| format!("{} bytes found that are no ONNX model", bytes.len()))?;
     let graph = proto.graph.as_ref().ok_or("an ONNX file without a graph")?;
-    check(graph, 0)?;
+    precheck::check(graph).map_err(|why| plain(&why))?;
     if graph.input.is_empty() || graph.output.is_empty() {
         return Err(format!("a graph with {} inputs and {} outputs", graph.input.len(), graph.output.len()));
     }
     // tract would wait for ever, or take the wrong one of two.
-    crate::qnn::order(graph)?;
+    crate::qnn::order(graph).map_err(|why| plain(&why))?;
     Ok(proto)
 }
 
-fn check(graph: &GraphProto, depth: usize) -> Result<(), String> {
-    if depth > 4 {
-        return Err("graphs nested more than 4 deep".into());
-    }
-    if graph.node.len() > MAX_NODES {
-        return Err(format!("{} nodes found, at most {MAX_NODES} are run", graph.node.len()));
-    }
-    graph.initializer.iter().try_for_each(tensor)?;
-    graph.node.iter().try_for_each(recurrent)?;
-    for attribute in graph.node.iter().flat_map(|n| &n.attribute) {
-        attribute.t.iter().chain(&attribute.tensors).try_for_each(tensor)?;
-        attribute.g.iter().chain(&attribute.graphs).try_for_each(|g| check(g, depth + 1))?;
-    }
-    Ok(())
-}
-
-/// tract runs the standard cells and passes over attributes that ask for others, which would be silently wrong.
-fn recurrent(node: &NodeProto) -> Result<(), String> {
-    let standard: &[&str] = match node.op_type.as_str() {
-        "LSTM" => &["Sigmoid", "Tanh", "Tanh"],
-        "GRU" => &["Sigmoid", "Tanh"],
-        "RNN" => &["Tanh"],
-        _ => return Ok(()),
-    };
-    for attribute in &node.attribute {
-        let found = match attribute.name.as_str() {
-            "activations" => {
-                let asked: Vec<_> = attribute.strings.iter().map(|s| String::from_utf8_lossy(s)).collect();
-                // A bidirectional node lists them once a direction.
-                let equal = asked.iter().zip(standard.iter().cycle()).all(|(a, s)| a.eq_ignore_ascii_case(s));
-                if equal {
-                    continue;
-                }
-                asked.join(", ")
-            }
-            "clip" => format!("clip = {}", attribute.f),
-            "input_forget" if attribute.i != 0 => "input_forget = 1".into(),
-            _ => continue,
-        };
-        return Err(format!(
-            "{} {}: {found} asked for, only the standard cell ({}) is run",
-            node.op_type,
-            node.name,
-            standard.join(", ")
-        ));
-    }
-    Ok(())
-}
-
-/// One tensor: does its data have the length that its shape and type promise?
-fn tensor(t: &TensorProto) -> Result<(), String> {
-    let name = if t.name.is_empty() { "a constant" } else { &t.name };
-    if t.data_location == Some(1) || !t.external_data.is_empty() {
-        return Err(format!("{name} lies in another file; a bundle holds its weights itself"));
-    }
-    let count = t.dims.iter().try_fold(1usize, |all, d| all.checked_mul(usize::try_from(*d).ok()?));
-    let count = count.filter(|n| *n <= MAX_ELEMENTS);
-    let count = count.ok_or_else(|| format!("{name} has shape {:?}, at most {MAX_ELEMENTS} numbers are read", t.dims))?;
-    let kind =
-        DataType::try_from(t.data_type).map_err(|_| format!("{name} has data type {}, which ONNX does not know", t.data_type))?;
-    let (found, expected) = if !t.raw_data.is_empty() {
-        let size = match kind {
-            DataType::Float | DataType::Int32 | DataType::Uint32 => 4,
-            DataType::Int8 | DataType::Uint8 | DataType::Bool => 1,
-            DataType::Int16 | DataType::Uint16 | DataType::Float16 | DataType::Bfloat16 => 2,
-            DataType::Int64 | DataType::Uint64 | DataType::Double => 8,
-            _ => return Err(format!("{name} holds {kind:?}, which no camera box runs")),
-        };
-        (t.raw_data.len(), count * size)
-    } else {
-        let found = [
-            t.float_data.len(),
-            t.int32_data.len(),
-            t.int64_data.len(),
-            t.double_data.len(),
-            t.uint64_data.len(),
-            t.string_data.len(),
-        ];
-        (found.iter().sum(), count)
-    };
-    if found != expected {
-        return Err(format!("{name} of shape {:?} holds {found} where {expected} are needed", t.dims));
-    }
-    Ok(())
+/// tract's reader as it comes: what it parses and which operators it knows.
+fn reader() -> &'static tract_onnx::Onnx {
+    static READER: OnceLock<tract_onnx::Onnx> = OnceLock::new();
+    READER.get_or_init(tract_onnx::onnx)
 }
 
 /// tract's reader, which knows our operator too. Shapes written for another window or batch would contradict the facts that
@@ -204,7 +125,7 @@ pub(crate) fn sentence(e: &TractError) -> String {
         text.push_str(if n == 0 { "" } else { ": " });
         text.extend(line.chars().take(160));
     }
-    text
+    plain(&text)
 }
 
 /// Removes every QuantizeLinear → DequantizeLinear pair between float nodes, so that the graph computes in float what

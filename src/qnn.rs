@@ -27,9 +27,9 @@ mod pair;
 mod plan;
 mod regions;
 
-pub(crate) use fallback::in_float;
+pub(crate) use fallback::{in_float, is_fused};
 pub use graph::Quant;
-pub(crate) use graph::order;
+pub(crate) use graph::{label, order};
 pub use op::Region;
 pub(crate) use op::{fill, register};
 

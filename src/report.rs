@@ -103,6 +103,8 @@ pub enum State {
         /// Ticks needed.
         need: u16,
     },
+    /// Deciding, with another bundle than the installed one, which cannot be used.
+    Fallback,
     /// The window holds numbers that are not finite.
     Invalid,
     /// Deciding, but the picture has not changed by a single level for seconds: the camera hangs.
@@ -135,8 +137,9 @@ pub enum State {
 
 impl State {
     /// The states that are one word for good: as on the wire, and in lower case with `_` in JSON.
-    pub const WORDS: [(&'static str, Self); 15] = [
+    pub const WORDS: [(&'static str, Self); 16] = [
         ("OK", Self::Ok),
+        ("FALLBACK", Self::Fallback),
         ("INVALID", Self::Invalid),
         ("FROZEN", Self::Frozen),
         ("BLANK", Self::Blank),
@@ -160,7 +163,7 @@ impl State {
 
     /// Are classes being decided?
     pub fn decides(&self) -> bool {
-        matches!(self, Self::Ok | Self::Invalid | Self::Frozen | Self::Blank | Self::Slow)
+        matches!(self, Self::Ok | Self::Fallback | Self::Invalid | Self::Frozen | Self::Blank | Self::Slow)
     }
 }
 

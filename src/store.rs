@@ -17,7 +17,7 @@
 pub mod policy;
 pub mod trial;
 
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, plain};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -94,6 +94,21 @@ impl Record {
         Self { current: self.previous.clone(), previous: self.current.clone(), floor: self.floor.clone() }
     }
 
+    /// What stands in `installed.toml`.
+    ///
+    /// # Errors
+    /// One sentence, without the file's name.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let text = std::str::from_utf8(bytes).map_err(|e| format!("not UTF-8 text: {e}"))?;
+        let record: Self = crate::board::from_toml(text)?;
+        // A name from a damaged file must not become a path.
+        let whole = |hash: &&String| hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit());
+        match [&record.current, &record.previous].into_iter().flatten().find(|hash| !whole(hash)) {
+            Some(bad) => Err(format!("{:?} is not the hash of a bundle", plain(bad))),
+            None => Ok(record.clone()),
+        }
+    }
+
     fn keeps(&self, name: &str) -> bool {
         [&self.current, &self.previous].into_iter().flatten().any(|hash| hash == name)
     }
@@ -130,14 +145,7 @@ impl Store {
         let refuse = |why: String| StoreError::Damaged { what: path.display().to_string(), why };
         let mut bytes = Vec::new();
         file.take(MAX_RECORD_BYTES).read_to_end(&mut bytes).map_err(at(&path))?;
-        let text = String::from_utf8(bytes).map_err(|e| refuse(format!("not UTF-8 text: {e}")))?;
-        let record: Record = crate::board::from_toml(&text).map_err(refuse)?;
-        // A name from a damaged file must not become a path.
-        let whole = |hash: &&String| hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit());
-        if let Some(bad) = [&record.current, &record.previous].into_iter().flatten().find(|hash| !whole(hash)) {
-            return Err(refuse(format!("{bad:?} is not the hash of a bundle")));
-        }
-        Ok(record)
+        Record::parse(&bytes).map_err(refuse)
     }
 
     /// Takes the folder for this process, making it where there is none.

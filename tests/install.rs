@@ -251,7 +251,8 @@ fn a_broken_bundle_does_not_stop_the_box_and_is_named() {
     let out = here.call("run", &["--source", &format!("features:{}", rows.display()), "--report", "stdout"]);
     let log = String::from_utf8(out.stderr).unwrap();
     assert!(out.status.success() && log.matches("the previous one runs instead").count() == 1, "{log}");
-    assert!(String::from_utf8(out.stdout).unwrap().contains(&first[..8]), "health says whose hash it is");
+    let said = String::from_utf8(out.stdout).unwrap();
+    assert!(said.contains(&first[..8]) && said.contains(",FALLBACK,"), "health says that it is another one, and which: {said}");
     // Both broken: the program's own. Installing again heals.
     fs::remove_dir_all(here.state().join("bundles").join(&first)).unwrap();
     let (from, _, why) = here.chosen();

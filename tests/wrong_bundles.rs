@@ -285,6 +285,18 @@ fn wrong_golden_vectors_are_refused() {
         ("npy cut", "golden_windows.npy", &|b| b.truncate(200), ["golden_windows.npy", ""]),
         ("npy too long", "golden_windows.npy", &|b| b.extend([0; 40]), ["golden_windows.npy", ""]),
         ("npy garbage", "golden_frames.npy", &|b| b.iter_mut().for_each(|v| *v = !*v), ["golden_frames.npy", ""]),
+        (
+            "npy that is not text",
+            "golden_windows.npy",
+            &|b| b.splice(40..44, *b"\x1b[2J").for_each(drop),
+            ["golden_windows.npy", ""],
+        ),
+        (
+            "npy of a shape without end",
+            "golden_windows.npy",
+            &|b| b.splice(60..78, *b"(4294967296,99999)").for_each(drop),
+            ["golden_windows.npy", "shape"],
+        ),
         ("npy empty", "golden_frames.npy", &|b| b.clear(), ["golden_frames.npy", ""]),
         (
             "npy of another type",

@@ -16,7 +16,7 @@ use crate::qnn::Engine;
 use crate::qnn::Report;
 use crate::qnn::kernels::Isa;
 use ndarray::ArrayD;
-use ndarray_npy::{ReadNpyExt, WriteNpyExt};
+use ndarray_npy::WriteNpyExt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -251,7 +251,7 @@ impl AnyOnnx {
         let refuse = |e: String| Failure::refused(format!("{}: {e}; {} takes {:?}", file.display(), self.name, self.any.kind()));
         macro_rules! as_kind {
             ($t:ty) => {{
-                let a = ArrayD::<$t>::read_npy(bytes.as_slice()).map_err(|e| refuse(e.to_string()))?;
+                let a = golden::array::<$t>(&bytes).map_err(refuse)?;
                 let flat: Vec<$t> = a.iter().copied().collect();
                 Tensor::from_shape(a.shape(), &flat).map_err(|e| refuse(onnx::sentence(&e)))?
             }};
@@ -300,7 +300,7 @@ fn parity(file: &Path, input: &Path, args: &Args, out: &mut dyn Write) -> Result
         return Ok(());
     };
     let bytes = std::fs::read(path).map_err(|e| Failure::refused(format!("{}: {e}", path.display())))?;
-    let wanted = ArrayD::<f32>::read_npy(bytes.as_slice()).map_err(|e| Failure::refused(format!("{}: {e}", path.display())))?;
+    let wanted = golden::array::<f32>(&bytes).map_err(|e| Failure::refused(format!("{}: {e}", path.display())))?;
     if wanted.len() != found.len() {
         return Err(Failure::refused(format!(
             "{}: shape {:?}, the graph gives {:?}",

@@ -142,6 +142,7 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
     if let Some(trouble) = &chosen.trouble {
         log::error!("{trouble}");
     }
+    let fallback = chosen.trouble.is_some();
     let bundle = chosen.bundle;
     let given = args.source.as_ref().or(config.source.as_ref()).map(|text| text.parse::<Spec>()).transpose()?;
     let how = open::Options { board: Some(board.camera.clone()), ..open::Options::for_bundle(&bundle) };
@@ -173,7 +174,7 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
         pipeline,
         herald: Herald { sinks, seq },
         vitals,
-        health: HealthClock::new(&bundle.hash),
+        health: HealthClock::new(&bundle.hash).instead(fallback),
         live,
         begin: clock(),
         born,

@@ -29,7 +29,8 @@ pub fn in_float(proto: &mut ModelProto) {
     }
 }
 
-fn is_fused(node: &NodeProto) -> bool {
+/// Is it one of those that are written out?
+pub fn is_fused(node: &NodeProto) -> bool {
     match node.domain.as_str() {
         "" | "ai.onnx" => matches!(node.op_type.as_str(), "QLinearConv" | "QLinearMatMul"),
         "com.microsoft" => node.op_type.starts_with('Q') && !matches!(node.op_type.as_str(), "QuantizeLinear" | "QMoE"),

@@ -42,6 +42,7 @@
 //!
 //! | state | what it means and what to do |
 //! |---|---|
+//! | `FALLBACK` | deciding, but the installed bundle is broken and the one before or the built-in one runs; `lookout doctor` says why |
 //! | `INVALID` | the window holds numbers that are not finite; gone within one window |
 //! | `FROZEN` | deciding, but the picture is the same to the last bit for 5 s: power the camera off and on |
 //! | `BLANK` | deciding, but the picture is one level all over for 5 s: dark, blinded or covered; look at the lens |

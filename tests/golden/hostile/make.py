@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes the heads in this folder: valid ONNX that asks for too much. tests/golden/hostile/make.py (needs onnx)
 
-memory.onnx  adds the sum of 2^29 ones to each logit: 2 GiB of f32 while it is loaded
+memory.onnx  adds the sum of 16 x 2^25 numbers to each logit: each constant is as large as may be, together they are 2 GiB
 time.onnx    adds the end of a chain of 400 products of 1500 x 1500 matrices: minutes of processor time in 100 MB
 
 Both have the inputs and outputs of tests/bundles/rows-lstm, so nothing but running them shows what they do.
@@ -35,10 +35,12 @@ def head(name, nodes, constants):
 
 
 one = helper.make_tensor("value", TensorProto.FLOAT, [1], [1.0])
+fills = [helper.make_tensor("value", TensorProto.FLOAT, [1], [float(k)]) for k in range(16)]
 head("memory",
-     [helper.make_node("ConstantOfShape", ["shape"], ["ones"], value=one),
-      helper.make_node("ReduceSum", ["ones"], ["extra"], keepdims=0)],
-     [constant("shape", np.array([1 << 29], np.int64))])
+     [helper.make_node("ConstantOfShape", ["shape"], [f"part{k}"], value=fill) for k, fill in enumerate(fills)]
+     + [helper.make_node("Concat", [f"part{k}" for k in range(16)], ["all"], axis=0),
+        helper.make_node("ReduceSum", ["all"], ["extra"], keepdims=0)],
+     [constant("shape", np.array([1 << 25], np.int64))])
 
 chain = [helper.make_node("ConstantOfShape", ["shape"], ["m0"], value=one)]
 chain += [helper.make_node("MatMul", [f"m{k}", "m0"], [f"m{k + 1}"]) for k in range(400)]

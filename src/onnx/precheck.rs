@@ -1,0 +1,274 @@
+//! What is looked at in an ONNX file before tract sees it.
+//!
+//! tract 0.23 multiplies the dimensions of a tensor without looking for overflow (unless it is built with overflow checks, as the
+//! firmware profile does) and then trusts the product: a crafted shape makes it read past its buffer. So here every
+//! tensor's shape product is checked and compared with its data, each kind of number in the one field that tract reads; the
+//! same for shapes that a graph states as constants for its own use. External data, nodes that nothing here can
+//! run, and more of anything than a camera box could use are refused. Dimensions of inputs are bounded too, and the
+//! expressions that may stand there, because tract parses them.
+
+use crate::qnn;
+use std::collections::HashMap;
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::tensor_shape_proto::dimension::Value;
+use tract_onnx::pb::type_proto::Value as Kind;
+use tract_onnx::pb::{GraphProto, NodeProto, TensorProto, ValueInfoProto};
+
+/// Most nodes a graph may have, inner graphs included; a ResNet-152 has about 500.
+pub const MAX_NODES: usize = 2_000;
+/// Most numbers in one tensor: 32 MiB of bytes.
+const MAX_ELEMENTS: usize = 32 << 20;
+/// Most dimensions of one tensor; a batch of clips has five.
+const MAX_RANK: usize = 8;
+/// Longest name or expression for an open dimension.
+const MAX_DIM_TEXT: usize = 128;
+/// Deepest nesting of graphs.
+const MAX_DEPTH: usize = 4;
+
+/// Looks at a graph and those inside it.
+///
+/// # Errors
+/// One sentence: what, found, expected.
+pub fn check(graph: &GraphProto) -> Result<(), String> {
+    let mut nodes = 0;
+    look(graph, 0, &mut nodes)
+}
+
+fn look(graph: &GraphProto, depth: usize, nodes: &mut usize) -> Result<(), String> {
+    if depth > MAX_DEPTH {
+        return Err(format!("graphs nested more than {MAX_DEPTH} deep"));
+    }
+    *nodes += graph.node.len();
+    if *nodes > MAX_NODES {
+        return Err(format!("{nodes} nodes found, at most {MAX_NODES} are run"));
+    }
+    if !graph.sparse_initializer.is_empty() {
+        return Err(format!("{} sparse tensors found; weights are read as plain ones", graph.sparse_initializer.len()));
+    }
+    graph.initializer.iter().try_for_each(tensor)?;
+    graph.input.iter().chain(&graph.output).try_for_each(value)?;
+    for node in &graph.node {
+        known(node)?;
+        recurrent(node)?;
+        for attribute in &node.attribute {
+            if attribute.sparse_tensor.is_some() || !attribute.sparse_tensors.is_empty() {
+                return Err(format!("{}: a sparse tensor found; weights are read as plain ones", qnn::label(node)));
+            }
+            attribute.t.iter().chain(&attribute.tensors).try_for_each(tensor)?;
+            attribute.g.iter().chain(&attribute.graphs).try_for_each(|g| look(g, depth + 1, nodes))?;
+        }
+    }
+    stated_shapes(graph)
+}
+
+/// Can tract or our own operator run it? tract would say so later, in more words. Our own operator is not for files.
+fn known(node: &NodeProto) -> Result<(), String> {
+    if super::reader().op_register.0.contains_key(&node.op_type) || qnn::is_fused(node) {
+        return Ok(());
+    }
+    Err(format!("{}: nothing here can run this operator", qnn::label(node)))
+}
+
+/// tract runs the standard cells and passes over attributes that ask for others, which would be silently wrong.
+fn recurrent(node: &NodeProto) -> Result<(), String> {
+    let standard: &[&str] = match node.op_type.as_str() {
+        "LSTM" => &["Sigmoid", "Tanh", "Tanh"],
+        "GRU" => &["Sigmoid", "Tanh"],
+        "RNN" => &["Tanh"],
+        _ => return Ok(()),
+    };
+    for attribute in &node.attribute {
+        let found = match attribute.name.as_str() {
+            "activations" => {
+                let asked: Vec<_> = attribute.strings.iter().map(|s| String::from_utf8_lossy(s)).collect();
+                // A bidirectional node lists them once a direction.
+                let equal = asked.iter().zip(standard.iter().cycle()).all(|(a, s)| a.eq_ignore_ascii_case(s));
+                if equal {
+                    continue;
+                }
+                asked.join(", ")
+            }
+            "clip" => format!("clip = {}", attribute.f),
+            "input_forget" if attribute.i != 0 => "input_forget = 1".into(),
+            _ => continue,
+        };
+        return Err(format!(
+            "{} {}: {found} asked for, only the standard cell ({}) is run",
+            node.op_type,
+            node.name,
+            standard.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+/// One tensor: does its data have the length that its shape and type promise?
+fn tensor(t: &TensorProto) -> Result<(), String> {
+    let name = if t.name.is_empty() { "a constant" } else { &t.name };
+    if t.data_location == Some(1) || !t.external_data.is_empty() {
+        return Err(format!("{name} lies in another file; a bundle holds its weights itself"));
+    }
+    if t.dims.len() > MAX_RANK {
+        return Err(format!("{name} has {} dimensions, at most {MAX_RANK} are read", t.dims.len()));
+    }
+    let count = product(t.dims.iter().copied());
+    let count = count.ok_or_else(|| format!("{name} has shape {:?}, at most {MAX_ELEMENTS} numbers are read", t.dims))?;
+    let kind =
+        DataType::try_from(t.data_type).map_err(|_| format!("{name} has data type {}, which ONNX does not know", t.data_type))?;
+    // Bytes a number where it is raw, and the field that tract reads where it is not.
+    let (size, listed) = match kind {
+        DataType::Float => (4, t.float_data.len()),
+        DataType::Double => (8, t.double_data.len()),
+        DataType::Int64 => (8, t.int64_data.len()),
+        DataType::Int32 | DataType::Uint32 => (4, t.int32_data.len()),
+        DataType::Int16 | DataType::Uint16 | DataType::Float16 => (2, t.int32_data.len()),
+        DataType::Int8 | DataType::Uint8 | DataType::Bool => (1, t.int32_data.len()),
+        _ => return Err(format!("{name} holds {kind:?}, which no camera box runs")),
+    };
+    let (found, expected) = if t.raw_data.is_empty() { (listed, count) } else { (t.raw_data.len(), count * size) };
+    if found != expected {
+        return Err(format!("{name} of shape {:?} holds {found} where {expected} are needed", t.dims));
+    }
+    Ok(())
+}
+
+/// The product of dimensions, if it is one of a tensor that could be here.
+fn product(dims: impl Iterator<Item = i64>) -> Option<usize> {
+    let mut dims = dims;
+    dims.try_fold(1usize, |all, d| all.checked_mul(usize::try_from(d).ok()?)).filter(|n| *n <= MAX_ELEMENTS)
+}
+
+/// An input or output: is its shape one that could be here?
+fn value(v: &ValueInfoProto) -> Result<(), String> {
+    let Some(Kind::TensorType(t)) = v.r#type.as_ref().and_then(|t| t.value.as_ref()) else { return Ok(()) };
+    let dims = t.shape.as_ref().map_or(&[][..], |s| &s.dim);
+    let stated = dims.iter().filter_map(|d| match d.value {
+        // tract takes a negative number for an open dimension.
+        Some(Value::DimValue(n)) if n > 0 => Some(n),
+        _ => None,
+    });
+    if dims.len() > MAX_RANK || product(stated).is_none() {
+        return Err(format!(
+            "{} has {} dimensions of more than {MAX_ELEMENTS} numbers together, or more than {MAX_RANK}",
+            v.name,
+            dims.len()
+        ));
+    }
+    for dim in dims {
+        if let Some(Value::DimParam(text)) = &dim.value
+            && (text.len() > MAX_DIM_TEXT || text.contains(|c: char| c.is_control()))
+        {
+            return Err(format!("{}: a dimension is called by {} characters, expected a name", v.name, text.len()));
+        }
+    }
+    Ok(())
+}
+
+/// Shapes that the graph states as constants for its own use: which input of which operator makes a tensor of that size.
+fn stated_shapes(graph: &GraphProto) -> Result<(), String> {
+    let makers = |op: &str| match op {
+        "ConstantOfShape" => Some(0),
+        "Expand" | "Reshape" | "Tile" => Some(1),
+        "Resize" => Some(3),
+        _ => None,
+    };
+    if !graph.node.iter().any(|n| makers(&n.op_type).is_some()) {
+        return Ok(());
+    }
+    let mut constants: HashMap<&str, &TensorProto> = graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
+    for node in graph.node.iter().filter(|n| n.op_type == "Constant") {
+        let value = node.attribute.iter().find(|a| a.name == "value").and_then(|a| a.t.as_ref());
+        if let (Some(t), Some(out)) = (value, node.output.first()) {
+            constants.insert(out, t);
+        }
+    }
+    for node in &graph.node {
+        let shape = makers(&node.op_type).and_then(|n| node.input.get(n)).and_then(|i| constants.get(i.as_str()));
+        let Some(shape) = shape.filter(|t| t.data_type == DataType::Int64 as i32) else { continue };
+        let dims = integers(shape);
+        // Reshape has 0 for "as it was" and -1 for "what is left".
+        if dims.len() > MAX_RANK || product(dims.iter().copied().filter(|d| !matches!(d, -1 | 0))).is_none() {
+            let few: Vec<i64> = dims.into_iter().take(MAX_RANK).collect();
+            return Err(format!("{} asks for shape {few:?}, at most {MAX_ELEMENTS} numbers fit here", qnn::label(node)));
+        }
+    }
+    Ok(())
+}
+
+/// The numbers of a checked tensor of i64.
+fn integers(t: &TensorProto) -> Vec<i64> {
+    let (chunks, _) = t.raw_data.as_chunks::<8>();
+    if t.raw_data.is_empty() { t.int64_data.clone() } else { chunks.iter().map(|c| i64::from_le_bytes(*c)).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(graph: GraphProto) -> String {
+        check(&graph).expect_err("this must be refused")
+    }
+
+    fn weights(dims: &[i64], kind: DataType, raw: usize) -> GraphProto {
+        let w = TensorProto {
+            name: "w".into(),
+            dims: dims.to_vec(),
+            data_type: kind as i32,
+            raw_data: vec![0; raw],
+            ..TensorProto::default()
+        };
+        GraphProto { initializer: vec![w], ..GraphProto::default() }
+    }
+
+    fn node(op: &str, input: &[&str]) -> NodeProto {
+        NodeProto {
+            op_type: op.into(),
+            name: "n".into(),
+            input: input.iter().map(|i| (*i).into()).collect(),
+            ..NodeProto::default()
+        }
+    }
+
+    #[test]
+    fn shapes_that_wrap_or_lie_are_refused() {
+        assert!(check(&weights(&[2, 3], DataType::Float, 24)).is_ok());
+        // 2^32 * 2^32 * 4 is 0 in 64 bits.
+        assert!(refused(weights(&[1 << 32, 1 << 32], DataType::Float, 4)).contains("at most"));
+        assert!(refused(weights(&[-1, -6], DataType::Float, 24)).contains("shape [-1, -6]"));
+        assert!(refused(weights(&[2, 3], DataType::Float, 23)).contains("holds 23 where 24 are needed"));
+        assert!(refused(weights(&[1; 9], DataType::Float, 4)).contains("9 dimensions"));
+        assert!(refused(weights(&[1], DataType::String, 1)).contains("String"));
+        assert!(refused(weights(&[1], DataType::Complex64, 8)).contains("Complex64"));
+        let mut other = weights(&[2], DataType::Float, 0);
+        other.initializer[0].int64_data = vec![1, 2];
+        assert!(refused(other).contains("holds 0 where 2 are needed"), "numbers in a field that tract does not read");
+        let mut away = weights(&[1], DataType::Float, 4);
+        away.initializer[0].data_location = Some(1);
+        assert!(refused(away).contains("another file"));
+    }
+
+    #[test]
+    fn nodes_nobody_knows_and_shapes_nobody_can_hold_are_refused() {
+        let graph = |node: NodeProto| GraphProto { node: vec![node], ..GraphProto::default() };
+        assert!(check(&graph(node("Relu", &["x"]))).is_ok());
+        assert!(refused(graph(node("FormatDisk", &["x"]))).contains("FormatDisk n: nothing here can run"));
+        assert!(refused(graph(node("LookoutQuantised", &["x"]))).contains("nothing here can run"), "not for files");
+        let shape = |dims: &[i64]| TensorProto {
+            name: "s".into(),
+            dims: vec![dims.len() as i64],
+            data_type: DataType::Int64 as i32,
+            int64_data: dims.to_vec(),
+            ..TensorProto::default()
+        };
+        for (op, input) in
+            [("ConstantOfShape", vec!["s"]), ("Expand", vec!["x", "s"]), ("Tile", vec!["x", "s"]), ("Reshape", vec!["x", "s"])]
+        {
+            let asks = |dims: &[i64]| GraphProto { initializer: vec![shape(dims)], ..graph(node(op, &input)) };
+            assert!(check(&asks(&[1, 4, 2])).is_ok(), "{op}");
+            assert!(refused(asks(&[1 << 40, 1 << 40])).contains("asks for shape"), "{op}");
+            assert!(refused(asks(&[-7, 3])).contains("asks for shape"), "{op}");
+        }
+        let many = GraphProto { node: vec![node("Relu", &["x"]); MAX_NODES + 1], ..GraphProto::default() };
+        assert!(refused(many).contains("2001 nodes"));
+    }
+}
