@@ -167,3 +167,40 @@ fn check_and_bench_say_what_they_found() {
     assert!(answer["head"].as_str().unwrap().starts_with("LSTM 6 -> 16"), "{answer}");
     assert!(answer["allocs"] == 0 && answer["step_us"].as_f64().unwrap() > 0.0, "{answer}");
 }
+
+#[test]
+fn a_recording_is_drawn_and_many_are_judged() {
+    let dir = folder("drawn");
+    let (left, right) = (dir.join("left"), dir.join("right"));
+    [&left, &right].iter().for_each(|d| std::fs::create_dir_all(d).unwrap());
+    let (good, bad) = (left.join("demo.y4m"), right.join("demo.y4m"));
+    // The demo's clip ends with somebody going left, and goes left twice: that is its answer.
+    assert!(lookout(&["demo", "--save", &good.display().to_string()]).status.success());
+    std::fs::copy(&good, &bad).unwrap();
+    let (good, bad) = (good.display().to_string(), bad.display().to_string());
+    let (svg, html, table) = (dir.join("demo.svg"), dir.join("report.html"), dir.join("labels.csv"));
+    assert_eq!(lookout(&["classify", &good, "--plot", &svg.display().to_string()]).status.code(), Some(0));
+    let drawing = std::fs::read_to_string(&svg).unwrap();
+    assert_eq!(drawing.matches("<polyline").count(), 7, "one line a class");
+    assert_eq!(drawing.matches("%</title>").count(), 7, "seven events in the demo");
+    assert!(drawing.matches("<image").count() >= 6 && drawing.contains("time, s"));
+
+    let page = html.display().to_string();
+    assert_eq!(lookout(&["classify", &good, &bad, "--report", &page]).status.code(), Some(0));
+    let report = std::fs::read_to_string(&html).unwrap();
+    assert!(report.contains("50.0 % of 2 recordings right (9 to 91 at 95 % confidence)"), "{report:.600}");
+    assert!(report.contains("is <b>right</b>, said <b>left") && report.matches("<polyline").count() == 7, "one mistake, drawn");
+
+    std::fs::write(&table, "file,label\nright/demo.y4m,left\nleft/demo.y4m,left\n").unwrap();
+    assert_eq!(
+        lookout(&["classify", &good, &bad, "--report", &page, "--labels", &table.display().to_string()]).status.code(),
+        Some(0)
+    );
+    assert!(std::fs::read_to_string(&html).unwrap().contains("100.0 % of 2 recordings right"));
+    std::fs::write(&table, "file,label\nleft/demo.y4m,Left\n").unwrap();
+    let out = lookout(&["classify", &good, "--report", &page, "--labels", &table.display().to_string()]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(sentence(&out).contains("label \"Left\" found, the bundle has idle, left"), "{}", sentence(&out));
+    let out = lookout(&["classify", &good, &bad, "--plot", &svg.display().to_string()]);
+    assert!(out.status.code() == Some(2) && sentence(&out).contains("2 recordings need a folder"), "{}", sentence(&out));
+}

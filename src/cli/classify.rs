@@ -1,15 +1,18 @@
 //! `lookout classify`: one answer per recording, and its segments.
 
 use super::Failure;
+use super::plot::{self, Thumbs};
+use super::score::{Score, Truth};
 use super::segments::{Segment, Timeline};
 use super::setup::{BundleArg, GateArg, load};
 use crate::bundle::Bundle;
 use crate::pipeline::{Options, Pipeline};
 use crate::report::ClassId;
-use crate::source::SourceError;
 use crate::source::ahead::Ahead;
 use crate::source::open::{self, Spec};
+use crate::source::{Frame, Payload, SourceError};
 use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Arguments.
@@ -32,6 +35,15 @@ pub struct Args {
     /// Subtitles of the segments, to lay over the recording
     #[arg(long)]
     srt: bool,
+    /// Draw probabilities over time with events and pictures: a file for one recording, a folder for several
+    #[arg(long, value_name = "SVG|DIR")]
+    plot: Option<PathBuf>,
+    /// Recordings of known classes: write a page with accuracy, confusion and the worst mistakes. The class is the folder's name
+    #[arg(long, value_name = "HTML")]
+    report: Option<PathBuf>,
+    /// Classes for --report from a table (CSV) with the columns file and label
+    #[arg(long, value_name = "CSV", requires = "report")]
+    labels: Option<PathBuf>,
 }
 
 /// Runs the command. A recording that cannot be read is said on stderr and the others go on; the exit code tells.
@@ -41,19 +53,70 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     if args.csv {
         writeln!(out, "clip,label,start_ms,end_ms,p")?;
     }
-    for clip in &args.clips {
-        match one(clip, &bundle, args.gate.on()) {
-            Ok(timeline) => write(args, out, clip, &bundle, &timeline)?,
+    // What would be wrong at the end of long work is said before it.
+    let truths = args.report.as_ref().map(|_| truths(args, &bundle)).transpose()?;
+    let plots =
+        args.plot.as_ref().map(|to| args.clips.iter().map(|c| plot_file(to, c, args.clips.len())).collect::<Result<Vec<_>, _>>());
+    let plots = plots.transpose()?;
+    let mut score = truths.as_ref().map(|_| Score::new(&bundle));
+    for (n, clip) in args.clips.iter().enumerate() {
+        let mut thumbs = (args.plot.is_some() || score.is_some()).then(Thumbs::new);
+        match one(clip, &bundle, args.gate.on(), thumbs.as_mut()) {
+            Ok(timeline) => {
+                write(args, out, clip, &bundle, &timeline)?;
+                let draw = || thumbs.as_ref().map_or(String::new(), |thumbs| drawing(clip, &bundle, &timeline, thumbs));
+                if let Some(to) = &plots {
+                    save(&to[n], &draw())?;
+                }
+                if let (Some(score), Some(truths)) = (&mut score, &truths) {
+                    score.add(clip, truths[n], timeline.answer(), draw);
+                }
+            }
             Err(e) => {
                 let _ = writeln!(std::io::stderr(), "lookout: {}", e.why);
+                score.iter_mut().for_each(|s| s.unread(&e.why));
                 failed = Some(failed.map_or(e.code, |f| f.code.max(e.code))).map(|code| Failure { code, why: String::new() });
             }
         }
     }
+    if let (Some(score), Some(to)) = (&score, &args.report) {
+        save(to, &score.html())?;
+        let _ = writeln!(std::io::stderr(), "{}; {}", score.sentence(), to.display());
+    }
     failed.map_or(Ok(()), Err)
 }
 
-fn one(clip: &str, bundle: &Bundle, gate: bool) -> Result<Timeline, Failure> {
+/// The classes that the recordings really are.
+fn truths(args: &Args, bundle: &Bundle) -> Result<Vec<usize>, Failure> {
+    let truth = args.labels.as_ref().map_or(Ok(Truth::Folders), |file| Truth::read(file)).map_err(Failure::refused)?;
+    args.clips.iter().map(|clip| truth.of(clip, &bundle.labels).map_err(Failure::refused)).collect()
+}
+
+/// Where the drawing of one of `count` recordings goes.
+fn plot_file(to: &Path, clip: &str, count: usize) -> Result<PathBuf, Failure> {
+    if to.is_dir() {
+        let name: String = clip.trim_end_matches('/').rsplit('/').next().unwrap_or(clip).replace(':', "-");
+        return Ok(to.join(format!("{name}.svg")));
+    }
+    if count > 1 {
+        let why = format!("--plot {}: {count} recordings need a folder that is there, found none", to.display());
+        return Err(Failure::refused(why));
+    }
+    Ok(to.to_path_buf())
+}
+
+fn drawing(clip: &str, bundle: &Bundle, timeline: &Timeline, thumbs: &Thumbs) -> String {
+    let answer = timeline
+        .answer()
+        .map_or("no answer".into(), |(class, p)| format!("{} {:.0} %", bundle.labels[usize::from(class.0)], p * 100.0));
+    plot::svg(&format!("{clip}: {answer}"), bundle, timeline, thumbs)
+}
+
+fn save(file: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(file, text).map_err(|e| Failure::broke(format!("{}: {e}", file.display())))
+}
+
+fn one(clip: &str, bundle: &Bundle, gate: bool, mut thumbs: Option<&mut Thumbs>) -> Result<Timeline, Failure> {
     let spec: Spec = clip.parse()?;
     let source = open::open(&spec, &open::Options { replay: true, ..open::Options::for_bundle(bundle) })?;
     if source.is_live() {
@@ -65,10 +128,21 @@ fn one(clip: &str, bundle: &Bundle, gate: bool) -> Result<Timeline, Failure> {
     let mut progress = Progress::new(clip, source.len_hint());
     let mut source = Ahead::new(source);
     let mut broken = 0u32;
+    let mut look = |frame: &Frame<'_>| {
+        if let (Some(thumbs), Payload::Image(image)) = (&mut thumbs, &frame.payload) {
+            thumbs.take(frame.at, image);
+        }
+    };
     loop {
         match source.read() {
-            Ok(Some((frame, Some(until)))) => pipeline.step(&frame, until, &mut timeline, &mut |r| ends.take(&r))?,
-            Ok(Some((frame, None))) => pipeline.finish(Some(&frame), &mut timeline, &mut |r| ends.take(&r))?,
+            Ok(Some((frame, Some(until)))) => {
+                look(&frame);
+                pipeline.step(&frame, until, &mut timeline, &mut |r| ends.take(&r))?;
+            }
+            Ok(Some((frame, None))) => {
+                look(&frame);
+                pipeline.finish(Some(&frame), &mut timeline, &mut |r| ends.take(&r))?;
+            }
             Ok(None) => break,
             Err(SourceError::Broken { what, why }) => {
                 if broken == 0 {

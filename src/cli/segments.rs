@@ -60,6 +60,11 @@ impl Timeline {
         &self.at
     }
 
+    /// Probabilities of a decided tick, in label order.
+    pub fn p(&self, tick: usize) -> &[f32] {
+        &self.p[tick * self.classes..][..self.classes]
+    }
+
     /// All segments in time, each with its mean probability.
     pub fn segments(&self) -> Vec<Segment> {
         let mut segments = self.segments.clone();
