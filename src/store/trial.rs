@@ -92,7 +92,9 @@ fn limit() -> rustix::io::Result<()> {
     ] {
         // Where less is allowed already, less it is.
         let most = getrlimit(what).maximum.map_or(most, |max| most.min(max));
-        setrlimit(what, Rlimit { current: Some(most), maximum: Some(most) })?;
+        // A second later than SIGXCPU, which says why it ended; SIGKILL would not.
+        let maximum = if what == Resource::Cpu && getrlimit(what).maximum.is_none_or(|max| max > most) { most + 1 } else { most };
+        setrlimit(what, Rlimit { current: Some(most), maximum: Some(maximum) })?;
     }
     // If the board itself is short of memory, this process is the one to go.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
