@@ -22,7 +22,7 @@ import footage
 import render
 import shaper
 
-WINDOW = 12  # net.py's, which needs PyTorch
+WINDOW = 16  # net.py's, which needs PyTorch
 
 
 def y4m(clip):

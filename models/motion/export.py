@@ -26,7 +26,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from net import CLASSES, FEATURES, HIDDEN, PLANES, SIZE, WINDOW, Encoder, Head
 from train import NAMES, predict, read, report
 
-VERSION = "1.2.0"
+VERSION = "1.3.0"
 
 
 class Calibration(CalibrationDataReader):

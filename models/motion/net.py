@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-SIZE, PLANES, FEATURES, HIDDEN, WINDOW, CLASSES = 64, 5, 96, 96, 12, 7
+SIZE, PLANES, FEATURES, HIDDEN, WINDOW, CLASSES = 64, 5, 96, 96, 16, 7
 
 
 class Stem(nn.Module):
@@ -56,7 +56,7 @@ class Encoder(nn.Module):
 
 
 class Head(nn.Module):
-    """[N,12,96] -> [N,7]."""
+    """[N,16,96] -> [N,7]."""
 
     def __init__(self):
         super().__init__()

@@ -13,11 +13,13 @@ import argparse
 import glob
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from torch import nn
 
+from augment import vary
 from net import CLASSES, FEATURES, WINDOW, Encoder, Head, windows
 
 NAMES = ["idle", "left", "right", "toward", "away", "shake", "covered"]
@@ -33,11 +35,26 @@ def read(folder, split, most=10**9):
     return out
 
 
-def mirror(x, y):
-    """Left becomes right: planes flipped, horizontal flow negated, labels swapped."""
-    x = x.flip(3)
-    x[..., 3] = 255 - x[..., 3]  # 256 - u, but for one sixteenth of a pixel
-    return x, torch.where(y == 1, 2, torch.where(y == 2, 1, y))
+def batches(shards, size, gen):
+    """Batches of clips from all shards at random, varied: (levels u8 [B,T,S,S,5], y [B,T]). The next one is made while this one is learned."""
+    where = [(s, i) for s, (x, _, _) in enumerate(shards) for i in range(len(x))]
+    quiet = [(s, i) for s, (_, _, main) in enumerate(shards) for i in (main == 0).nonzero().flatten().tolist()]
+    order = torch.randperm(len(where), generator=gen).tolist()
+
+    def idle():
+        s, i = quiet[int(torch.randint(len(quiet), (1,), generator=gen))]
+        return shards[s][0][i]
+
+    def batch(first):
+        clips = [vary(shards[s][0][i], shards[s][1][i], idle, gen) for s, i in (where[k] for k in order[first:first + size])]
+        return tuple(torch.stack(part) for part in zip(*clips))
+
+    with ThreadPoolExecutor(1) as worker:
+        waiting = worker.submit(batch, 0)
+        for first in range(size, len(order) - size + 1, size):
+            ready, waiting = waiting.result(), worker.submit(batch, first)
+            yield ready
+        yield waiting.result()
 
 
 def encode(encoder, x, gain=None, dtype=torch.float32):
@@ -110,7 +127,7 @@ def main():
     a = args.parse_args()
     torch.manual_seed(a.seed)
     torch.set_num_threads(a.threads)
-    gen = torch.Generator().manual_seed(a.seed)
+    gen, drawn = torch.Generator().manual_seed(a.seed), torch.Generator().manual_seed(a.seed + 1)
     train, val = read(a.data_dir, "train"), read(a.data_dir, "val")
     encoder, head = Encoder().to(memory_format=torch.channels_last), Head()
     if a.init:
@@ -135,37 +152,32 @@ def main():
         start, total, count = time.time(), 0.0, 0
         if done(0) >= 1:
             break
-        for s in torch.randperm(len(train), generator=gen).tolist():
-            x_all, y_all, _ = train[s]
-            order = torch.randperm(len(x_all), generator=gen)
-            for i in range(0, len(order) - a.batch + 1, a.batch):
-                if done(0) >= 1:
-                    break
-                pick = order[i:i + a.batch]
-                x, y = x_all[pick], y_all[pick]
-                half = a.batch // 2
-                xm, ym = mirror(x[:half], y[:half])
-                x, y = torch.cat([xm, x[half:]]), torch.cat([ym, y[half:]])
-                g = 0.8 + 0.4 * torch.rand(2, generator=gen)
-                gain = torch.stack([g[0], g[1], g[1], torch.ones(()), torch.ones(())])
-                features = encode(encoder, x, gain, torch.bfloat16 if a.bf16 else torch.float32)
-                beside = loss_of(tick(features[:, 1:]).flatten(0, 1), y[:, 1:].flatten())
-                if torch.rand(1, generator=gen) < 0.25:  # a late frame: the ring repeats the last features
-                    k = int(torch.randint(2, x.shape[1], (1,), generator=gen))
-                    features = torch.cat([features[:, :k], features[:, k - 1:k], features[:, k + 1:]], 1)
-                # A recording has no past: `lookout classify` fills the ring with the first tick. Two ticks in, motion can be told.
-                w = windows(torch.cat([features[:, :1].expand(-1, WINDOW - 1, -1), features], 1)[:, 2:])
-                loss = loss_of(head(w.reshape(-1, WINDOW, FEATURES)), y[:, 2:].flatten())
-                adam.zero_grad()
-                (loss + 0.3 * beside).backward()
-                nn.utils.clip_grad_norm_(weights, 2.0)
-                adam.step()
-                rate.step()
-                mean.update()
-                total, count = total + loss.item(), count + 1
-                if count % 50 == 0:
-                    print(f"  {epoch} {count} loss {total / count:.4f} {time.time() - start:.0f} s", flush=True)
-                    torch.save({"encoder": mean.state[0], "head": mean.state[1]}, a.out)
+        train = read(a.data_dir, "train")  # again: shards may have come
+        for x, y in batches(train, a.batch, drawn):
+            if done(0) >= 1:
+                break
+            g = 0.8 + 0.4 * torch.rand(2, generator=gen)
+            gain = torch.stack([g[0], g[1], g[1], torch.ones(()), torch.ones(())])
+            features = encode(encoder, x, gain, torch.bfloat16 if a.bf16 else torch.float32)
+            beside = loss_of(tick(features[:, 1:]).flatten(0, 1), y[:, 1:].flatten())
+            if torch.rand(1, generator=gen) < 0.25:  # a late frame: the ring repeats the last features
+                k = int(torch.randint(2, x.shape[1], (1,), generator=gen))
+                features = torch.cat([features[:, :k], features[:, k - 1:k], features[:, k + 1:]], 1)
+            # A recording has no past: `lookout classify` fills the ring with the first tick. Two ticks in, motion can be told.
+            w = windows(torch.cat([features[:, :1].expand(-1, WINDOW - 1, -1), features], 1)[:, 2:])
+            odd = int(torch.randint(2, (1,), generator=gen))  # every other window: its neighbours say nearly the same
+            w = nn.functional.dropout(w[:, odd::2].reshape(-1, WINDOW, FEATURES), 0.1)
+            loss = loss_of(head(w), y[:, 2 + odd::2].flatten())
+            adam.zero_grad()
+            (loss + 0.3 * beside).backward()
+            nn.utils.clip_grad_norm_(weights, 2.0)
+            adam.step()
+            rate.step()
+            mean.update()
+            total, count = total + loss.item(), count + 1
+            if count % 50 == 0:
+                print(f"  {epoch} {count} loss {total / count:.4f} {time.time() - start:.0f} s", flush=True)
+                torch.save({"encoder": mean.state[0], "head": mean.state[1]}, a.out)
         accuracy, each = report(*predict(*mean.networks(), val)[:2])
         print(f"epoch {epoch} loss {total / max(count, 1):.4f} validation ticks {accuracy:.4f} | {each} | {time.time() - start:.0f} s", flush=True)
         torch.save({"encoder": mean.state[0], "head": mean.state[1]}, a.out)
