@@ -29,14 +29,17 @@ from train import NAMES, predict, read, report
 VERSION = "1.3.0"
 
 
+# The rarest thousandth of the activations may be cut off: with their full range, steps grow too coarse for a dark lens cover (9 of 10 ticks found, 99 of
+# 100 now). The input's quantiser is given: scale 1/64, zero point 128.
+INPUT = {"scale": np.array(1 / 64, np.float32), "zero_point": np.array(128, np.uint8)}
+
+
 class Calibration(CalibrationDataReader):
-    """Values from training frames, and once both ends of the range, so that the input's scale is exactly 1/64."""
+    """Values from training frames."""
 
     def __init__(self, shards, frames):
         rng = np.random.default_rng(7)
-        ends = np.zeros((1, PLANES, SIZE, SIZE), np.float32)
-        ends[0, 0, 0, 0], ends[0, 0, 0, 1] = -2.0, 127 / 64
-        self.items = [ends]
+        self.items = []
         for _ in range(frames):
             x = shards[rng.integers(len(shards))][0]
             self.items.append((x[rng.integers(len(x)), rng.integers(1, x.shape[1])].permute(2, 0, 1)[None].numpy().astype(np.float32) - 128) / 64)
@@ -72,14 +75,15 @@ class Folded(torch.nn.Module):
         return self.out(torch.flatten(x, 1))
 
 
-def write_encoder(encoder, path, shards, frames=600):
+def write_encoder(encoder, path, shards, frames=300):
     """Exports, quantises and takes the input's quantiser out; returns (scale, zero point) of the features."""
     folded = Folded(encoder.eval().to(memory_format=torch.contiguous_format)).eval()
     raw = path + ".float.onnx"
     plain = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}  # current PyTorch's default needs onnxscript
     torch.onnx.export(folded, torch.zeros(1, PLANES, SIZE, SIZE), raw, opset_version=13, input_names=["value"], output_names=["features"], **plain)
     quantize_static(raw, path, Calibration(shards, frames), quant_format=QuantFormat.QDQ, per_channel=True, activation_type=QuantType.QUInt8,
-                    weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod.MinMax)
+                    weight_type=QuantType.QInt8, calibrate_method=CalibrationMethod.Percentile,
+                    extra_options={"CalibPercentile": 99.9, "TensorQuantOverrides": {"value": [INPUT]}})
     os.remove(raw)
     model = onnx.load(path)
     graph = model.graph
@@ -234,7 +238,7 @@ def main():
     args.add_argument("--keep", help="where to keep the averaged float weights")
     args.add_argument("--data-dir", required=True)
     args.add_argument("--out", default=".")
-    args.add_argument("--frames", type=int, default=600, help="frames the encoder is calibrated on")
+    args.add_argument("--frames", type=int, default=300, help="frames the encoder is calibrated on")
     args.add_argument("--enter", type=float, default=0.6)
     args.add_argument("--leave", type=float, default=0.4)
     args.add_argument("--min-ms", type=int, default=200)
@@ -247,7 +251,7 @@ def main():
         module.eval()
     if a.keep:
         torch.save({"encoder": encoder.state_dict(), "head": head.state_dict()}, a.keep)
-    train, val = read(a.data_dir, "train", 4), read(a.data_dir, "val")
+    train, val = read(a.data_dir, "train")[::6], read(a.data_dir, "val")
 
     def file(name):
         return os.path.join(a.out, name)

@@ -22,5 +22,5 @@ shards --clips 6250 --seed 31
 shards --clips 2000 --seed 32 --classes idle
 shards --clips 1500 --seed 33 --classes toward away
 $python train.py --data-dir "$work/shards" --out "$work/float.pt" --epochs 24 --hold 0.4
-$python export.py --weights "$work/float.pt" --data-dir "$work/shards" --out "$here" --enter ENTER --leave LEAVE --min-ms MINMS
+$python export.py --weights "$work/float.pt" --data-dir "$work/shards" --out "$here" --enter 0.7 --leave 0.35 --min-ms 200
 $python evaluate.py --clips 1000 --seed 20261121 --data "$data" --cache "$work/footage.pkl" --onnx "$here" --weights "$work/float.pt"
