@@ -21,8 +21,13 @@ fi
 work=$(mktemp -d); tap=
 trap '[ -z "$tap" ] || kill "$tap" 2> /dev/null || true; rm -rf "$work"' EXIT
 
-# scenario SCRIPT SECTION... : boots SCRIPT with the wire tapped, then judges the sections
+# scenario SCRIPT SECTION... : boots SCRIPT with the wire tapped, then judges the sections. Once more where it went wrong: all limits are in
+# real time, and an emulated machine whose host is busy elsewhere for a moment is late; what is wrong with the program is wrong twice.
 scenario() {
+  booted "$@" || { echo "-- once more: $1"; booted "$@"; }
+}
+
+booted() {
   local script=$1 status=0; shift
   echo "-- $script: $*"
   python3 "$here/wire.py" tap "$work/serial" "$work/wire" & tap=$!
@@ -34,16 +39,19 @@ scenario() {
   python3 "$here/wire.py" judge "$work/wire" "$@" || { echo "-- what was on the wire:"; cat "$work/wire"; return 1; }
 }
 
-FILES=()
+# A small network where times are judged: an emulated processor is to be late because of faults, not because of arithmetic. `classes` runs the
+# bundle that is shipped.
+SMALL=()
+for file in "$top"/tests/bundles/resnet/*; do SMALL+=("$file:/bundle/${file##*/}"); done
+
+FILES=("${SMALL[@]}")
 [ -n "$only" ] && [ "$only" != camera ] || scenario camera.sh yuyv nv12 grey unplug stall refused
 
 # What goes wrong with cameras, and how long it takes to be noticed and to be over.
 if [ -z "$only" ] || [ "$only" = faults ]; then
   gcc -shared -fPIC -O1 -o "$work/refuse.so" "$here/guest/refuse.c" -ldl
   echo "${CYCLES:-10}" > "$work/cycles"
-  FILES=("$work/refuse.so:/lib/refuse.so" "$work/cycles:/cycles" "$(command -v socat)")
-  # A small network: an emulated processor is to be late because of faults, not because of arithmetic.
-  for file in "$top"/tests/bundles/resnet/*; do FILES+=("$file:/bundle/${file##*/}"); done
+  FILES=("$work/refuse.so:/lib/refuse.so" "$work/cycles:/cycles" "$(command -v socat)" "${SMALL[@]}")
   echo "${JUMPS:-8}" > "$work/jumps"
   modules=$("$here/modules.sh")
   FILES+=("$work/jumps:/jumps" "$modules/gpio-sim.ko:/ko/gpio-sim.ko")
@@ -54,8 +62,7 @@ fi
 # A machine that hangs is reset by its hardware watchdog and reports again.
 if [ -z "$only" ] || [ "$only" = watchdog ]; then
   truncate -s 1M "$work/disk"
-  FILES=()
-  for file in "$top"/tests/bundles/resnet/*; do FILES+=("$file:/bundle/${file##*/}"); done
+  FILES=("${SMALL[@]}")
   QEMU_ARGS="-device i6300esb -watchdog-action reset -drive file=$work/disk,format=raw,if=virtio" VM_REBOOT=1 \
     MODULES="vivid i6300esb virtio_blk virtio_pci" scenario watchdog.sh w3 w3-again
 fi
@@ -64,7 +71,7 @@ fi
 if [ -z "$only" ] || [ "$only" = mjpg ]; then
   mkdir "$work/frames"; "$here/frames.py" "$here/camera.avi" "$work/frames"
   modules=$("$here/modules.sh")
-  FILES=("$modules/v4l2loopback.ko:/ko/v4l2loopback.ko")
+  FILES=("$modules/v4l2loopback.ko:/ko/v4l2loopback.ko" "${SMALL[@]}")
   for picture in "$work"/frames/*; do FILES+=("$picture:/frames/${picture##*/}"); done
   MODULES=videodev scenario mjpg.sh mjpg
 fi

@@ -1,5 +1,6 @@
 # From a real V4L2 driver (vivid) to a real serial driver (8250): each pixel format, a damaged buffer, an unplugged camera.
 . /bin/lib.sh
+BUNDLE=/bundle
 modprobe vivid n_devs=1 node_types=0x1 || fail "no vivid"
 for i in 1 2 3 4 5 6 7 8 9 10; do [ -c $CAMERA ] && break; sleep 0.2; done
 [ -c $CAMERA ] || fail "no $CAMERA"

@@ -1,5 +1,6 @@
 # MJPG from a real V4L2 driver (v4l2loopback) to a real serial driver: every picture is whole, so none may be called damaged.
 . /bin/lib.sh
+BUNDLE=/bundle
 modprobe videodev && insmod /ko/v4l2loopback.ko video_nr=0 || fail "no v4l2loopback"
 for i in 1 2 3 4 5 6 7 8 9 10; do [ -c $CAMERA ] && break; sleep 0.2; done
 control keep_format=1
