@@ -113,11 +113,8 @@ impl Ring {
 
     /// Repeats the newest row until the window is full, for whoever knows that nothing else came before it. Nothing to do in an empty ring.
     pub fn fill(&mut self) {
-        let from = (self.head + self.window - 1) * self.row;
         while let Some(last) = self.slots.back().copied().filter(|_| self.slots.len() < self.window) {
-            let (at, twin) = (self.head * self.row, (self.head + self.window) * self.row);
-            self.rows.copy_within(from..from + self.row, at);
-            self.rows.copy_within(from..from + self.row, twin);
+            self.copy_newest();
             self.advance(Slot { held: true, ..last });
         }
     }

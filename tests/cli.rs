@@ -201,6 +201,11 @@ fn a_recording_is_drawn_and_many_are_judged() {
     let out = lookout(&["classify", &good, "--report", &page, "--labels", &table.display().to_string()]);
     assert_eq!(out.status.code(), Some(2));
     assert!(sentence(&out).contains("label \"Left\" found, the bundle has idle, left"), "{}", sentence(&out));
+    // Two recordings of one name are two drawings.
+    let drawings = folder("drawn/all");
+    std::fs::read_dir(&drawings).unwrap().for_each(|old| std::fs::remove_file(old.unwrap().path()).unwrap());
+    assert_eq!(lookout(&["classify", &good, &bad, "--plot", &drawings.display().to_string()]).status.code(), Some(0));
+    assert_eq!(std::fs::read_dir(&drawings).unwrap().count(), 2);
     let out = lookout(&["classify", &good, &bad, "--plot", &svg.display().to_string()]);
     assert!(out.status.code() == Some(2) && sentence(&out).contains("2 recordings need a folder"), "{}", sentence(&out));
 }

@@ -12,9 +12,8 @@ use crate::encoder::{Encoder, Form};
 use crate::golden;
 use crate::head::{Arithmetic, Head};
 use crate::onnx::{self, Any};
-use crate::qnn::Engine;
-use crate::qnn::Report;
 use crate::qnn::kernels::Isa;
+use crate::qnn::{Engine, Report};
 use ndarray::ArrayD;
 use ndarray_npy::WriteNpyExt;
 use std::io::Write;
@@ -73,7 +72,7 @@ impl EngineArg {
         self.get().map(Form::On)
     }
 
-    /// Both.
+    /// What the encoder runs on.
     pub fn get(self) -> Result<Engine, Failure> {
         Ok(Engine { isa: self.isa()?, threads: self.threads.or(1) })
     }

@@ -95,7 +95,8 @@ fn truths(args: &Args, bundle: &Bundle) -> Result<Vec<usize>, Failure> {
 /// Where the drawing of one of `count` recordings goes.
 fn plot_file(to: &Path, clip: &str, count: usize) -> Result<PathBuf, Failure> {
     if to.is_dir() {
-        let name: String = clip.trim_end_matches('/').rsplit('/').next().unwrap_or(clip).replace(':', "-");
+        // The whole path: recordings of the same name in different folders are different recordings.
+        let name = clip.trim_matches(['.', '/']).replace(['/', ':'], "-");
         return Ok(to.join(format!("{name}.svg")));
     }
     if count > 1 {

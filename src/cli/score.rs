@@ -54,7 +54,7 @@ impl Truth {
     /// # Errors
     /// A sentence: no class is known, or none that the bundle has.
     pub fn of(&self, clip: &str, labels: &[Label]) -> Result<usize, String> {
-        let path = Path::new(clip.split_once(':').filter(|(kind, _)| kind.len() > 1).map_or(clip, |(_, rest)| rest));
+        let path = Path::new(clip.split_once(':').map_or(clip, |(_, rest)| rest));
         let found = match self {
             Self::Folders => path.parent().and_then(Path::file_name).map(|n| n.to_string_lossy().into_owned()),
             // The longest name in the table that the path ends with: `a/1.avi` and `b/1.avi` are different recordings.

@@ -158,7 +158,9 @@ fn sentence(dir: &Path, ended: Option<ExitStatus>, said: &str) -> String {
     let last = said.lines().rev().find(|l| !l.trim().is_empty() && !l.starts_with(['[', ' '])).unwrap_or_default();
     match (status.code(), status.signal()) {
         (Some(2), _) if last.starts_with("lookout: ") => last.trim_start_matches("lookout: ").into(),
-        (_, Some(24)) => format!("bundle {dir}: its trial used more than {CPU_S} s of processor time"),
+        (_, Some(signal)) if signal == Signal::XCPU.as_raw() => {
+            format!("bundle {dir}: its trial used more than {CPU_S} s of processor time")
+        }
         _ if said.contains("memory allocation of ") => {
             format!("bundle {dir}: its trial needed more than {MEMORY_MIB} MiB of memory")
         }
