@@ -10,7 +10,8 @@
 //!
 //! - Hardware stands at the two ends. The middle is pure: no clock, no I/O. Time enters once, with the frame.
 //! - Few threads: [`capture`], inference (the caller's), one writer a sink. All hand-overs are bounded: the newest frame
-//!   wins and every lost one is counted; events are kept, status is latest-wins, what is lost is announced by number.
+//!   wins and every lost one is counted; events and changes of state are kept, other status is latest-wins, lost events are
+//!   announced by number.
 //! - A ring slot is a tick of time, not a frame that happened to arrive ([`ring`], [`pipeline`]).
 //! - Int8 parts of an encoder are one operator of our own ([`qnn`]); what it does not know stays with tract in float.
 //! - A model is data ([`bundle`]), a board is data ([`board`]), an installation is data ([`config`]).

@@ -301,7 +301,7 @@ impl Identity {
 /// Whether time waits for a slow reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// It does not: `send` never waits, old status reports are replaced by new ones.
+    /// It does not: `send` never waits, old status reports are replaced by new ones; of health one of each state in a row stays.
     Live,
     /// A recording is being played: `send` may wait for the writer, nothing is left out, the output is the same every time.
     Recording,

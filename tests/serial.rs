@@ -270,6 +270,25 @@ fn nobody_reads_then_everything_that_counts_comes() {
 }
 
 #[test]
+fn states_that_changed_while_the_wire_was_stopped_are_all_said_in_order() {
+    let mut far = FarEnd::new("states");
+    let mut sink = far.sink(Pace::Live);
+    let near = std::fs::File::options().read(true).write(true).open(far.path()).unwrap();
+    rustix::termios::tcflow(&near, rustix::termios::Action::OOff).unwrap();
+    // Five states, of which each is over a moment later; between them what is said ten times a second.
+    for k in 0..5 {
+        sink.send(2 * k, &health(k));
+        sink.send(2 * k + 1, &class(k));
+    }
+    rustix::termios::tcflow(&near, rustix::termios::Action::OOn).unwrap();
+    let mut want: Vec<String> = (0..5).map(|k| Sentence::of(2 * k, &health(k)).encode().trim_end().into()).collect();
+    want.push(Sentence::of(9, &class(4)).encode().trim_end().into());
+    let mut lines = far.lines(want.len());
+    lines.retain(|line| !line.starts_with("$PLKTC") || line == want.last().unwrap());
+    assert_eq!(lines, want);
+}
+
+#[test]
 fn port_that_comes_back_is_opened_again_and_no_half_sentence_is_accepted() {
     let mut far = FarEnd::new("replug");
     let mut sink = far.sink(Pace::Live);

@@ -1,9 +1,11 @@
 //! The bounded hand-over from inference to one writer thread.
 //!
 //! Live, the sender never waits: events are kept (the oldest go when there are too many, and the writer is told which
-//! numbers are missing), of class, novelty and health only the latest is kept, because an old status helps nobody. What is
-//! left goes out in the order in which it came. A recording is not live: nothing is left out, the sender waits for room,
-//! so that the same recording gives the same bytes however slow the reader is.
+//! numbers are missing), of class and novelty only the latest is kept, because an old status helps nobody. Of health the
+//! latest of each state in a row is kept, because a state that lasted shorter than a line takes on the wire is what a
+//! technician looks for later; beyond [`STATES`] the oldest goes, unannounced as any old status. What is left goes out in
+//! the order in which it came. A recording is not live: nothing is left out, the sender waits for room, so that the same
+//! recording gives the same bytes however slow the reader is.
 //!
 //! All memory is made at the start. The writer sleeps in `poll(2)` on [`Outbox::wake_fd`] beside its own device.
 
@@ -16,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// Events kept while nobody takes them.
 pub const EVENTS: usize = 256;
+/// Changes of state kept while nobody takes them.
+pub const STATES: usize = 8;
 /// Longest that a recording waits for a reader who takes nothing at all; then it goes on as if live, until he takes something.
 const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 10 });
 
@@ -50,7 +54,8 @@ struct Inner {
     events: Box<Deque<Item, EVENTS>>,
     class: Option<Item>,
     novelty: Option<Item>,
-    health: Option<Item>,
+    /// No two neighbours have the same state.
+    health: Deque<Item, STATES>,
     /// An alarm that begins or ends is an event.
     alarm: bool,
     /// Patience with the reader of a recording has run out.
@@ -97,7 +102,7 @@ impl Outbox {
             Report::Novelty(_) if alarm_edge => inner.keep(item),
             Report::Novelty(_) => inner.novelty = Some(item),
             Report::Class(_) => inner.class = Some(item),
-            Report::Health(_) => inner.health = Some(item),
+            Report::Health(_) => inner.keep_state(item),
         }
         drop(inner);
         self.wake();
@@ -110,14 +115,7 @@ impl Outbox {
         if let Some((from, to)) = inner.gap.take() {
             return Some(Parcel::Gap { from, to });
         }
-        let Inner { events, class, novelty, health, .. } = &mut *inner;
-        let oldest = [class, novelty, health].into_iter().filter(|slot| slot.is_some());
-        let oldest = oldest.min_by_key(|slot| slot.as_ref().map(|item| item.ticket));
-        let item = match (oldest, events.front()) {
-            (Some(slot), Some(event)) if slot.as_ref().is_some_and(|item| item.ticket < event.ticket) => slot.take(),
-            (Some(slot), None) => slot.take(),
-            _ => events.pop_front(),
-        };
+        let item = inner.take_oldest();
         drop(inner);
         self.moved.notify_all();
         item.map(|item| Parcel::Report(item.seq, item.report))
@@ -238,6 +236,38 @@ impl Inner {
             debug_assert!(kept.is_ok(), "one was just taken out");
         }
     }
+
+    /// Health: instead of the last one kept if that says the same state, else behind it.
+    fn keep_state(&mut self, item: Item) {
+        match self.health.back_mut() {
+            Some(last) if same_state(&last.report, &item.report) => *last = item,
+            _ => {
+                if self.health.is_full() {
+                    self.health.pop_front();
+                }
+                let kept = self.health.push_back(item);
+                debug_assert!(kept.is_ok(), "there is room now");
+            }
+        }
+    }
+
+    fn take_oldest(&mut self) -> Option<Item> {
+        let ticket = |item: Option<&Item>| item.map_or(u64::MAX, |item| item.ticket);
+        let (class, novelty) = (ticket(self.class.as_ref()), ticket(self.novelty.as_ref()));
+        let (health, event) = (ticket(self.health.front()), ticket(self.events.front()));
+        match class.min(novelty).min(health).min(event) {
+            u64::MAX => None,
+            oldest if oldest == event => self.events.pop_front(),
+            oldest if oldest == health => self.health.pop_front(),
+            oldest if oldest == class => self.class.take(),
+            _ => self.novelty.take(),
+        }
+    }
+}
+
+/// Do both say the same state? `WARMING` is one state whatever its numbers.
+fn same_state(a: &Report, b: &Report) -> bool {
+    matches!((a, b), (Report::Health(a), Report::Health(b)) if std::mem::discriminant(&a.state) == std::mem::discriminant(&b.state))
 }
 
 /// A span for `poll(2)`, rounded up to a whole millisecond so that a wait never spins.
@@ -259,6 +289,7 @@ impl Drop for DoneOnDrop {
 mod tests {
     use super::*;
     use crate::report::tests::{class, event, health, novelty};
+    use crate::report::{Health, State};
 
     fn seqs(outbox: &Outbox) -> Vec<u32> {
         let mut seqs = Vec::new();
@@ -280,6 +311,33 @@ mod tests {
         }
         assert_eq!(seqs(&outbox), [1, 4, 5, 6, 7]);
         assert_eq!(outbox.pop(), None);
+    }
+
+    fn state(state: State) -> Report {
+        let Report::Health(health) = health() else { unreachable!() };
+        Report::Health(Health { state, ..health })
+    }
+
+    #[test]
+    fn a_state_of_one_tick_is_said_before_the_one_that_follows_however_busy_the_line_is() {
+        let outbox = Outbox::new(Pace::Live).unwrap();
+        outbox.push(0, &state(State::Ok));
+        assert_eq!(seqs(&outbox), [0]); // the line is busy with it
+        outbox.push(1, &state(State::StreamBroke));
+        outbox.push(2, &class());
+        (3..6).for_each(|seq| outbox.push(seq, &state(State::Ok)));
+        outbox.push(6, &state(State::Warming { have: 1, need: 16 }));
+        outbox.push(7, &state(State::Warming { have: 2, need: 16 }));
+        assert_eq!(seqs(&outbox), [1, 2, 5, 7]);
+    }
+
+    #[test]
+    fn of_too_many_states_the_newest_are_said() {
+        let outbox = Outbox::new(Pace::Live).unwrap();
+        for seq in 0..100 {
+            outbox.push(seq, &state(if seq % 2 == 0 { State::Ok } else { State::Damaged }));
+        }
+        assert_eq!(seqs(&outbox), (92..100).collect::<Vec<_>>());
     }
 
     #[test]

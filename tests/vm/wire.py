@@ -113,7 +113,7 @@ class Section:
         self.expect(seqs == list(range(len(seqs))), f"sequence numbers {seqs}, expected 0..{len(seqs) - 1} in order")
 
     def one_process(self):
-        """Numbers go up from the first to the last: no restart. Two states in the time of one line: the newer one is said."""
+        """Numbers go up from the first to the last: no restart. A status that is overtaken on its way leaves a hole in them."""
         seqs = [int(f[0]) for a, f in self.rows if a in FIELDS and a != "PLKTG"]
         self.expect(seqs and seqs[0] == 0 and all(a < b for a, b in zip(seqs, seqs[1:])), f"sequence numbers {seqs}, expected to go up from 0")
         self.expect(len(self.health) >= 3, f"{len(self.health)} health lines, expected 3 or more")
