@@ -165,7 +165,7 @@ link 000
 watch_camera $LINK,$SPEC
 until_said 2 '^$PLKTH,.*,OK,'; before
 link 001; mark; v4l2-ctl -d /dev/$(node_of 000) -c inject_fatal_streaming_error=1
-within 2000 C6 "resumed at another size" "$FRESH"
+within 1000 C6 noticed '^$PLKTH,.*,STREAM BROKE,'; within 2000 C6 "resumed at another size" "$FRESH"
 until_said 2 '^$PLKTH,.*,\(OK\|FROZEN\|SLOW\),'; grep 'source:' /tmp/log | sed 's/^/   /'
 grep -q "source: .* 1280x720" /tmp/log || fail "C6: the size did not change"
 stopped
