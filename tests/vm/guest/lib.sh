@@ -64,7 +64,8 @@ within() {
 }
 
 fds() { ls /proc/$pid/fd | wc -l; }
-rss() { sed -n 's/VmRSS:[^0-9]*\([0-9]*\).*/\1/p' /proc/$pid/status; }
+# What it holds itself: pages of its code are read when a way through it is first gone, which is no growth.
+rss() { sed -n 's/RssAnon:[^0-9]*\([0-9]*\).*/\1/p' /proc/$pid/status; }
 cpu_ms() { set -- $(cat /proc/$pid/stat); echo $(((${14} + ${15}) * 10)); }
 
 # same ROW : descriptors and memory are what they were when `before` was called
