@@ -4,7 +4,7 @@
 #   board/image/test.sh IMAGE [CUTS]     boots it in QEMU `virt` (emulated, no KVM) through UEFI; CUTS power cuts (default 2)
 #
 # The camera is vivid; the kernel's console is the first UART, the reports come over the second one (PCI serial). Each boot says when its
-# first sentence came. About six minutes. IMAGE_SECONDS: how long a boot may take on this host before it counts as failed (1500).
+# first sentence came. About a minute a boot. IMAGE_SECONDS: how long a boot may take on this host before it counts as failed (1500).
 set -euo pipefail
 [ $# -ge 1 ] && [ -r "$1" ] || { sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 2; }
 firmware=/usr/share/qemu-efi-aarch64/QEMU_EFI.fd
