@@ -4,14 +4,18 @@
 //! configuration, bundle or arguments (it does not).
 
 mod bench;
+mod calibrate;
 mod check;
 mod classify;
+mod confusion;
 mod demo;
 pub mod doctor;
 mod estimate;
 mod failure;
+mod index;
 mod install;
 mod plot;
+mod record;
 mod run;
 mod score;
 mod segments;
@@ -19,6 +23,8 @@ mod setup;
 pub mod shape;
 mod stillness;
 mod stopwatch;
+#[cfg(feature = "train")]
+mod train;
 mod trial;
 
 pub use failure::Failure;
@@ -48,6 +54,16 @@ enum Command {
     Classify(classify::Args),
     /// Check a bundle: contract, golden vectors, time of int8 and float, memory
     Check(check::Args),
+    /// Thresholds for one site, from ordinary footage of it
+    Calibrate(calibrate::Args),
+    /// Take labelled clips from the live camera
+    Record(record::RecordArgs),
+    /// Cut labelled clips from a longer recording
+    Label(record::LabelArgs),
+    /// Make a collection of recordings searchable
+    Index(index::IndexArgs),
+    /// Moments in an indexed collection that are like a recording
+    Find(index::FindArgs),
     /// Install a bundle on this box, go back to the one before, or say which one runs
     Install(install::Args),
     /// What is there, what is missing, and what to do about it
@@ -56,6 +72,9 @@ enum Command {
     Bench(bench::Args),
     /// What the encoder sees: a recording's shaped ticks as .npy, for training
     Shape(shape::Args),
+    /// Classes of your own: from a folder of clips to a bundle
+    #[cfg(feature = "train")]
+    Train(train::Args),
     /// Try a bundle within limits: `install` and `run` start this in a process of its own
     #[command(hide = true)]
     Trial(trial::Args),
@@ -86,11 +105,18 @@ pub fn main() -> ExitCode {
             return exit(run::run(&args));
         }
         Command::Classify(args) => classify::run(&args, &mut out),
+        Command::Calibrate(args) => calibrate::run(&args, &mut out),
         Command::Check(args) => check::run(&args, &mut out),
+        Command::Record(args) => record::record(&args, &mut out),
+        Command::Label(args) => record::label(&args, &mut out),
+        Command::Index(args) => index::index(&args, &mut out),
+        Command::Find(args) => index::find(&args, &mut out),
         Command::Install(args) => install::run(&args, &mut out),
         Command::Doctor(args) => doctor::run(&args, &mut out),
         Command::Bench(args) => bench::run(&args, &mut out),
         Command::Trial(args) => trial::run(&args, &mut out),
+        #[cfg(feature = "train")]
+        Command::Train(args) => train::run(&args, &mut out),
         Command::Shape(args) => shape::run(&args).map_err(|e| Failure::refused(format!("{e:#}"))),
     };
     exit(done.and_then(|()| out.flush().map_err(Failure::from)))

@@ -29,6 +29,7 @@ pub mod ring;
 pub mod head;
 pub mod decision;
 pub mod pipeline;
+pub mod ticks;
 pub mod health;
 pub mod report;
 
@@ -46,5 +47,8 @@ pub mod life;
 
 // How a person calls them, and the ground they stand on.
 pub mod cli;
+#[cfg(feature = "train")]
+pub mod train;
 mod complaint;
+mod table;
 pub mod sys;

@@ -8,6 +8,8 @@ pub mod ahead;
 pub mod avi;
 pub mod clip;
 pub mod faulty;
+pub mod ffmpeg;
+pub mod film;
 pub mod images;
 mod input;
 pub mod jpeg;

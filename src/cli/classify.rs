@@ -61,7 +61,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let mut score = truths.as_ref().map(|_| Score::new(&bundle));
     for (n, clip) in args.clips.iter().enumerate() {
         let mut thumbs = (args.plot.is_some() || score.is_some()).then(Thumbs::new);
-        match one(clip, &bundle, args.gate.on(), thumbs.as_mut()) {
+        match timeline(clip, &bundle, args.gate.on(), thumbs.as_mut()) {
             Ok(timeline) => {
                 write(args, out, clip, &bundle, &timeline)?;
                 let draw = || thumbs.as_ref().map_or(String::new(), |thumbs| drawing(clip, &bundle, &timeline, thumbs));
@@ -117,7 +117,8 @@ fn save(file: &Path, text: &str) -> Result<(), Failure> {
     std::fs::write(file, text).map_err(|e| Failure::broke(format!("{}: {e}", file.display())))
 }
 
-fn one(clip: &str, bundle: &Bundle, gate: bool, mut thumbs: Option<&mut Thumbs>) -> Result<Timeline, Failure> {
+/// Plays one recording: every decided tick and what was called.
+pub fn timeline(clip: &str, bundle: &Bundle, gate: bool, mut thumbs: Option<&mut Thumbs>) -> Result<Timeline, Failure> {
     let spec: Spec = clip.parse()?;
     let source = open::open(&spec, &open::Options { replay: true, ..open::Options::for_bundle(bundle) })?;
     if source.is_live() {

@@ -88,9 +88,11 @@ pub(super) fn fit(region: Region, resize: Resize, picture: (usize, usize), out: 
         }
         Resize::Letterbox => {
             // Whole output pixels: a half-covered border would be an edge that is not in the picture.
-            let scale = (ow / rect.w).min(oh / rect.h);
-            let side = |length: f64, limit: usize| ((length * scale).round() as usize).clamp(1, limit);
-            let (w, h) = (side(rect.w, out.0), side(rect.h, out.1));
+            // One division each: by way of a scale, half a pixel would be rounded one way or the other as its last digit falls.
+            let side = |length: f64, limit: usize| (length.round() as usize).clamp(1, limit);
+            let wide = rect.w * oh >= rect.h * ow;
+            let (w, h) =
+                if wide { (out.0, side(ow * rect.h / rect.w, out.1)) } else { (side(oh * rect.w / rect.h, out.0), out.1) };
             (rect, Place { x: (out.0 - w) / 2, y: (out.1 - h) / 2, w, h, width: out.0 })
         }
     }

@@ -167,7 +167,6 @@ fn bytes(format: PixelFormat, w: usize, h: usize, slack: usize, seed: u32) -> (u
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
     #[test]
     fn every_format_size_and_fit_is_within_a_level_of_the_definition(
         format in 0..6usize, w in 1..48usize, h in 1..40usize, slack in 0..7usize, seed in any::<u32>(),

@@ -53,7 +53,7 @@ impl Images {
 }
 
 /// Does the name end like a picture's?
-pub(super) fn is_picture(path: &Path) -> bool {
+pub(crate) fn is_picture(path: &Path) -> bool {
     let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
     ENDINGS.iter().any(|e| e.eq_ignore_ascii_case(ending))
 }

@@ -8,12 +8,14 @@
 //! | `avi:FILE` | MJPEG AVI |
 //! | `frames:DIR[@RATE]` | folder of PNG, JPEG, PGM, one a tick or at a rate |
 //! | `features:FILE` | rows of numbers, one a tick; standard input for `-` |
+//! | `ffmpeg:FILE` | any other recording, where the program ffmpeg is installed |
 //! | `faulty:FAULTS:SPEC` | any of these, with faults |
 //! | a bare path | what the file begins with |
 
 use super::avi::Avi;
 use super::clip::Clip;
 use super::faulty::{Faults, Faulty};
+use super::ffmpeg::{self, Ffmpeg};
 use super::images::{Images, is_picture};
 use super::input::{refused, words};
 use super::pipe::{Pipe, PipeSpec};
@@ -42,6 +44,8 @@ pub enum Spec {
     Frames(String, Option<Rate>),
     /// Rows of numbers: a path or `-`.
     Features(String),
+    /// Anything that ffmpeg reads: a path.
+    Ffmpeg(String),
     /// Another source with faults.
     Faulty(Faults, Box<Spec>),
     /// A path without more: looked at when opened.
@@ -82,7 +86,7 @@ impl Options {
     }
 }
 
-const SCHEMES: &str = "v4l2:, pipe:, y4m:, avi:, frames:, features:, faulty: or the path of a clip";
+const SCHEMES: &str = "v4l2:, pipe:, y4m:, avi:, frames:, features:, ffmpeg:, faulty: or the path of a clip";
 
 impl FromStr for Spec {
     type Err = SourceError;
@@ -99,6 +103,7 @@ impl FromStr for Spec {
             "y4m" => Self::Y4m(path),
             "avi" => Self::Avi(path),
             "features" => Self::Features(path),
+            "ffmpeg" => Self::Ffmpeg(path),
             "frames" => match rest.rsplit_once('@').map(|(dir, rate)| (dir, rate.parse())) {
                 Some((dir, Ok(rate))) => Self::Frames(dir.into(), Some(rate)),
                 // A folder may have an @ in its name, if no rate was meant.
@@ -132,6 +137,7 @@ impl fmt::Display for Spec {
             Self::Frames(dir, None) => write!(f, "frames:{dir}"),
             Self::Frames(dir, Some(rate)) => write!(f, "frames:{dir}@{rate}"),
             Self::Features(path) => write!(f, "features:{path}"),
+            Self::Ffmpeg(path) => write!(f, "ffmpeg:{path}"),
             Self::Faulty(faults, inner) => write!(f, "faulty:{faults}:{inner}"),
             Self::Guess(path) => f.write_str(path),
         }
@@ -151,6 +157,7 @@ pub fn open(spec: &Spec, options: &Options) -> Result<Box<dyn Source>, SourceErr
         Spec::Avi(path) => Box::new(Avi::open(path, options.luma_only)?),
         Spec::Frames(dir, rate) => Box::new(Images::open(dir, rate.unwrap_or(tick), options.luma_only)?),
         Spec::Features(path) => Box::new(Rows::open(path, tick, options.columns)?),
+        Spec::Ffmpeg(path) => Box::new(Ffmpeg::open(path)?),
         Spec::Faulty(faults, inner) => Box::new(Faulty::new(open(inner, options)?, *faults)),
         Spec::Guess(path) => return open(&guess(path)?, options),
     })
@@ -185,21 +192,35 @@ fn guess(path: &str) -> Result<Spec, SourceError> {
     }
     let mut head = Vec::new();
     let file = std::fs::File::open(path).map_err(|e| refused(path, words(&e)))?;
-    file.take(64).read_to_end(&mut head).map_err(|e| refused(path, words(&e)))?;
-    let numbers = head.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace());
+    file.take(4096).read_to_end(&mut head).map_err(|e| refused(path, words(&e)))?;
+    let numbers = head.iter().take(64).all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace());
     match head.as_slice() {
         [] => Err(refused(path, "0 bytes, expected a clip")),
         h if h.starts_with(b"YUV4MPEG2") => Ok(Spec::Y4m(path.into())),
-        h if h.starts_with(b"RIFF") && h.get(8..12) == Some(b"AVI ") => Ok(Spec::Avi(path.into())),
+        // Its codec stands behind `vids` in the stream's header.
+        h if is_avi(h) && ffmpeg::installed() && codec(h).is_some_and(|c| !c.eq_ignore_ascii_case(b"MJPG")) => {
+            Ok(Spec::Ffmpeg(path.into()))
+        }
+        h if is_avi(h) => Ok(Spec::Avi(path.into())),
         h if h.starts_with(b"\x89PNG") || h.starts_with(b"\xff\xd8\xff") => Ok(Spec::Frames(path.into(), None)),
         _ if numbers && ["csv", "tsv", "txt", "rows"].iter().any(|e| Path::new(path).extension().is_some_and(|x| x == *e)) => {
             Ok(Spec::Features(path.into()))
         }
+        _ if ffmpeg::installed() => Ok(Spec::Ffmpeg(path.into())),
         _ => Err(refused(
             path,
             "neither Y4M, AVI nor a picture; ffmpeg reads the rest: ffmpeg -i FILE -pix_fmt yuv420p -f yuv4mpegpipe - | lookout ... --source y4m:-",
         )),
     }
+}
+
+fn is_avi(head: &[u8]) -> bool {
+    head.starts_with(b"RIFF") && head.get(8..12) == Some(b"AVI ")
+}
+
+fn codec(head: &[u8]) -> Option<&[u8]> {
+    let at = head.windows(4).position(|w| w == b"vids")?;
+    head.get(at + 4..at + 8)
 }
 
 #[cfg(test)]
@@ -216,6 +237,7 @@ mod tests {
             "frames:slices",
             "frames:slices@12",
             "features:rows.csv",
+            "ffmpeg:a.mp4",
             "faulty:seed=7,drop=0.2,repeat=0,delay=0,corrupt=0,back=0:frames:slices@12",
             "clip.y4m",
         ] {

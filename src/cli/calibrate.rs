@@ -1,0 +1,100 @@
+//! `lookout calibrate`: thresholds for one site, from ordinary footage of it and a wanted rate of false alarms.
+//!
+//! Most of what a bundle gets wrong at a new place is calibration: another distance, another light, a tree. Footage of an ordinary day says how high
+//! each class climbs there with no cause; the lowest threshold that keeps to the wanted rate finds the most. Each class may use an even share
+//! of the rate. What comes out is a piece of lookout.toml. Footage of T hours without an alarm only proves, with 95 % confidence, a rate below 3 / T
+//! (the rule of three), so that is said beside it.
+
+use super::Failure;
+use super::classify::timeline;
+use super::segments::Timeline;
+use super::setup::{BundleArg, GateArg, load};
+use crate::bundle::Bundle;
+use crate::decision::{Decision, Thresholds};
+use crate::report::Edge;
+use std::io::Write;
+use std::time::Duration;
+
+/// Thresholds that are tried: 0.30, 0.32 to 0.98.
+const STEPS: u32 = 34;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Ordinary footage of this site, in which nothing happens that should be called out: files, folders of images, or any source that ends
+    #[arg(required = true, value_name = "CLIP")]
+    clips: Vec<String>,
+    /// False alarms an hour that are allowed, all classes together
+    #[arg(long, value_name = "N", default_value_t = 1.0)]
+    false_alarms: f32,
+    #[command(flatten)]
+    bundle: BundleArg,
+    #[command(flatten)]
+    gate: GateArg,
+}
+
+/// Runs the command: a piece of configuration on stdout, what it is worth on stderr.
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
+    if !(args.false_alarms.is_finite() && args.false_alarms > 0.0) {
+        return Err(Failure::refused(format!("--false-alarms {}: a number above 0 expected", args.false_alarms)));
+    }
+    let bundle = load(&args.bundle)?;
+    let timelines: Vec<Timeline> =
+        args.clips.iter().map(|clip| timeline(clip, &bundle, args.gate.on(), None)).collect::<Result<_, _>>()?;
+    let ticks: usize = timelines.iter().map(Timeline::ticks).sum();
+    let hours = ticks as f32 * bundle.contract.time.tick_ms as f32 / 3.6e6;
+    if ticks == 0 {
+        return Err(Failure::refused("no tick could be decided in this footage; longer recordings are needed"));
+    }
+    let d = &bundle.contract.decision;
+    let classes = bundle.labels.len() - 1;
+    let allowed = args.false_alarms * hours / classes as f32;
+    writeln!(
+        out,
+        "# lookout calibrate, bundle {} {}: at most {} false alarms an hour, by {:.2} hours of footage",
+        bundle.contract.name, bundle.contract.version, args.false_alarms, hours
+    )?;
+    let mut all = 0;
+    for class in (0..bundle.labels.len()).filter(|c| *c != bundle.background) {
+        let count = |enter: f32| timelines.iter().map(|t| alarms(t, &bundle, class, enter)).sum::<u32>();
+        let tried = (0..STEPS).rev().map(|n| 0.3 + 0.02 * n as f32).map(|enter| (enter, count(enter)));
+        let Some((enter, found)) = tried.take_while(|(_, n)| *n as f32 <= allowed).last() else {
+            writeln!(
+                out,
+                "\n# {}: {} alarms even at 0.98; it cannot be used here\n[decision.label.{0}]\nenter = 1.0",
+                bundle.labels[class],
+                count(0.98)
+            )?;
+            continue;
+        };
+        all += found;
+        let leave = enter * (d.leave / d.enter.max(0.01)).min(1.0);
+        writeln!(out, "\n# {found} alarms in the footage; the bundle's {:.2} would give {}", d.enter, count(d.enter))?;
+        writeln!(out, "[decision.label.{}]\nenter = {enter:.2}\nleave = {leave:.2}", bundle.labels[class])?;
+    }
+    let mut err = std::io::stderr();
+    let _ = writeln!(err, "{all} alarms in {hours:.2} hours of footage with these thresholds");
+    if args.false_alarms * hours < 3.0 {
+        let needed = 3.0 / args.false_alarms;
+        let _ = writeln!(
+            err,
+            "that much footage proves no rate below {:.1} an hour (95 % confidence); for {} an hour {needed:.1} hours without an alarm are needed",
+            3.0 / hours,
+            args.false_alarms
+        );
+    }
+    Ok(())
+}
+
+/// Alarms of one class alone at a threshold.
+fn alarms(timeline: &Timeline, bundle: &Bundle, class: usize, enter: f32) -> u32 {
+    let d = &bundle.contract.decision;
+    let min = Duration::from_millis(d.min_ms.into());
+    let mut thresholds = vec![Thresholds { enter: 2.0, leave: 2.0, min }; bundle.labels.len()];
+    thresholds[class] = Thresholds { enter, leave: enter * (d.leave / d.enter.max(0.01)).min(1.0), min };
+    let mut decision = Decision::new(&bundle.labels, &thresholds, bundle.background);
+    let started = |(tick, at): (usize, &crate::source::Timestamp)| {
+        decision.update(*at, timeline.p(tick)).events.iter().filter(|e| e.edge == Edge::Start).count() as u32
+    };
+    timeline.stamps().iter().enumerate().map(started).sum()
+}

@@ -1,0 +1,336 @@
+//! `lookout record` and `lookout label`: clips to learn from, out of the live camera or cut from longer recordings.
+//!
+//! Both write small Y4M clips ([`crate::source::film`]) into class folders, one picture a tick, which is what `lookout train` reads. A clip is written
+//! beside its place and moved there whole, so that a power cut leaves no half clip among the good ones.
+
+use super::Failure;
+use super::setup::{BundleArg, load};
+use crate::bundle::{Bundle, Channel};
+use crate::source::film::{self, Film};
+use crate::source::open::{self, Options, Spec};
+use crate::source::{Payload, SourceError, Timestamp};
+use crate::table::Table;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{BufRead, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+/// Arguments of `record`.
+#[derive(Debug, clap::Args)]
+pub struct RecordArgs {
+    /// The class that the clips show: the name of their folder
+    #[arg(long, value_name = "NAME")]
+    label: String,
+    /// Camera or pipe, as `run` takes it
+    #[arg(long, value_name = "SPEC")]
+    source: String,
+    /// Folder of class folders
+    #[arg(long, short, value_name = "DIR")]
+    out: PathBuf,
+    /// Seconds of a clip
+    #[arg(long, value_name = "S", default_value_t = 4.0)]
+    seconds: f32,
+    /// Of those, seconds before the key was pressed
+    #[arg(long, value_name = "S", default_value_t = 1.0)]
+    before: f32,
+    /// Do not wait for a key: so many clips one after the other
+    #[arg(long, value_name = "N")]
+    count: Option<u32>,
+    /// Stop when this class folder holds so many megabytes
+    #[arg(long, value_name = "MB", default_value_t = 1000)]
+    limit_mb: u64,
+    /// Widest picture that is kept, pixels
+    #[arg(long, value_name = "PIXELS", default_value_t = 320, value_parser = clap::value_parser!(u16).range(16..=1920))]
+    width: u16,
+    #[command(flatten)]
+    bundle: BundleArg,
+}
+
+/// Arguments of `label`.
+#[derive(Debug, clap::Args)]
+pub struct LabelArgs {
+    /// A longer recording
+    #[arg(value_name = "RECORDING")]
+    recording: String,
+    /// Table (CSV) of its stretches: start_s, end_s, label
+    #[arg(long, value_name = "CSV")]
+    times: PathBuf,
+    /// Folder of class folders
+    #[arg(long, short, value_name = "DIR")]
+    out: PathBuf,
+    /// Widest picture that is kept, pixels
+    #[arg(long, value_name = "PIXELS", default_value_t = 320, value_parser = clap::value_parser!(u16).range(16..=1920))]
+    width: u16,
+    #[command(flatten)]
+    bundle: BundleArg,
+}
+
+/// One clip on its way to the disk.
+struct Clip {
+    file: BufWriter<File>,
+    part: PathBuf,
+    place: PathBuf,
+}
+
+impl Clip {
+    fn begin(place: PathBuf, header: &str) -> Result<Self, Failure> {
+        let part = place.with_extension("part");
+        let mut file = BufWriter::new(File::create(&part).map_err(|e| failed(&part, &e))?);
+        file.write_all(header.as_bytes()).map_err(|e| failed(&part, &e))?;
+        Ok(Self { file, part, place })
+    }
+
+    fn picture(&mut self, picture: &[u8]) -> Result<(), Failure> {
+        film::write(&mut self.file, picture).map_err(|e| failed(&self.part, &e))
+    }
+
+    /// Whole and on the disk, or not there.
+    fn end(self) -> Result<PathBuf, Failure> {
+        let file = self.file.into_inner().map_err(|e| failed(&self.part, e.error()))?;
+        file.sync_all().map_err(|e| failed(&self.part, &e))?;
+        std::fs::rename(&self.part, &self.place).map_err(|e| failed(&self.place, &e))?;
+        Ok(self.place)
+    }
+}
+
+fn failed(path: &Path, e: &std::io::Error) -> Failure {
+    Failure::broke(format!("{}: {e}", path.display()))
+}
+
+/// The folder of a class, made if need be.
+fn class(out: &Path, label: &str) -> Result<PathBuf, Failure> {
+    if label.is_empty() || !label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
+        return Err(Failure::refused(format!("label {label:?}: letters, digits, - and _ expected")));
+    }
+    let dir = out.join(label);
+    std::fs::create_dir_all(&dir).map_err(|e| failed(&dir, &e))?;
+    Ok(dir)
+}
+
+/// The next name in a folder: clips of earlier recordings stay.
+fn next_name(dir: &Path, stem: &str) -> PathBuf {
+    (0u32..).map(|n| dir.join(format!("{stem}{n:04}.y4m"))).find(|p| !p.exists()).unwrap_or_else(|| dir.join("full.y4m"))
+}
+
+fn megabytes(dir: &Path) -> u64 {
+    let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    files.filter_map(|f| f.metadata().ok()).map(|m| m.len()).sum::<u64>() >> 20
+}
+
+fn in_colour(bundle: &Bundle) -> bool {
+    bundle.contract.input.as_ref().is_none_or(|i| i.channels.contains(&Channel::Rgb))
+}
+
+/// Ticks in so many seconds.
+fn ticks(seconds: f32, tick_ms: u32) -> usize {
+    (seconds * 1000.0 / tick_ms as f32).round() as usize
+}
+
+/// Runs `record`, until enough is recorded, the end of standard input, or told to stop.
+pub fn record(args: &RecordArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    let bundle = load(&args.bundle)?;
+    let tick_ms = bundle.contract.time.tick_ms;
+    let (length, before) = (ticks(args.seconds, tick_ms), ticks(args.before, tick_ms));
+    if length == 0 || before >= length || length > 36_000 {
+        let why = format!(
+            "--seconds {} --before {}: a clip of 1 to 36000 ticks of {tick_ms} ms, longer than what is before it, expected",
+            args.seconds, args.before
+        );
+        return Err(Failure::refused(why));
+    }
+    let dir = class(&args.out, &args.label)?;
+    let spec: Spec = args.source.parse()?;
+    let mut source = open::open(&spec, &Options::for_bundle(&bundle))?;
+    let (stop, presses) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(args.count.unwrap_or(0))));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, stop.clone()).map_err(|e| Failure::broke(format!("signal {signal}: {e}")))?;
+    }
+    let over = Arc::new(AtomicBool::new(args.count.is_some()));
+    if args.count.is_none() {
+        log::info!("{}; press Enter when it happens, Ctrl-C or Ctrl-D to end", source.describe());
+        let (presses, over) = (presses.clone(), over.clone());
+        std::thread::spawn(move || {
+            for _ in std::io::stdin().lock().lines().map_while(Result::ok) {
+                presses.fetch_add(1, Ordering::Relaxed);
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+    }
+    let mut film: Option<Film> = None;
+    let mut past: VecDeque<Vec<u8>> = VecDeque::new();
+    let mut clip: Option<(Clip, usize)> = None;
+    let (mut due, tick) = (None::<Timestamp>, Duration::from_millis(tick_ms.into()));
+    while !stop.load(Ordering::Relaxed) {
+        if clip.is_none() && presses.load(Ordering::Relaxed) == 0 && over.load(Ordering::Relaxed) {
+            break;
+        }
+        let frame = match source.next() {
+            Ok(Some(frame)) => frame,
+            Ok(None) => break,
+            Err(SourceError::Broken { .. } | SourceError::Stalled { .. }) => continue,
+            Err(e) => return Err(e.into()),
+        };
+        let Payload::Image(image) = &frame.payload else {
+            return Err(Failure::refused("rows of numbers are no pictures to record"));
+        };
+        let at = *due.get_or_insert(frame.at);
+        if frame.at < at {
+            continue;
+        }
+        // A late frame stands for every tick that it is late by.
+        let mut copies = 0;
+        while due.is_some_and(|d| d <= frame.at) && copies < length {
+            due = due.map(|d| d + tick);
+            copies += 1;
+        }
+        if film.is_none() {
+            film = Some(Film::new(image, args.width.into(), in_colour(&bundle)).map_err(|e| Failure::refused(e.to_string()))?);
+        }
+        let Some(film) = &mut film else { continue };
+        let header = film.header(tick_ms);
+        let picture = film.picture(image).map_err(|e| Failure::refused(e.to_string()))?;
+        for _ in 0..copies {
+            if clip.is_none() && past.len() >= before && presses.load(Ordering::Relaxed) > 0 {
+                presses.fetch_sub(1, Ordering::Relaxed);
+                let mut new = Clip::begin(next_name(&dir, "clip"), &header)?;
+                let kept = past.len();
+                past.drain(..).try_for_each(|p| new.picture(&p))?;
+                clip = Some((new, kept));
+            }
+            match &mut clip {
+                Some((file, n)) => {
+                    file.picture(picture)?;
+                    *n += 1;
+                }
+                None => {
+                    if past.len() == before.max(1) {
+                        past.pop_front();
+                    }
+                    past.push_back(picture.to_vec());
+                }
+            }
+            if let Some((file, _)) = clip.take_if(|(_, n)| *n >= length) {
+                writeln!(out, "{}", file.end()?.display())?;
+                out.flush()?;
+                let full = megabytes(&dir);
+                if full >= args.limit_mb {
+                    log::warn!("{}: {full} MB, {} allowed; recording ends", dir.display(), args.limit_mb);
+                    return Ok(());
+                }
+            }
+        }
+    }
+    if let Some((file, n)) = clip {
+        // Told to stop in the middle: what is there is a shorter clip.
+        log::info!("the last clip has {n} ticks of {length}");
+        writeln!(out, "{}", file.end()?.display())?;
+    }
+    Ok(())
+}
+
+/// Runs `label`.
+pub fn label(args: &LabelArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    let bundle = load(&args.bundle)?;
+    let tick_ms = bundle.contract.time.tick_ms;
+    let stretches = stretches(&args.times).map_err(|why| Failure::refused(format!("{}: {why}", args.times.display())))?;
+    let mut source = open::open(&args.recording.parse()?, &Options { replay: true, ..Options::for_bundle(&bundle) })?;
+    if source.is_live() {
+        return Err(Failure::refused(format!("{}: a camera never ends; `lookout record` takes clips from it", args.recording)));
+    }
+    let stem = Path::new(&args.recording).file_stem().map(|s| s.to_string_lossy().replace([':', ' '], "-")).unwrap_or_default();
+    let mut open: Vec<(usize, Clip)> = Vec::new();
+    let mut film: Option<Film> = None;
+    let (mut start, mut due, tick) = (None::<Timestamp>, Timestamp::default(), Duration::from_millis(tick_ms.into()));
+    let mut written = 0;
+    let shown = std::io::stderr().is_terminal();
+    loop {
+        let frame = match source.next() {
+            Ok(Some(frame)) => frame,
+            Ok(None) => break,
+            Err(SourceError::Broken { .. } | SourceError::Stalled { .. }) => continue,
+            Err(e) => return Err(e.into()),
+        };
+        let Payload::Image(image) = &frame.payload else {
+            return Err(Failure::refused("rows of numbers are no pictures to cut"));
+        };
+        let begin = *start.get_or_insert(frame.at);
+        let at = Timestamp(frame.at.0 - begin.0.min(frame.at.0));
+        if at < due {
+            continue;
+        }
+        if film.is_none() {
+            film = Some(Film::new(image, args.width.into(), in_colour(&bundle)).map_err(|e| Failure::refused(e.to_string()))?);
+        }
+        let Some(film) = &mut film else { continue };
+        let header = film.header(tick_ms);
+        let picture = film.picture(image).map_err(|e| Failure::refused(e.to_string()))?;
+        while due <= at {
+            for (n, (from, to, name)) in stretches.iter().enumerate() {
+                let inside = (*from..*to).contains(&due.ms());
+                let place = open.iter().position(|(k, _)| *k == n);
+                match (inside, place) {
+                    (true, None) => {
+                        let mut clip = Clip::begin(next_name(&class(&args.out, name)?, &format!("{stem}-")), &header)?;
+                        clip.picture(picture)?;
+                        open.push((n, clip));
+                    }
+                    (true, Some(k)) => open[k].1.picture(picture)?,
+                    (false, Some(k)) => {
+                        writeln!(out, "{}", open.swap_remove(k).1.end()?.display())?;
+                        written += 1;
+                    }
+                    (false, None) => {}
+                }
+            }
+            due = due + tick;
+        }
+        if shown {
+            let _ = write!(std::io::stderr(), "\r\x1b[K{:.0} s", due.ms() as f64 / 1e3);
+        }
+    }
+    if shown {
+        let _ = write!(std::io::stderr(), "\r\x1b[K");
+    }
+    for (_, clip) in open {
+        writeln!(out, "{}", clip.end()?.display())?;
+        written += 1;
+    }
+    if written < stretches.len() {
+        let why = format!(
+            "{}: {} of {} stretches lie beyond the end at {:.1} s",
+            args.recording,
+            stretches.len() - written,
+            stretches.len(),
+            due.ms() as f64 / 1e3
+        );
+        return Err(Failure::refused(why));
+    }
+    Ok(())
+}
+
+/// Start and end in ms, label.
+fn stretches(file: &Path) -> Result<Vec<(u64, u64, String)>, String> {
+    let text = std::fs::read_to_string(file).map_err(|e| e.to_string())?;
+    let table = Table::parse(&text)?;
+    let (start, end) = (table.needed(&["start_s", "start"])?, table.needed(&["end_s", "end"])?);
+    let label = table.needed(&["label", "class"])?;
+    let mut list = Vec::new();
+    for (line, row) in table.rows() {
+        let time =
+            |column| row.get(column).parse::<f64>().ok().filter(|v| (0.0..1e7).contains(v)).map(|s| (s * 1e3).round() as u64);
+        match (time(start), time(end)) {
+            (Some(a), Some(b)) if a < b => list.push((a, b, row.get(label).to_string())),
+            _ => {
+                return Err(format!(
+                    "line {line}: {:?} to {:?} found, a start before an end in seconds expected",
+                    row.get(start),
+                    row.get(end)
+                ));
+            }
+        }
+    }
+    if list.is_empty() { Err("no stretch in it".into()) } else { Ok(list) }
+}

@@ -1,0 +1,508 @@
+//! `lookout train`: classes of one's own, from recordings to a bundle that runs on the box unchanged. See [`crate::train`].
+
+mod page;
+
+use super::Failure;
+use super::setup::{BundleArg, load};
+use crate::bundle::{Channel, Input, Resize};
+use crate::report::MAX_LABEL;
+use crate::ticks::{Kind, Maker, Ticks};
+use crate::train::course::{Course, Outcome, cache_beside};
+use crate::train::fit::{Epoch, Settings};
+use crate::train::judge::Figures;
+use crate::train::list::{Listing, Recording, Wishes};
+use crate::train::net::{self, Cell};
+use crate::train::set::Set;
+use crate::train::write::Terms;
+use crate::train::{TrainError, tiny};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Folder of class folders, or a table (CSV) with file and label, and perhaps group, start_s and end_s
+    #[arg(value_name = "CLIPS")]
+    clips: PathBuf,
+    /// Where the bundle goes: a folder that is not there yet
+    #[arg(long, short, value_name = "DIR")]
+    out: PathBuf,
+    /// The bundle whose encoder is kept, and whose picture and tick are taken
+    #[command(flatten)]
+    bundle: BundleArg,
+    /// Train a small CNN together with the head, instead of keeping the bundle's encoder
+    #[arg(long, value_enum)]
+    encoder: Option<NewEncoder>,
+    /// Side of the new encoder's picture, pixels: a multiple of 16
+    #[arg(long, value_name = "PIXELS", default_value_t = 64, value_parser = clap::value_parser!(u16).range(32..=256))]
+    size: u16,
+    /// What the new encoder sees: gray, rgb, motion, flow, or a list of them
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "motion,flow")]
+    channels: Vec<String>,
+    /// Channels of the new encoder's first layer, a multiple of 16: 16 is about 1.3 million products a tick at 64 pixels, 32 about 3
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(16..=128))]
+    width: u16,
+    /// Numbers that the new encoder gives a tick
+    #[arg(long, value_name = "N", default_value_t = 48, value_parser = clap::value_parser!(u16).range(8..=512))]
+    features: u16,
+    /// Milliseconds a tick [default: the bundle's]
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(5..=60_000))]
+    tick_ms: Option<u32>,
+    /// Ticks that the head looks at [default: the bundle's]
+    #[arg(long, value_name = "TICKS", value_parser = clap::value_parser!(u16).range(2..=256))]
+    window: Option<u16>,
+    /// Recurrent cell
+    #[arg(long, value_enum, default_value_t = Cell::Gru)]
+    cell: Cell,
+    /// Hidden numbers of each recurrent layer
+    #[arg(long, value_name = "N", default_value_t = 48, value_parser = clap::value_parser!(u16).range(2..=1024))]
+    hidden: u16,
+    /// Recurrent layers
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=4))]
+    layers: u8,
+    /// Share of hidden numbers that is left out while learning
+    #[arg(long, value_name = "SHARE", default_value_t = 0.3)]
+    dropout: f32,
+    /// Epochs at most
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    epochs: usize,
+    /// Epochs without a better one after which training ends
+    #[arg(long, value_name = "N", default_value_t = 15)]
+    patience: usize,
+    /// Windows a step
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    batch: u16,
+    /// Learning rate
+    #[arg(long, default_value_t = 2e-3)]
+    rate: f64,
+    /// Weight decay
+    #[arg(long, default_value_t = 0.02)]
+    decay: f64,
+    /// Of everything that is drawn at random
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Judge every recording once, by nets that have not seen its group, in so many parts
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=50))]
+    folds: u8,
+    /// The class that means nothing is going on [default: one called background, idle, none, normal, nothing or no-...]
+    #[arg(long, value_name = "LABEL")]
+    background: Option<String>,
+    /// Call a class otherwise, or leave it out: lying=down,sleeping=down,unclear=-
+    #[arg(long, value_name = "OLD=NEW", value_delimiter = ',')]
+    rename: Vec<String>,
+    /// What no stretch of a long recording covers is background, instead of being left out
+    #[arg(long)]
+    rest: bool,
+    /// UCF101's trainlistNN.txt; its testlistNN.txt lies beside it
+    #[arg(long, value_name = "FILE")]
+    split: Option<PathBuf>,
+    /// Learn from pictures in a mirror too; classes that a mirror exchanges are said as left=right
+    #[arg(long, value_name = "A=B", value_delimiter = ',', num_args = 0..)]
+    mirror: Option<Vec<String>>,
+    /// Long recordings: answer so much later than what is asked for, to see how it ends
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    delay_ms: u64,
+    /// False alarms that are allowed: of clips a share of the background clips [0.05], of long recordings a number in 10 minutes [1]
+    #[arg(long, value_name = "N")]
+    false_alarms: Option<f32>,
+    /// Where ticks and checkpoints are kept [default: beside the bundle, its name with .cache]
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+}
+
+/// `--encoder`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum NewEncoder {
+    /// Five convolutions and a dense layer.
+    Tiny,
+}
+
+impl From<TrainError> for Failure {
+    fn from(e: TrainError) -> Self {
+        match e {
+            TrainError::Refused(why) => Self::refused(why),
+            TrainError::Broke(why) => Self::broke(why),
+        }
+    }
+}
+
+/// Runs the command. How it goes is said on stderr, what came out on stdout.
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
+    if args.out.exists() {
+        return Err(Failure::refused(format!(
+            "{}: is there already; a new folder is expected for the bundle",
+            args.out.display()
+        )));
+    }
+    let name = args.out.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
+    if name.is_empty()
+        || name.len() > MAX_LABEL
+        || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
+    {
+        return Err(Failure::refused(format!(
+            "--out {}: the bundle is named after it, 1 to {MAX_LABEL} of a-z 0-9 _ - expected",
+            args.out.display()
+        )));
+    }
+    if let Some(bad) = [
+        ("--dropout", args.dropout, 0.0, 0.9),
+        ("--rate", args.rate as f32, 1e-6, 1.0),
+        ("--decay", args.decay as f32, 0.0, 10.0),
+    ]
+    .iter()
+    .find(|(_, v, low, high)| !(*low..=*high).contains(v))
+    {
+        return Err(Failure::refused(format!("{} {}: {} to {} expected", bad.0, bad.1, bad.2, bad.3)));
+    }
+    let base = load(&args.bundle)?;
+    let tick_ms = args.tick_ms.unwrap_or(base.contract.time.tick_ms);
+    let listing = Listing::of(&args.clips, &wishes(args, tick_ms)?).map_err(Failure::refused)?;
+    let rows = listing.recordings[0].source.rsplit('.').next().is_some_and(|e| ["csv", "tsv", "txt", "rows"].contains(&e));
+    let new = args.encoder.is_some() && !rows;
+    let input = if new { Some(new_input(args)?) } else { base.contract.input.clone().filter(|_| !rows) };
+    if input.is_none() && !rows {
+        return Err(Failure::refused(format!(
+            "bundle {} takes rows of numbers, {} are pictures",
+            base.origin,
+            args.clips.display()
+        )));
+    }
+    say(&listing, args);
+    let cache = args.cache.clone().unwrap_or_else(|| cache_beside(&args.out));
+    let kinds = match (&input, new) {
+        (Some(input), true) => vec![Kind::Planes(input.clone())],
+        (Some(_), false) => {
+            let kept = Box::new(base.clone());
+            let turned = args.mirror.as_ref().map(|_| Kind::Mirrored(kept.clone()));
+            [Kind::Features(kept)].into_iter().chain(turned).collect()
+        }
+        (None, _) => vec![Kind::Rows],
+    };
+    let (listing, ticks) = ticks(listing, &kinds, tick_ms, &cache)?;
+    let window = usize::from(args.window.unwrap_or(base.contract.time.window as u16));
+    let width = ticks[0].1.width;
+    let mut set = Set::new(&listing, ticks, tick_ms, window, args.delay_ms);
+    set.mirror = args.mirror.as_ref().filter(|_| !rows).map(|pairs| mirror(pairs, &set.labels)).transpose()?;
+    let plan = input.as_ref().filter(|_| new).map(|i| tiny::Plan {
+        width: i.width,
+        height: i.height,
+        planes: i.planes(),
+        channels: usize::from(args.width),
+        features: i.features,
+    });
+    set.planes = input.clone().zip(plan);
+    let features = plan.map_or(width, |p| p.features);
+    let course = Course {
+        settings: settings(args, features, set.labels.len(), plan),
+        folds: usize::from(args.folds),
+        terms: Terms {
+            name,
+            description: format!("{} trained on {} recordings", set.labels.join(", "), set.sequences.len()),
+            input,
+            features,
+            tick_ms,
+            window,
+            labels: set.labels.clone(),
+            background: set.background.map_or(String::new(), |b| set.labels[b].clone()),
+            temperature: 1.0,
+            enter: 0.6,
+            min_ms: 200,
+            features_tolerance: 0.0,
+        },
+        base: Some(base).filter(|_| !new && !rows),
+        false_alarms: args.false_alarms.unwrap_or(if set.stretches { 1.0 } else { 0.05 }),
+        key: key(&set, args, features),
+        cache,
+    };
+    let mut progress = Progress::new(course.settings.epochs);
+    let outcome = course.run(&set, &mut |n, all, epoch| progress.epoch(n, all, epoch, set.stretches))?;
+    let mut draft = crate::train::write::Draft { files: outcome.draft.files.clone() };
+    let summary = summary(&set, &course, &outcome);
+    draft.files.insert("README.md".into(), card(args, &set, &course, &summary).into_bytes());
+    draft.files.insert("report.html".into(), page::html(&set, &course, &outcome, &summary).into_bytes());
+    // Checked like any other bundle before it is called one.
+    let bundle = draft.open(&outcome.terms)?;
+    crate::golden::prove(&bundle)?;
+    draft.save(&outcome.terms, &args.out)?;
+    write!(out, "{summary}")?;
+    writeln!(
+        out,
+        "bundle {} written to {}; its report is {}",
+        bundle.contract.name,
+        args.out.display(),
+        args.out.join("report.html").display()
+    )?;
+    Ok(())
+}
+
+fn wishes(args: &Args, tick_ms: u32) -> Result<Wishes, Failure> {
+    let pair = |text: &String| {
+        let (old, new) = text.split_once('=').ok_or_else(|| Failure::refused(format!("--rename {text}: OLD=NEW expected")))?;
+        Ok((old.to_string(), new.to_string()))
+    };
+    let rename = args.rename.iter().map(pair).collect::<Result<BTreeMap<_, _>, Failure>>()?;
+    Ok(Wishes { background: args.background.clone(), rename, split: args.split.clone(), rest_is_background: args.rest, tick_ms })
+}
+
+fn new_input(args: &Args) -> Result<Input, Failure> {
+    let channel = |name: &String| {
+        [Channel::Gray, Channel::Rgb, Channel::Motion, Channel::Flow]
+            .into_iter()
+            .find(|c| crate::train::write::channel(*c) == name)
+            .ok_or_else(|| Failure::refused(format!("--channels {name}: gray, rgb, motion, flow or a list of them expected")))
+    };
+    let (size, width) = (usize::from(args.size), usize::from(args.width));
+    if size % 16 != 0 || width % 16 != 0 {
+        return Err(Failure::refused(format!("--size {size}, --width {width}: multiples of 16 expected")));
+    }
+    Ok(Input {
+        width: size,
+        height: size,
+        channels: args.channels.iter().map(channel).collect::<Result<_, _>>()?,
+        motion_span: 5,
+        resize: Resize::Stretch,
+        mean: vec![0.0],
+        scale: vec![1.0],
+        clip: 1,
+        gate: 0.0,
+        features: usize::from(args.features),
+    })
+}
+
+fn settings(args: &Args, features: usize, classes: usize, encoder: Option<tiny::Plan>) -> Settings {
+    Settings {
+        head: net::Plan {
+            cell: args.cell,
+            features,
+            hidden: usize::from(args.hidden),
+            layers: usize::from(args.layers),
+            classes,
+            dropout: args.dropout,
+        },
+        encoder,
+        epochs: args.epochs,
+        patience: args.patience,
+        batch: usize::from(args.batch),
+        rate: args.rate,
+        decay: args.decay,
+        seed: args.seed,
+    }
+}
+
+/// `left=right` for both ways; what is not named stays.
+fn mirror(pairs: &[String], labels: &[String]) -> Result<Vec<usize>, Failure> {
+    let mut turned: Vec<usize> = (0..labels.len()).collect();
+    for text in pairs {
+        let number = |name: &str| labels.iter().position(|l| l == name);
+        match text.split_once('=').map(|(a, b)| (number(a), number(b))) {
+            Some((Some(a), Some(b))) => (turned[a], turned[b]) = (b, a),
+            _ => return Err(Failure::refused(format!("--mirror {text}: A=B of {} expected", labels.join(", ")))),
+        }
+    }
+    Ok(turned)
+}
+
+/// What was found, before the long work.
+fn say(listing: &Listing, args: &Args) {
+    let classes: Vec<String> = listing.labels.iter().zip(listing.counts()).map(|(l, n)| format!("{l} {n}")).collect();
+    let groups: std::collections::BTreeSet<&str> = listing.recordings.iter().map(|r| r.group.as_str()).collect();
+    let background = listing.background.map_or("none (every class is called out)", |b| &listing.labels[b]);
+    log::info!(
+        "{}: {} recordings in {} groups: {}; background {background}",
+        args.clips.display(),
+        listing.recordings.len(),
+        groups.len(),
+        classes.join(", ")
+    );
+}
+
+/// Recordings with their ticks, and with those of their mirror images where asked.
+type Ticked = Vec<(Recording, Ticks, Option<Ticks>)>;
+
+/// Every recording in ticks. One that cannot be read is said and left out.
+fn ticks(mut listing: Listing, kinds: &[Kind], tick_ms: u32, cache: &Path) -> Result<(Listing, Ticked), Failure> {
+    let sources: Vec<String> = listing.recordings.iter().map(|r| r.source.clone()).collect();
+    let mut made = Vec::new();
+    for kind in kinds {
+        let maker = Maker::new(kind.clone(), tick_ms, Some(cache)).map_err(Failure::broke)?;
+        let shown = std::io::stderr().is_terminal();
+        let done = |n: usize| {
+            if shown {
+                let _ = write!(std::io::stderr(), "\r\x1b[Kreading recordings: {n} of {}", sources.len());
+            }
+        };
+        made.push(maker.all(&sources, &done).into_iter());
+        if shown {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+    let mut all = Vec::new();
+    let mut lost = Vec::new();
+    for r in listing.recordings.drain(..) {
+        let mut each = made.iter_mut().filter_map(Iterator::next);
+        match (each.next(), each.next()) {
+            (Some(Ok(ticks)), None) => all.push((r, ticks, None)),
+            (Some(Ok(ticks)), Some(Ok(turned))) => all.push((r, ticks, Some(turned))),
+            (Some(Err(why)), _) | (_, Some(Err(why))) => lost.push(why),
+            (None, _) => {}
+        }
+    }
+    for why in lost.iter().take(10) {
+        log::warn!("left out: {why}");
+    }
+    if lost.len() > 10 {
+        log::warn!("left out: {} more", lost.len() - 10);
+    }
+    let shows = |n: usize| all.iter().any(|(r, ..): &(Recording, _, _)| r.spans.iter().any(|s| s.label == Some(n)));
+    if let Some(n) = (0..listing.labels.len()).find(|n| !shows(*n)) {
+        let why = lost.first().map_or("no reason is known", String::as_str);
+        return Err(Failure::refused(format!(
+            "class {}: none of its recordings can be read; the first: {why}",
+            listing.labels[n]
+        )));
+    }
+    let width = all[0].1.width;
+    if let Some((r, ticks, _)) = all.iter().find(|(_, t, _)| t.width != width) {
+        let why = format!("{}: rows of {} numbers, in {} of {width}", r.source, ticks.width, all[0].0.source);
+        return Err(Failure::refused(why));
+    }
+    Ok((listing, all))
+}
+
+/// Tells one training from another, so that only the same goes on from its checkpoints.
+fn key(set: &Set, args: &Args, features: usize) -> String {
+    let mut hash = Sha256::new();
+    for s in &set.sequences {
+        hash.update(format!("{} {} {} {:?}\n", s.source, s.group, s.ticks.len(), s.classes));
+    }
+    let Args { encoder, size, channels, width, tick_ms, window, cell, hidden, layers, dropout, .. } = args;
+    hash.update(format!(
+        "{encoder:?} {size} {channels:?} {width} {features} {tick_ms:?} {window:?} {cell:?} {hidden} {layers} {dropout}"
+    ));
+    let Args { epochs, patience, batch, rate, decay, seed, folds, mirror, bundle, .. } = args;
+    hash.update(format!("{epochs} {patience} {batch} {rate} {decay} {seed} {folds} {mirror:?} {bundle:?}"));
+    crate::bundle::hex(&hash.finalize())[..16].into()
+}
+
+/// Epochs on stderr: a line each, with a bar before it where somebody looks.
+struct Progress {
+    epochs: usize,
+    training: usize,
+}
+
+impl Progress {
+    fn new(epochs: usize) -> Self {
+        Self { epochs, training: 0 }
+    }
+
+    fn epoch(&mut self, training: usize, all: usize, e: &Epoch, stretches: bool) {
+        let mut err = std::io::stderr();
+        if self.training != training {
+            self.training = training;
+            let _ = writeln!(err, "training {training} of {all}");
+        }
+        let tenths = (e.n * 20 / self.epochs.max(1)).min(20);
+        let what = if stretches { "ticks" } else { "clips" };
+        let judged = if e.judged.is_nan() {
+            String::new()
+        } else {
+            format!(
+                "  judged loss {:.3}, {what} right {:5.1} %{}",
+                e.judged,
+                e.accuracy * 100.0,
+                if e.best { "  best" } else { "" }
+            )
+        };
+        let bar = format!("[{}{}]", "#".repeat(tenths), ".".repeat(20 - tenths));
+        let _ = writeln!(err, "  epoch {:3} {bar} loss {:.3}{judged}  {:.1} s", e.n, e.loss, e.seconds);
+    }
+}
+
+/// `82.4 % (76.7 to 87.0)`
+fn share(f: &Figures) -> String {
+    let (right, all) = f.right();
+    let (low, high) = super::confusion::wilson(right, all);
+    format!("{:.1} % ({low:.0} to {high:.0})", 100.0 * f.accuracy())
+}
+
+/// What came out, as text: for stdout, the card and the page.
+fn summary(set: &Set, course: &Course, o: &Outcome) -> String {
+    let what = if set.stretches { "ticks" } else { "recordings" };
+    let (_, all) = o.device.right();
+    let auc = |f: &Figures| f.auc.map_or(String::new(), |a| format!(", AUC {a:.3}"));
+    let mut lines = vec![format!(
+        "{} of {all} {what} right, 95 % interval in brackets{}, mean recall {:.3}; no group on both sides, {}",
+        share(&o.device),
+        auc(&o.device),
+        o.device.macro_recall(),
+        if course.folds > 1 { format!("{} parts", course.folds) } else { "one part judged".into() }
+    )];
+    lines.push(format!("in float, before weights and features became int8: {}{}", share(&o.float), auc(&o.float)));
+    for (look, figures) in &o.baselines {
+        if figures.right().1 > 0 {
+            lines.push(format!("{}: {}{}", look.words(set.stretches), share(figures), auc(figures)));
+        }
+    }
+    lines.push(format!("{:<24}{:>9}{:>9}{:>9}{:>14}", "class", what, "recall", "events", "false/10 min"));
+    for (n, label) in set.labels.iter().enumerate() {
+        let of: u32 = o.device.counts[n].iter().sum();
+        let recall = o.device.recall()[n].map_or("-".into(), |r| format!("{:.1} %", r * 100.0));
+        let e = &o.events[n];
+        let (events, wrong) = if Some(n) == set.background {
+            ("-".into(), "-".into())
+        } else {
+            (format!("{}/{}", e.found, e.all), format!("{:.2}", e.in_ten_minutes()))
+        };
+        lines.push(format!("{label:<24}{of:>9}{recall:>9}{events:>9}{wrong:>14}"));
+    }
+    if set.stretches {
+        for (n, label) in set.labels.iter().enumerate().filter(|(n, _)| Some(*n) != set.background) {
+            let [one, two] = o.reach[n];
+            lines.push(format!(
+                "{label}: {one} of {} found at 1 false alarm in 10 minutes, {two} at 2, by its own threshold",
+                o.events[n].all
+            ));
+        }
+    }
+    let t = &o.terms;
+    lines.push(format!(
+        "temperature {}, calibration error {:.3}; a class is on from {} (chosen for {} false alarms{})",
+        t.temperature,
+        o.device.calibration_error(),
+        t.enter,
+        course.false_alarms,
+        if o.false_alarms.is_nan() {
+            ", which no threshold reaches or there is no background".into()
+        } else {
+            format!(", found {:.3}", o.false_alarms)
+        }
+    ));
+    lines.join("\n") + "\n"
+}
+
+/// The model card.
+fn card(args: &Args, set: &Set, course: &Course, summary: &str) -> String {
+    let command: Vec<String> = std::env::args().skip(1).collect();
+    let encoder = match (&course.settings.encoder, &course.base) {
+        (Some(plan), _) => format!("new, {} products a tick, int8", plan.products()),
+        (None, Some(base)) => format!("of bundle {} {}", base.contract.name, base.contract.version),
+        (None, None) => "none, rows of numbers".into(),
+    };
+    let h = &course.settings.head;
+    format!(
+        "# {}\n\nTrained by lookout {} on {} recordings of {}.\n\n```\nlookout {}\n```\n\n- Classes: {}\n- Encoder: {encoder}\n- Head: {:?}, {} layer(s) of {}, window {} ticks of {} ms\n- Pictures and curves: report.html\n\n```\n{summary}```\n\nLicence of the data: say it here before you pass this on.\n",
+        course.terms.name,
+        env!("CARGO_PKG_VERSION"),
+        set.sequences.len(),
+        args.clips.display(),
+        command.join(" "),
+        set.labels.join(", "),
+        h.cell,
+        h.layers,
+        h.hidden,
+        set.window,
+        course.terms.tick_ms,
+    )
+}

@@ -1,0 +1,375 @@
+//! Recordings as the ring sees them, tick by tick, for whoever looks at many of them (training, search): planes for an encoder that is still to
+//! learn, features of a bundle's int8 encoder, or rows of numbers.
+//!
+//! Ticks fall as in [`crate::pipeline`]: the newest frame at or before a tick fills it, a tick without one repeats. What was made can be kept in a
+//! folder, one file a recording (the size of its pictures, then `.npy`), named after the recording's name, size and time and after everything that shaped it; so the next training
+//! on the same recordings begins in seconds, and one that was interrupted goes on.
+
+use crate::bundle::{Bundle, Channel, Input, hex};
+use crate::encoder::{Encoder, Form};
+use crate::gate::Gate;
+use crate::shaper::{Region, Shaper};
+use crate::source::ahead::Ahead;
+use crate::source::open::{self, Options};
+use crate::source::{Payload, SourceError, Timestamp};
+use ndarray::{Array2, ArrayView2};
+use ndarray_npy::{ReadNpyExt, WriteNpyExt};
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// What a tick is made into.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    /// Shaped planes `[P,H,W]`, levels.
+    Planes(Input),
+    /// The features of a bundle's encoder.
+    Features(Box<Bundle>),
+    /// The same of the picture in a mirror.
+    Mirrored(Box<Bundle>),
+    /// Rows of numbers as they come.
+    Rows,
+}
+
+/// Numbers of all ticks of a recording, row by row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Data {
+    /// Levels of planes.
+    Levels(Vec<u8>),
+    /// Features or rows.
+    Numbers(Vec<f32>),
+}
+
+/// A recording in ticks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ticks {
+    /// Numbers a tick.
+    pub width: usize,
+    /// All of them.
+    pub data: Data,
+    /// Width and height of the recording's pictures, pixels; 0 for rows.
+    pub size: [u32; 2],
+}
+
+impl Ticks {
+    /// Ticks.
+    pub fn len(&self) -> usize {
+        let numbers = match &self.data {
+            Data::Levels(l) => l.len(),
+            Data::Numbers(n) => n.len(),
+        };
+        numbers / self.width.max(1)
+    }
+
+    /// Is there none?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Turns recordings into ticks and keeps what it made.
+#[derive(Debug)]
+pub struct Maker {
+    kind: Kind,
+    tick_ms: u32,
+    cache: Option<PathBuf>,
+    recipe: String,
+}
+
+impl Maker {
+    /// Results are kept in the folder `cache`, which is made if need be; without one they are not.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn new(kind: Kind, tick_ms: u32, cache: Option<&Path>) -> Result<Self, String> {
+        if let Some(cache) = cache {
+            std::fs::create_dir_all(cache).map_err(|e| format!("{}: {e}", cache.display()))?;
+        }
+        let recipe = match &kind {
+            Kind::Planes(i) => {
+                format!("planes {}x{} {:?} {} {:?} {tick_ms}", i.width, i.height, i.channels, i.motion_span, i.resize)
+            }
+            Kind::Features(b) => format!("features {} {tick_ms}", b.hash),
+            Kind::Mirrored(b) => format!("mirrored {} {tick_ms}", b.hash),
+            Kind::Rows => "rows".into(),
+        };
+        Ok(Self { kind, tick_ms, cache: cache.map(Path::to_path_buf), recipe })
+    }
+
+    /// Makes all of them, two at a time on two cores. `done` is told how many there are. In the order of `sources`.
+    pub fn all(&self, sources: &[String], done: &(dyn Fn(usize) + Sync)) -> Vec<Result<Ticks, String>> {
+        let (next, finished) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(sources.len()).max(1);
+        let mut made: Vec<(usize, Result<Ticks, String>)> = Vec::with_capacity(sources.len());
+        std::thread::scope(|scope| {
+            let work = || {
+                let mut mine = Vec::new();
+                while let Some((n, source)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|n| Some((n, sources.get(n)?)))
+                {
+                    mine.push((n, self.one(source)));
+                    done(finished.fetch_add(1, Ordering::Relaxed) + 1);
+                }
+                mine
+            };
+            let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+            for thread in threads {
+                made.extend(thread.join().unwrap_or_default());
+            }
+        });
+        made.sort_by_key(|(n, _)| *n);
+        made.into_iter().map(|(_, ticks)| ticks).collect()
+    }
+
+    /// One recording, from the cache if it is there.
+    fn one(&self, source: &str) -> Result<Ticks, String> {
+        let make = || self.make(source).map_err(|e| if e.starts_with(source) { e } else { format!("{source}: {e}") });
+        let Some(cache) = &self.cache else { return make() };
+        let file = cache.join(format!("{}.ticks", self.key(source)?));
+        if let Some(ticks) = std::fs::read(&file).ok().and_then(|bytes| self.read(&bytes)) {
+            return Ok(ticks);
+        }
+        let ticks = make()?;
+        // Written whole or not at all; a full disk costs the next run its head start, nothing else.
+        let part = file.with_extension(format!("part{}", std::process::id()));
+        let mut bytes = ticks.size.iter().flat_map(|side| side.to_le_bytes()).collect::<Vec<u8>>();
+        let shape = (ticks.len(), ticks.width);
+        let array = |e: ndarray::ShapeError| e.to_string();
+        let packed = match &ticks.data {
+            Data::Levels(l) => ArrayView2::from_shape(shape, l).map_err(array)?.write_npy(&mut bytes),
+            Data::Numbers(n) => ArrayView2::from_shape(shape, n).map_err(array)?.write_npy(&mut bytes),
+        };
+        let written = packed.map_err(|e| e.to_string()).and_then(|()| std::fs::write(&part, &bytes).map_err(|e| e.to_string()));
+        if let Err(e) = written.and_then(|()| std::fs::rename(&part, &file).map_err(|e| e.to_string())) {
+            let _ = std::fs::remove_file(&part);
+            log::warn!("{}: not kept for the next time: {e}", file.display());
+        }
+        Ok(ticks)
+    }
+
+    fn read(&self, bytes: &[u8]) -> Option<Ticks> {
+        let (size, bytes) = bytes.split_first_chunk::<8>()?;
+        let side = |n: usize| u32::from_le_bytes([size[n], size[n + 1], size[n + 2], size[n + 3]]);
+        let levels = matches!(self.kind, Kind::Planes(_));
+        let (width, data) = if levels {
+            let array = Array2::<u8>::read_npy(bytes).ok()?;
+            (array.ncols(), Data::Levels(array.into_raw_vec_and_offset().0))
+        } else {
+            let array = Array2::<f32>::read_npy(bytes).ok()?;
+            (array.ncols(), Data::Numbers(array.into_raw_vec_and_offset().0))
+        };
+        Some(Ticks { width, data, size: [side(0), side(4)] })
+    }
+
+    /// What the result depends on, in hex: another file of the same name is another recording.
+    fn key(&self, source: &str) -> Result<String, String> {
+        let path = Path::new(source);
+        let mut files = vec![path.to_path_buf()];
+        if path.is_dir() {
+            let list = std::fs::read_dir(path).map_err(|e| format!("{source}: {e}"))?;
+            files = list.filter_map(|e| e.ok().map(|e| e.path())).collect();
+            files.sort();
+        }
+        let mut hash = Sha256::new();
+        hash.update(format!("{} {} {source}", env!("CARGO_PKG_VERSION"), self.recipe));
+        for file in files {
+            let meta = std::fs::metadata(&file).map_err(|e| format!("{source}: {e}"))?;
+            let age = meta.modified().ok().and_then(|m| m.duration_since(std::time::UNIX_EPOCH).ok()).unwrap_or_default();
+            hash.update(format!("{} {} {}", file.display(), meta.len(), age.as_nanos()));
+        }
+        Ok(hex(&hash.finalize())[..24].into())
+    }
+
+    fn make(&self, source: &str) -> Result<Ticks, String> {
+        let input = match &self.kind {
+            Kind::Planes(input) => Some(input),
+            Kind::Features(bundle) | Kind::Mirrored(bundle) => bundle.contract.input.as_ref(),
+            Kind::Rows => None,
+        };
+        let options = Options {
+            tick_ms: self.tick_ms,
+            replay: true,
+            luma_only: input.is_some_and(|i| !i.channels.contains(&Channel::Rgb)),
+            ..Options::default()
+        };
+        let spec = source.parse().map_err(|e: SourceError| e.to_string())?;
+        let opened = open::open(&spec, &options).map_err(|e| e.to_string())?;
+        let mut stages = Stages::new(&self.kind, input)?;
+        let mut walk = Walk { tick: Duration::from_millis(self.tick_ms.into()), start: None, next: 0 };
+        let mut from = Ahead::new(opened);
+        let mut broken = None;
+        loop {
+            match from.read() {
+                Ok(Some((frame, until))) => {
+                    let due = walk.due(frame.at, until);
+                    if due > 0 {
+                        stages.stage(&frame.payload)?;
+                        stages.fill()?;
+                        (1..due).for_each(|_| stages.hold());
+                    }
+                }
+                Ok(None) => break,
+                Err(SourceError::Broken { what, why }) => {
+                    if broken.replace(format!("{what}: {why}")).is_some() && stages.rows == 0 {
+                        break;
+                    }
+                }
+                Err(e) => return Err(e.to_string()),
+            }
+        }
+        match broken {
+            Some(why) if stages.rows == 0 => return Err(why),
+            Some(why) => log::warn!("{source}: {why}; learning from the {} ticks before and after", stages.rows),
+            None if stages.rows == 0 => return Err("no frame in it".into()),
+            None => {}
+        }
+        let width = match &stages.made {
+            Data::Levels(l) => l.len() / stages.rows,
+            Data::Numbers(n) => n.len() / stages.rows,
+        };
+        Ok(Ticks { width, data: stages.made, size: stages.size })
+    }
+}
+
+/// Which ticks a frame fills.
+struct Walk {
+    tick: Duration,
+    start: Option<Timestamp>,
+    /// The tick that is open.
+    next: u64,
+}
+
+impl Walk {
+    fn at(&self, k: u64) -> Timestamp {
+        Timestamp(self.start.unwrap_or_default().0.saturating_add(k.saturating_mul(self.tick.as_nanos() as u64)))
+    }
+
+    /// Ticks from this frame's stamp until the next one's; the last frame of all fills one more.
+    fn due(&mut self, at: Timestamp, until: Option<Timestamp>) -> u64 {
+        self.start.get_or_insert(at);
+        let until = until.unwrap_or_else(|| Timestamp(self.at(self.next).max(at).0.saturating_add(1)));
+        let first = self.next;
+        while self.at(self.next) < until {
+            self.next += 1;
+        }
+        self.next - first
+    }
+}
+
+/// The device's stages up to the ring.
+struct Stages {
+    shaper: Option<Shaper>,
+    gate: Option<Gate>,
+    encoder: Option<Encoder>,
+    /// The input whose planes are turned around.
+    mirror: Option<Input>,
+    features: Vec<f32>,
+    made: Data,
+    rows: usize,
+    size: [u32; 2],
+}
+
+impl Stages {
+    fn new(kind: &Kind, input: Option<&Input>) -> Result<Self, String> {
+        let shaper = input.map(|i| Shaper::new(i, Region::default())).transpose().map_err(|e| e.to_string())?;
+        let (bundle, made) = match kind {
+            Kind::Planes(_) => (None, Data::Levels(vec![])),
+            Kind::Features(b) | Kind::Mirrored(b) => (Some(b), Data::Numbers(vec![])),
+            Kind::Rows => (None, Data::Numbers(vec![])),
+        };
+        let encoder = bundle.map(|b| Encoder::load(b, Form::AsBuilt)).transpose().map_err(|e| e.to_string())?;
+        let gate = if encoder.is_some() { input.and_then(Gate::new) } else { None };
+        let mirror = input.filter(|_| matches!(kind, Kind::Mirrored(_))).cloned();
+        Ok(Self { shaper, gate, encoder, mirror, features: vec![], made, rows: 0, size: [0; 2] })
+    }
+
+    fn stage(&mut self, payload: &Payload<'_>) -> Result<(), String> {
+        match (payload, &mut self.shaper) {
+            (Payload::Image(image), Some(shaper)) => {
+                self.size = [image.width() as u32, image.height() as u32];
+                shaper.stage(image).map_err(|e| e.to_string())
+            }
+            (Payload::Row(row), None) => {
+                self.features = row.to_vec();
+                Ok(())
+            }
+            (Payload::Image(_), None) => Err("pictures found, rows of numbers expected".into()),
+            (Payload::Row(_), Some(_)) => Err("rows of numbers found, pictures expected".into()),
+        }
+    }
+
+    /// A tick with a new frame.
+    fn fill(&mut self) -> Result<(), String> {
+        if let Some(shaper) = &mut self.shaper {
+            shaper.close();
+            let still = self.gate.as_mut().is_some_and(|g| g.is_still(shaper.planes())) && self.rows > 0;
+            if still {
+                shaper.skip_flow();
+            } else {
+                shaper.flow();
+                if let Some(encoder) = &mut self.encoder {
+                    let turned = self.mirror.as_ref().map(|input| mirrored(shaper.planes(), input));
+                    let planes = turned.as_deref().unwrap_or(shaper.planes());
+                    self.features = encoder.run(planes).map_err(|e| e.to_string())?.to_vec();
+                    self.gate.iter_mut().for_each(|g| g.keep(shaper.planes()));
+                }
+            }
+        }
+        self.push();
+        Ok(())
+    }
+
+    /// A tick without one.
+    fn hold(&mut self) {
+        self.shaper.iter_mut().for_each(Shaper::hold);
+        self.push();
+    }
+
+    fn push(&mut self) {
+        match (&mut self.made, &self.shaper) {
+            (Data::Levels(levels), Some(shaper)) => levels.extend_from_slice(shaper.planes()),
+            (Data::Numbers(numbers), _) => numbers.extend_from_slice(&self.features),
+            (Data::Levels(_), None) => {}
+        }
+        self.rows += 1;
+    }
+}
+
+/// The planes `[P,H,W]` of a tick as a mirror shows them: rows turned around, and what moved right moves left.
+pub fn mirrored(planes: &[u8], input: &Input) -> Vec<u8> {
+    let mut turned = planes.to_vec();
+    turned.chunks_exact_mut(input.width).for_each(<[u8]>::reverse);
+    let mut at = 0;
+    for channel in &input.channels {
+        let pixels = input.width * input.height;
+        if *channel == Channel::Flow {
+            // 128 stands for no motion.
+            turned[at..at + pixels].iter_mut().for_each(|u| *u = 0u8.wrapping_sub(*u).max(u8::from(*u == 0) * 255));
+        }
+        at += channel.planes() * pixels;
+    }
+    turned
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mirror_turns_rows_and_what_moves_along_them() {
+        let input: Input =
+            toml::from_str("width = 2\nheight = 1\nchannels = [\"gray\", \"flow\"]\nfeatures = 1").expect("an input");
+        assert_eq!(mirrored(&[1, 2, 0, 130, 7, 9], &input), [2, 1, 126, 255, 9, 7]);
+        assert_eq!(mirrored(&[0, 0, 128, 1, 0, 0], &input), [0, 0, 255, 128, 0, 0]);
+    }
+
+    #[test]
+    fn ticks_take_frames_as_the_pipeline_does() {
+        let mut walk = Walk { tick: Duration::from_millis(100), start: None, next: 0 };
+        let ms = Timestamp::from_ms;
+        // 30 frames a second, then a hole, then the end.
+        let due: Vec<u64> =
+            [(0, 33), (33, 66), (66, 100), (100, 400)].into_iter().map(|(a, b)| walk.due(ms(a), Some(ms(b)))).collect();
+        assert_eq!((due, walk.due(ms(400), None)), (vec![1, 0, 0, 3], 1));
+    }
+}

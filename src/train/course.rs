@@ -1,0 +1,316 @@
+//! The whole of a training: parts the recordings, trains on each part, judges by the others, and writes what came out as a bundle.
+//!
+//! Everything that is judged is judged by the device's own int8 encoder and head, from a bundle made for that part; candle's float figures
+//! stand beside it. With several folds every recording is judged once by a net that has not seen its group, and the bundle that is written learns
+//! from all of them, for as many epochs as the folds needed; with one, it is the net of that fold.
+
+use super::baseline::{self, Look};
+use super::fit::{self, Epoch, Fitted, Model, Settings};
+use super::judge::{self, Figures};
+use super::list::Side;
+use super::net::Net;
+use super::set::Set;
+use super::write::{self, Draft, Terms};
+use super::{Result, TrainError, quantise};
+use crate::bundle::{Bundle, ENCODER};
+use crate::decision::Thresholds;
+use crate::encoder::{Encoder, Form};
+use crate::head::Head;
+use crate::qnn::kernels::Isa;
+use crate::ticks::Data;
+use candle_core::{Device, Tensor};
+use ndarray::ArrayD;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Pictures that ranges are taken from.
+const CALIBRATION: usize = 400;
+/// Steps of a feature that a golden one may be away: a tie rounded the other way in one layer moves the next ones by a step or two.
+const STEPS_APART: f32 = 6.0;
+/// The class that stands for "none of them".
+pub const NONE: &str = "none";
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub struct Course {
+    /// How to train.
+    pub settings: Settings,
+    /// Parts of which each is judged once; 1: a fifth is judged, the rest is learnt from.
+    pub folds: usize,
+    /// The contract, without what comes out of training.
+    pub terms: Terms,
+    /// The bundle whose encoder is kept; `None`: a new one, or rows.
+    pub base: Option<Bundle>,
+    /// False alarms that are allowed; see [`judge::threshold`].
+    pub false_alarms: f32,
+    /// Where checkpoints lie.
+    pub cache: PathBuf,
+    /// Names the training: another one does not go on from its checkpoints.
+    pub key: String,
+}
+
+/// What came out.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The bundle's files.
+    pub draft: Draft,
+    /// Its contract.
+    pub terms: Terms,
+    /// As the device answers, over everything that was judged.
+    pub device: Figures,
+    /// As candle answers in float.
+    pub float: Figures,
+    /// Baselines over the same.
+    pub baselines: Vec<(Look, Figures)>,
+    /// Events of every class as the device calls them.
+    pub events: Vec<judge::Events>,
+    /// False alarms at the chosen threshold, in its unit; not a number where none fits or there is no background.
+    pub false_alarms: f32,
+    /// Of every class the most that could be found at one and at two false alarms in ten minutes, by any threshold.
+    pub reach: Vec<[u32; 2]>,
+    /// Epochs of every training.
+    pub histories: Vec<Vec<Epoch>>,
+    /// Recordings that were judged, with the device's logits.
+    pub judged: Vec<(usize, Vec<f32>)>,
+}
+
+/// Who hears how it goes: which training of how many, and its epoch.
+pub type Tell<'a> = &'a mut dyn FnMut(usize, usize, &Epoch);
+
+impl Course {
+    /// Trains, judges and writes.
+    ///
+    /// # Errors
+    /// Recordings that cannot be parted, or a checkpoint that cannot be written.
+    pub fn run(&self, set: &Set, tell: Tell<'_>) -> Result<Outcome> {
+        let parts = self.parts(set)?;
+        let trainings = parts.len() + usize::from(parts.len() > 1);
+        let mut histories = Vec::new();
+        let (mut float, mut judged) = (Vec::new(), Vec::new());
+        let mut baselines = vec![(Look::Frame, Figures::default()), (Look::Mean, Figures::default())];
+        let mut kept: Option<(Fitted, Draft, Terms)> = None;
+        let mut longest = Vec::new();
+        for (n, (learn, judge)) in parts.iter().enumerate() {
+            let file = self.cache.join(format!("{}-{n}.training", self.key));
+            let fitted = fit::fit(set, &self.settings, (learn, judge), Some(&file), &mut |e| tell(n + 1, trainings, e))?;
+            for (look, figures) in &mut baselines {
+                figures.add(&baseline::figures(set, *look, learn, judge)?);
+            }
+            let (draft, terms) = self.draft(set, &fitted.model, learn)?;
+            let bundle = draft.open(&terms)?;
+            float.extend(judge.iter().copied().zip(fitted.model.judge(set, judge)?));
+            judged.extend(judge.iter().copied().zip(device(set, judge, &bundle)?));
+            longest.push(fitted.best());
+            histories.push(fitted.history.clone());
+            kept = Some((fitted, draft, terms));
+        }
+        if parts.len() > 1 {
+            let all: Vec<usize> = (0..set.sequences.len()).collect();
+            longest.sort_unstable();
+            let epochs = longest[longest.len() / 2].max(1);
+            let file = self.cache.join(format!("{}-all-{epochs}.training", self.key));
+            let settings = Settings { epochs, ..self.settings.clone() };
+            let fitted = fit::fit(set, &settings, (&all, &[]), Some(&file), &mut |e| tell(trainings, trainings, e))?;
+            let (draft, terms) = self.draft(set, &fitted.model, &all)?;
+            histories.push(fitted.history.clone());
+            kept = Some((fitted, draft, terms));
+        }
+        let (_, draft, mut terms) = kept.ok_or_else(|| TrainError::Refused("nothing to train on".into()))?;
+        self.outcome(set, (float, judged), &mut terms).map(|(device, float, events, false_alarms, reach, judged)| Outcome {
+            draft,
+            terms,
+            device,
+            float,
+            baselines,
+            events,
+            false_alarms,
+            reach,
+            histories,
+            judged,
+        })
+    }
+
+    /// Learning and judging sides.
+    fn parts(&self, set: &Set) -> Result<Vec<(Vec<usize>, Vec<usize>)>> {
+        let all = 0..set.sequences.len();
+        if set.sequences.iter().any(|s| s.side.is_some()) {
+            let of = |side| all.clone().filter(|n| set.sequences[*n].side == Some(side)).collect();
+            return Ok(vec![(of(Side::Train), of(Side::Judge))]);
+        }
+        let groups: std::collections::BTreeSet<&str> = set.sequences.iter().map(|s| s.group.as_str()).collect();
+        if groups.len() < self.folds.max(2) {
+            let why = format!("{} groups of recordings found, at least {} needed to part them", groups.len(), self.folds.max(2));
+            return Err(TrainError::Refused(why));
+        }
+        // One in five is judged where only one part is asked for.
+        let k = if self.folds > 1 { self.folds } else { 5.min(groups.len()) };
+        let of = set.folds(k, self.settings.seed);
+        let part = |fold: usize| all.clone().partition::<Vec<usize>, _>(|n| of[*n] != fold);
+        Ok((0..if self.folds > 1 { k } else { 1 }).map(part).collect())
+    }
+
+    /// A bundle of this model, without temperature and thresholds yet. `learn`: what may be looked at for ranges and golden vectors.
+    fn draft(&self, set: &Set, model: &Model, learn: &[usize]) -> Result<(Draft, Terms)> {
+        let mut draft = Draft::default();
+        let mut terms = self.terms.clone();
+        let none = set.background.is_none();
+        if none {
+            terms.labels.push(NONE.into());
+            terms.background = NONE.into();
+        }
+        let mut rows = Vec::new();
+        if let Some(tiny) = &model.tiny {
+            let places = spread(set, learn, CALIBRATION);
+            let (file, step) = quantise::encoder(tiny, &set.ticks(&places)?)?;
+            draft.files.insert(ENCODER.into(), file);
+            terms.features_tolerance = STEPS_APART * step;
+            self.golden_frames(set, &places, &mut draft, &mut terms)?;
+        } else if let Some(base) = &self.base {
+            draft.files = write::kept_encoder(base);
+            terms.features_tolerance = base.contract.golden.as_ref().map_or(0.0, |g| g.features_tolerance);
+        }
+        let scale = Some(&set.scale).filter(|_| model.tiny.is_none());
+        let net = write::rounded_head(&model.net, scale, none)?;
+        draft.files.insert(write::HEAD_FILE.into(), write::head(&net, set.window)?);
+        // Golden windows from four recordings, spread over the set.
+        for n in learn.iter().step_by((learn.len() / 4).max(1)).take(4) {
+            rows.push(match &model.tiny {
+                Some(_) => model.features(set, *n)?,
+                None => raw(set, *n)?,
+            });
+        }
+        draft.golden_windows(&net, &rows, set.window)?;
+        Ok((draft, terms))
+    }
+
+    /// Golden frames of a new encoder: its features by stock tract in float.
+    fn golden_frames(&self, set: &Set, places: &[(usize, usize, bool)], draft: &mut Draft, terms: &mut Terms) -> Result<()> {
+        let Some((input, _)) = &set.planes else { return Ok(()) };
+        let broke = |e: &dyn std::fmt::Display| TrainError::Broke(e.to_string());
+        // A bundle of the encoder and some head, to run it.
+        let mut trial = Draft { files: draft.files.clone() };
+        let plan = super::net::Plan { classes: terms.labels.len(), ..self.settings.head };
+        let net = Net::new(plan, &mut super::rng::Rng(1))?;
+        trial.files.insert(write::HEAD_FILE.into(), write::head(&net, set.window)?);
+        trial.golden_windows(
+            &net,
+            &[Tensor::zeros((set.window, plan.features), candle_core::DType::F32, &Device::Cpu)?],
+            set.window,
+        )?;
+        let bundle = trial.open(terms)?;
+        let mut encoder = Encoder::load(&bundle, Form::Reference).map_err(|e| broke(&e))?;
+        let (mut frames, mut features) = (Vec::new(), Vec::new());
+        let some: Vec<_> = places.iter().step_by((places.len() / 8).max(1)).take(8).collect();
+        for (n, t, _) in &some {
+            let s = &set.sequences[*n];
+            let Data::Levels(levels) = &s.ticks.data else { continue };
+            let tick = &levels[t * s.ticks.width..][..s.ticks.width];
+            frames.extend_from_slice(tick);
+            features.extend_from_slice(encoder.run(tick).map_err(|e| broke(&e))?);
+        }
+        let shape = [some.len(), input.planes(), input.height, input.width];
+        draft.array("golden_frames.npy", &ArrayD::from_shape_vec(&shape[..], frames).map_err(|e| broke(&e))?)?;
+        draft.array(
+            "golden_features.npy",
+            &ArrayD::from_shape_vec(&[some.len(), terms.features][..], features).map_err(|e| broke(&e))?,
+        )
+    }
+
+    /// Temperature and thresholds, and all figures under them.
+    #[allow(clippy::type_complexity, reason = "taken apart by its only caller")]
+    fn outcome(
+        &self,
+        set: &Set,
+        (float, judged): (Vec<(usize, Vec<f32>)>, Vec<(usize, Vec<f32>)>),
+        terms: &mut Terms,
+    ) -> Result<(Figures, Figures, Vec<judge::Events>, f32, Vec<[u32; 2]>, Vec<(usize, Vec<f32>)>)> {
+        let (of, logits): (Vec<usize>, Vec<Vec<f32>>) = judged.into_iter().unzip();
+        terms.temperature = judge::temperature(set, &of, &logits);
+        let min = Duration::from_millis(terms.min_ms.into());
+        let mut false_alarms = f32::NAN;
+        if set.background.is_some() {
+            (terms.enter, false_alarms) =
+                judge::threshold(set, &of, &logits, terms.temperature, terms.tick_ms, min, self.false_alarms);
+            terms.enter = (terms.enter * 100.0).round() / 100.0;
+        }
+        let at = |enter: f32| {
+            let thresholds = Thresholds { enter, leave: enter * 0.6, min };
+            judge::events(set, &of, &logits, terms.temperature, terms.tick_ms, thresholds)
+        };
+        let events = at(terms.enter);
+        let mut reach = vec![[0; 2]; set.labels.len()];
+        if set.stretches {
+            for step in 1..40 {
+                for (best, e) in reach.iter_mut().zip(at(step as f32 * 0.025)) {
+                    for (best, allowed) in best.iter_mut().zip([1.0, 2.0]) {
+                        if e.in_ten_minutes() <= allowed {
+                            *best = (*best).max(e.found);
+                        }
+                    }
+                }
+            }
+        }
+        let device = Figures::of(set, &of, &logits, terms.temperature);
+        let (float_of, float_logits): (Vec<usize>, Vec<Vec<f32>>) = float.into_iter().unzip();
+        let float = Figures::of(set, &float_of, &float_logits, terms.temperature);
+        Ok((device, float, events, false_alarms, reach, of.into_iter().zip(logits).collect()))
+    }
+}
+
+/// `count` ticks spread evenly over recordings.
+fn spread(set: &Set, of: &[usize], count: usize) -> Vec<(usize, usize, bool)> {
+    let all: usize = of.iter().map(|n| set.sequences[*n].ticks.len()).sum();
+    let ticks = of.iter().flat_map(|n| (0..set.sequences[*n].ticks.len()).map(move |t| (*n, t, false)));
+    ticks.step_by((all / count).max(1)).take(count).collect()
+}
+
+/// Rows of a recording as the device has them, without scaling.
+fn raw(set: &Set, n: usize) -> Result<Tensor> {
+    let s = &set.sequences[n];
+    match &s.ticks.data {
+        Data::Numbers(numbers) => Ok(Tensor::from_slice(numbers, (s.ticks.len(), s.ticks.width), &Device::Cpu)?),
+        Data::Levels(_) => Err(TrainError::Broke("planes found, rows expected".into())),
+    }
+}
+
+/// What the device says at every tick: its own encoder on planes (features are the device's already), its own head on every window.
+fn device(set: &Set, of: &[usize], bundle: &Bundle) -> Result<Vec<Vec<f32>>> {
+    let broke = |e: &dyn std::fmt::Display| TrainError::Broke(e.to_string());
+    let mut head = Head::load_with(bundle, crate::head::Arithmetic::Quickest, Isa::best()).map_err(|e| broke(&e))?;
+    let mut encoder = set.planes.as_ref().map(|_| Encoder::load(bundle, Form::AsBuilt)).transpose().map_err(|e| broke(&e))?;
+    let (features, classes) = (bundle.features(), set.labels.len());
+    let mut all = Vec::with_capacity(of.len());
+    for n in of {
+        let s = &set.sequences[*n];
+        let rows: Vec<f32> = match (&s.ticks.data, &mut encoder) {
+            (Data::Levels(levels), Some(encoder)) => {
+                let mut rows = Vec::with_capacity(s.ticks.len() * features);
+                for tick in levels.chunks_exact(s.ticks.width) {
+                    rows.extend_from_slice(encoder.run(tick).map_err(|e| broke(&e))?);
+                }
+                rows
+            }
+            (Data::Numbers(numbers), _) => numbers.clone(),
+            (Data::Levels(_), None) => return Err(TrainError::Broke("planes found, rows expected".into())),
+        };
+        let mut logits = Vec::with_capacity(s.ticks.len() * classes);
+        let mut window = Vec::with_capacity(set.window * features);
+        for end in 0..s.ticks.len() {
+            window.clear();
+            for j in 0..set.window {
+                let t = (end + 1 + j).saturating_sub(set.window);
+                window.extend_from_slice(&rows[t * features..][..features]);
+            }
+            logits.extend_from_slice(&head.run_window(&window).map_err(|e| broke(&e))?[..classes]);
+        }
+        all.push(logits);
+    }
+    Ok(all)
+}
+
+/// Where a training's files lie, beside the bundle.
+pub fn cache_beside(out: &Path) -> PathBuf {
+    let mut name = out.file_name().map_or_else(Default::default, std::ffi::OsStr::to_os_string);
+    name.push(".cache");
+    out.with_file_name(name)
+}

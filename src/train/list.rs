@@ -1,0 +1,384 @@
+//! Which recordings there are to learn from, what they show and which belong together.
+//!
+//! Four forms, told apart by what is there: a folder of class folders; the same with UCF101's split files; a table (CSV) of clips with the
+//! columns `file`, `label` and perhaps `group`; a table of stretches in long recordings, `file`, `start_s`, `end_s`, `label`. A folder that
+//! holds a `labels.csv` is that table. Groups are what must not stand on both sides of a split: scenes, people, days. UCF101's names
+//! (`v_Class_g08_c01.avi`) say theirs; without any, every recording is its own.
+
+use crate::report::Label;
+use crate::table::Table;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// A stretch of a recording.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Span {
+    /// From its first frame on, ms.
+    pub start_ms: u64,
+    /// Where it ends, ms; `u64::MAX`: with the recording.
+    pub end_ms: u64,
+    /// What it shows; `None`: not to be learnt from.
+    pub label: Option<usize>,
+}
+
+/// Which side of a given split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// To learn from.
+    Train,
+    /// To judge by.
+    Judge,
+}
+
+/// One file and what it shows.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    /// As `--source` takes it.
+    pub source: String,
+    /// What it must not be parted from.
+    pub group: String,
+    /// In order of time.
+    pub spans: Vec<Span>,
+    /// Where a given split puts it.
+    pub side: Option<Side>,
+}
+
+impl Recording {
+    /// The class of a clip, for a recording that shows one thing from start to end.
+    pub fn whole(&self) -> Option<usize> {
+        match self.spans.as_slice() {
+            [Span { start_ms: 0, end_ms: u64::MAX, label }] => *label,
+            _ => None,
+        }
+    }
+}
+
+/// Everything there is to learn from.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// Class names in output order.
+    pub labels: Vec<String>,
+    /// The class that means nothing is going on, if there is one.
+    pub background: Option<usize>,
+    /// In order of name.
+    pub recordings: Vec<Recording>,
+    /// Are these stretches of long recordings, or whole clips?
+    pub stretches: bool,
+}
+
+/// What a user may say about the classes.
+#[derive(Clone, Debug, Default)]
+pub struct Wishes {
+    /// The background class.
+    pub background: Option<String>,
+    /// Found name to wanted name; `-` leaves it out.
+    pub rename: BTreeMap<String, String>,
+    /// UCF101's `trainlistNN.txt`.
+    pub split: Option<PathBuf>,
+    /// What no stretch covers is background, instead of being left out.
+    pub rest_is_background: bool,
+    /// For tables that count rows.
+    pub tick_ms: u32,
+}
+
+/// One line of what was found, before the classes are known.
+struct Found {
+    source: String,
+    group: Option<String>,
+    label: String,
+    span: Option<(u64, u64)>,
+}
+
+/// Names under which people file "nothing is going on".
+const BACKGROUNDS: [&str; 7] = ["background", "idle", "none", "normal", "nothing", "no", "negative"];
+/// What a class folder is searched for.
+const RECORDINGS: [&str; 18] = [
+    "y4m", "avi", "mp4", "m4v", "mkv", "mov", "webm", "mpg", "mpeg", "ts", "wmv", "flv", "3gp", "gif", "csv", "tsv", "txt",
+    "rows",
+];
+
+impl Listing {
+    /// Lists a folder or a table.
+    ///
+    /// # Errors
+    /// One sentence: what, where, found and expected.
+    pub fn of(path: &Path, wishes: &Wishes) -> Result<Self, String> {
+        let place = path.display().to_string();
+        let meta = std::fs::metadata(path).map_err(|e| format!("{place}: {e}"))?;
+        let inside = path.join("labels.csv");
+        let found = if meta.is_file() {
+            table(path, wishes)?
+        } else if wishes.split.is_none() && inside.is_file() {
+            table(&inside, wishes)?
+        } else {
+            folders(path)?
+        };
+        let mut listing = Self::sort(found, wishes).map_err(|why| format!("{place}: {why}"))?;
+        if let Some(split) = &wishes.split {
+            listing.split(split)?;
+        }
+        listing.check(wishes).map_err(|why| format!("{place}: {why}"))?;
+        Ok(listing)
+    }
+
+    /// From names to numbers.
+    fn sort(found: Vec<Found>, wishes: &Wishes) -> Result<Self, String> {
+        let mut spellings: BTreeMap<String, String> = BTreeMap::new();
+        let mut rows = Vec::new();
+        for f in found {
+            let wanted = wishes.rename.get(&f.label).cloned().unwrap_or_else(|| f.label.clone());
+            let label = (wanted != "-").then(|| name(&wanted));
+            if let Some(label) = &label {
+                let other = spellings.entry(label.clone()).or_insert_with(|| wanted.clone());
+                if *other != wanted {
+                    return Err(format!("labels {other:?} and {wanted:?} differ only by case or signs: one of them is meant"));
+                }
+                if Label::try_from(label.as_str()).is_err() || label.is_empty() {
+                    return Err(format!("label {wanted:?}: 1 to {} letters expected", crate::report::MAX_LABEL));
+                }
+            }
+            rows.push((f, label));
+        }
+        let stretches = rows.iter().any(|(f, _)| f.span.is_some());
+        let mut labels: BTreeSet<String> = spellings.into_keys().collect();
+        let mut background = wishes.background.as_deref().map(name);
+        if background.is_none() {
+            let says_no = |l: &&String| {
+                BACKGROUNDS.contains(&l.as_str())
+                    || ["no", "not", "non"]
+                        .iter()
+                        .any(|no| l.strip_prefix(no).is_some_and(|rest| labels.contains(rest.trim_matches(['-', '_']))))
+            };
+            background = labels.iter().find(says_no).cloned();
+        }
+        if stretches && wishes.rest_is_background {
+            labels.insert(background.get_or_insert_with(|| "background".into()).clone());
+        }
+        let labels: Vec<String> = labels.into_iter().collect();
+        let number = |l: &str| labels.iter().position(|x| x == l);
+        let background = match background {
+            Some(b) => {
+                Some(number(&b).ok_or_else(|| format!("background {b:?} expected, the labels are {}", labels.join(", ")))?)
+            }
+            None => None,
+        };
+        let mut recordings: BTreeMap<String, Recording> = BTreeMap::new();
+        for (f, label) in rows {
+            let (start_ms, end_ms) = f.span.unwrap_or((0, u64::MAX));
+            let span = Span { start_ms, end_ms, label: label.and_then(|l| number(&l)) };
+            let new = || Recording {
+                group: f.group.unwrap_or_else(|| f.source.clone()),
+                source: f.source.clone(),
+                spans: vec![],
+                side: None,
+            };
+            recordings.entry(f.source.clone()).or_insert_with(new).spans.push(span);
+        }
+        let mut recordings: Vec<Recording> = recordings.into_values().collect();
+        for r in &mut recordings {
+            r.spans.sort_by_key(|s| s.start_ms);
+            if r.spans.len() > 1 && r.spans.iter().any(|s| s.end_ms == u64::MAX) {
+                return Err(format!("{} is listed {} times, as a whole clip once at most", r.source, r.spans.len()));
+            }
+            if stretches && wishes.rest_is_background {
+                // Behind everything that is said: the first span that covers a moment decides.
+                r.spans.push(Span { start_ms: 0, end_ms: u64::MAX, label: background });
+            }
+        }
+        recordings.retain(|r| r.spans.iter().any(|s| s.label.is_some()));
+        Ok(Self { labels, background, recordings, stretches })
+    }
+
+    /// UCF101's lists: `Class/v_Class_g08_c01.avi 1`, and beside `trainlist01.txt` a `testlist01.txt`.
+    fn split(&mut self, train: &Path) -> Result<(), String> {
+        let file = train.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let judge = train.with_file_name(file.replace("trainlist", "testlist"));
+        for (list, side) in [(train, Side::Train), (judge.as_path(), Side::Judge)] {
+            let text = std::fs::read_to_string(list).map_err(|e| format!("{}: {e}", list.display()))?;
+            let names: BTreeSet<&str> = text.lines().filter_map(|l| l.split_whitespace().next()).collect();
+            for r in &mut self.recordings {
+                let mut parts = r.source.rsplitn(3, '/');
+                let (clip, class) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+                if names.contains(format!("{class}/{clip}").as_str()) {
+                    r.side = Some(side);
+                }
+            }
+            if !self.recordings.iter().any(|r| r.side == Some(side)) {
+                return Err(format!("{}: {} clips listed, none of them is there", list.display(), names.len()));
+            }
+        }
+        self.recordings.retain(|r| r.side.is_some());
+        Ok(())
+    }
+
+    fn check(&self, wishes: &Wishes) -> Result<(), String> {
+        if self.recordings.is_empty() {
+            return Err("no recording found; class folders of clips expected, or a table with the columns file and label".into());
+        }
+        if self.labels.len() < 2 {
+            return Err(format!("one class ({}) found, two or more are needed to tell apart", self.labels.join("")));
+        }
+        for (n, label) in self.labels.iter().enumerate() {
+            let groups: BTreeSet<&str> =
+                self.recordings.iter().filter(|r| r.spans.iter().any(|s| s.label == Some(n))).map(|r| r.group.as_str()).collect();
+            if groups.len() < 2 && !(wishes.rest_is_background && Some(n) == self.background) {
+                let what = if self.recordings.iter().any(|r| r.group != r.source) { "group of clips" } else { "clip" };
+                return Err(format!(
+                    "class {label} has {} {what}, 2 or more needed: one to learn from, one to judge by",
+                    groups.len()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// How many recordings show each class.
+    pub fn counts(&self) -> Vec<usize> {
+        let shows = |n| self.recordings.iter().filter(|r| r.spans.iter().any(|s| s.label == Some(n))).count();
+        (0..self.labels.len()).map(shows).collect()
+    }
+}
+
+/// A label as the wire can carry it.
+fn name(text: &str) -> String {
+    let sign = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c.to_ascii_lowercase() } else { '-' };
+    text.trim().chars().map(sign).collect()
+}
+
+fn table(file: &Path, wishes: &Wishes) -> Result<Vec<Found>, String> {
+    let table = Table::read(file)?;
+    let place = file.display();
+    let fail = |why: String| format!("{place}: {why}");
+    let (clip, label) =
+        (table.needed(&["file", "clip", "path"]).map_err(fail)?, table.needed(&["label", "class"]).map_err(fail)?);
+    let group = table.column(&["group", "scene_group", "scene", "subject", "camera"]);
+    let rows = (table.column(&["first_row"]), table.column(&["last_row"]));
+    let seconds = (table.column(&["start_s", "start"]), table.column(&["end_s", "end"]));
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let mut found = Vec::new();
+    for (line, row) in table.rows() {
+        let field = |column| row.get(column);
+        if field(clip).is_empty() || field(label).is_empty() {
+            return Err(fail(format!("line {line}: file and label expected, one is empty")));
+        }
+        let number = |column: usize| -> Result<f64, String> {
+            let value = field(column).parse().ok().filter(|v: &f64| (0.0..1e9).contains(v));
+            value.ok_or_else(|| fail(format!("line {line}: {:?} found, a time expected", field(column))))
+        };
+        let span = match (seconds, rows) {
+            ((Some(start), Some(end)), _) => Some((number(start)? * 1e3, number(end)? * 1e3)),
+            (_, (Some(first), Some(last))) => {
+                let tick = f64::from(wishes.tick_ms);
+                Some((number(first)? * tick, (number(last)? + 1.0) * tick))
+            }
+            _ => None,
+        };
+        if let Some((start, end)) = span.filter(|(start, end)| end <= start) {
+            return Err(fail(format!("line {line}: a stretch from {start} to {end} ms ends before it begins")));
+        }
+        let path = folder.join(field(clip));
+        if !path.exists() {
+            return Err(fail(format!("line {line}: {} is not there", path.display())));
+        }
+        found.push(Found {
+            source: path.display().to_string(),
+            group: group.map(|g| field(g).to_string()).filter(|g| !g.is_empty()).or_else(|| group_in(field(clip))),
+            label: field(label).into(),
+            span: span.map(|(start, end)| (start.round() as u64, end.round() as u64)),
+        });
+    }
+    Ok(found)
+}
+
+/// Class folders.
+fn folders(root: &Path) -> Result<Vec<Found>, String> {
+    let mut found = Vec::new();
+    for class in children(root)?.into_iter().filter(|c| c.is_dir()) {
+        let label = class.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let before = found.len();
+        clips(&class, &label, &mut found, 2)?;
+        if found.len() == before && !label.to_lowercase().contains("list") {
+            return Err(format!("{}: a class folder without a recording in it", class.display()));
+        }
+    }
+    Ok(found)
+}
+
+/// Recordings in a class folder and `depth` folders below it. A folder of pictures is one recording.
+fn clips(dir: &Path, label: &str, found: &mut Vec<Found>, depth: u32) -> Result<(), String> {
+    for path in children(dir)? {
+        let kind = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+        let pictures = path.is_dir() && children(&path)?.iter().any(|p| crate::source::images::is_picture(p));
+        if pictures || (path.is_file() && RECORDINGS.contains(&kind.as_str()) && !label.to_lowercase().contains("list")) {
+            let source = path.display().to_string();
+            found.push(Found { group: group_in(&source), source, label: label.into(), span: None });
+        } else if path.is_dir() && depth > 0 {
+            clips(&path, label, found, depth - 1)?;
+        }
+    }
+    Ok(())
+}
+
+/// In order of name, without hidden ones.
+fn children(dir: &Path) -> Result<Vec<PathBuf>, String> {
+    let list = std::fs::read_dir(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    let visible = |p: &PathBuf| !p.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"."));
+    let mut paths: Vec<PathBuf> = list.filter_map(|e| e.ok().map(|e| e.path())).filter(visible).collect();
+    paths.sort();
+    Ok(paths)
+}
+
+/// UCF101's group: `v_Class_g08_c01.avi` is of group `v_Class_g08`.
+fn group_in(file: &str) -> Option<String> {
+    let stem = file.rsplit('/').next()?.rsplit_once('.')?.0;
+    let (group, clip) = stem.rsplit_once("_c")?;
+    let (_, number) = group.rsplit_once("_g")?;
+    let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+    (digits(clip) && digits(number)).then(|| group.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(source: &str, label: &str, span: Option<(u64, u64)>) -> Found {
+        Found { source: source.into(), group: group_in(source), label: label.into(), span }
+    }
+
+    #[test]
+    fn classes_are_named_as_the_wire_can_carry_them_and_the_background_is_guessed() {
+        let clips = || vec![found("a.avi", "Fight", None), found("b.avi", "no Fight", None), found("c.avi", "Fight", None)];
+        let listing = Listing::sort(clips(), &Wishes::default()).expect("sorted");
+        assert_eq!((listing.labels.join(" "), listing.background), ("fight no-fight".into(), Some(1)));
+        assert_eq!(listing.recordings[0].whole(), Some(0));
+        let wishes = Wishes { background: Some("calm".into()), ..Wishes::default() };
+        assert!(Listing::sort(clips(), &wishes).expect_err("unknown").contains("fight, no-fight"));
+        let both = vec![found("a.avi", "Fight", None), found("b.avi", "fight", None)];
+        assert!(Listing::sort(both, &Wishes::default()).expect_err("case").contains("differ only by case"));
+        assert!(listing.check(&Wishes::default()).expect_err("few").contains("class no-fight has 1 clip"));
+    }
+
+    #[test]
+    fn stretches_leave_out_the_rest_or_call_it_background() {
+        let spans = || {
+            vec![
+                found("a.avi", "fall", Some((2000, 3000))),
+                found("a.avi", "lying", Some((500, 900))),
+                found("a.avi", "x", Some((0, 400))),
+            ]
+        };
+        let rename = BTreeMap::from([("lying".to_string(), "down".to_string()), ("x".into(), "-".into())]);
+        let wishes = Wishes { rename, ..Wishes::default() };
+        let listing = Listing::sort(spans(), &wishes).expect("sorted");
+        let labels: Vec<_> = listing.recordings[0].spans.iter().map(|s| (s.start_ms, s.label)).collect();
+        assert_eq!((listing.labels.join(" ").as_str(), labels), ("down fall", vec![(0, None), (500, Some(0)), (2000, Some(1))]));
+        let listing = Listing::sort(spans(), &Wishes { rest_is_background: true, ..wishes }).expect("sorted");
+        assert_eq!((listing.labels.join(" ").as_str(), listing.background), ("background down fall", Some(0)));
+    }
+
+    #[test]
+    fn ucf101_names_say_their_group() {
+        assert_eq!(group_in("UCF/Diving/v_Diving_g08_c01.avi").as_deref(), Some("v_Diving_g08"));
+        assert_eq!(group_in("diving_c1.avi"), None);
+    }
+}

@@ -1,0 +1,183 @@
+//! The recurrent head while it learns: LSTM, GRU or plain RNN over windows from zero state, then a dense layer.
+//!
+//! Weights lie in the order of ONNX's gates (LSTM i o f c, GRU z r h with the reset applied after the product, as PyTorch has it), so that
+//! writing the head is copying it. The input products of all ticks are one matrix product; only the recurrent half goes tick by tick.
+
+use super::ops::sigmoid;
+use super::rng::Rng;
+use candle_core::{Device, Result, Tensor, Var};
+
+/// The kind of recurrent cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Cell {
+    /// Long short-term memory.
+    Lstm,
+    /// Gated recurrent unit.
+    Gru,
+    /// Plain, tanh.
+    Rnn,
+}
+
+impl Cell {
+    /// Gates: rows of weights for each hidden number.
+    pub const fn gates(self) -> usize {
+        match self {
+            Self::Lstm => 4,
+            Self::Gru => 3,
+            Self::Rnn => 1,
+        }
+    }
+
+    /// ONNX's operator.
+    pub const fn operator(self) -> &'static str {
+        match self {
+            Self::Lstm => "LSTM",
+            Self::Gru => "GRU",
+            Self::Rnn => "RNN",
+        }
+    }
+}
+
+/// What a head is made of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Plan {
+    /// Cell of every layer.
+    pub cell: Cell,
+    /// Numbers a tick that come in.
+    pub features: usize,
+    /// Hidden numbers of each layer.
+    pub hidden: usize,
+    /// Recurrent layers.
+    pub layers: usize,
+    /// Classes that come out.
+    pub classes: usize,
+    /// Share of hidden numbers left out while learning, between layers and before the dense one.
+    pub dropout: f32,
+}
+
+/// Weights of one recurrent layer: `[gates * hidden, inputs]`, `[gates * hidden, hidden]` and two biases `[gates * hidden]`.
+#[derive(Debug)]
+pub struct Layer {
+    /// Of the input.
+    pub w: Var,
+    /// Of the state.
+    pub r: Var,
+    /// Of the input product.
+    pub wb: Var,
+    /// Of the state product.
+    pub rb: Var,
+}
+
+/// A head that can learn.
+#[derive(Debug)]
+pub struct Net {
+    /// Its shape.
+    pub plan: Plan,
+    /// From the input on.
+    pub layers: Vec<Layer>,
+    /// `[classes, hidden]`
+    pub dense: Var,
+    /// `[classes]`
+    pub bias: Var,
+}
+
+/// A weight, even within `reach` around zero.
+pub(super) fn even(rng: &mut Rng, shape: &[usize], reach: f32) -> Result<Var> {
+    let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.within(-reach, reach)).collect();
+    Var::from_vec(values, shape, &Device::Cpu)
+}
+
+impl Net {
+    /// With weights as PyTorch begins: even within 1 / sqrt(hidden).
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn new(plan: Plan, rng: &mut Rng) -> Result<Self> {
+        let (rows, reach) = (plan.cell.gates() * plan.hidden, 1.0 / (plan.hidden as f32).sqrt());
+        let mut layer = |n: usize| {
+            let inputs = if n == 0 { plan.features } else { plan.hidden };
+            let (w, r) = (even(rng, &[rows, inputs], reach)?, even(rng, &[rows, plan.hidden], reach)?);
+            Ok(Layer { w, r, wb: even(rng, &[rows], reach)?, rb: even(rng, &[rows], reach)? })
+        };
+        let layers = (0..plan.layers).map(&mut layer).collect::<Result<_>>()?;
+        let (dense, bias) = (even(rng, &[plan.classes, plan.hidden], reach)?, even(rng, &[plan.classes], reach)?);
+        Ok(Self { plan, layers, dense, bias })
+    }
+
+    /// All weights by name.
+    pub fn weights(&self) -> Vec<(String, Var)> {
+        let mut all = Vec::new();
+        for (n, l) in self.layers.iter().enumerate() {
+            for (name, var) in [("w", &l.w), ("r", &l.r), ("wb", &l.wb), ("rb", &l.rb)] {
+                all.push((format!("layer{n}.{name}"), var.clone()));
+            }
+        }
+        all.push(("dense.w".into(), self.dense.clone()));
+        all.push(("dense.b".into(), self.bias.clone()));
+        all
+    }
+
+    /// Logits `[K * B, classes]` of windows `[B, T, features]` at the last `K` ticks, tick by tick. `rng`: leave numbers out at random, as
+    /// when learning.
+    ///
+    /// # Errors
+    /// None in practice: shapes are the plan's.
+    pub fn run(&self, windows: &Tensor, last: usize, mut rng: Option<&mut Rng>) -> Result<Tensor> {
+        let (_, ticks, _) = windows.dims3()?;
+        // Time first: then a tick's rows lie in one piece.
+        let mut states = windows.transpose(0, 1)?.contiguous()?;
+        for (n, layer) in self.layers.iter().enumerate() {
+            let from = if n + 1 == self.layers.len() { ticks.saturating_sub(last) } else { 0 };
+            states = self.layer(layer, &states, from)?;
+            if let Some(rng) = rng.as_deref_mut().filter(|_| self.plan.dropout > 0.0) {
+                states = (&states * mask(states.dims(), self.plan.dropout, rng)?)?;
+            }
+        }
+        states.flatten(0, 1)?.matmul(&self.dense.t()?)?.broadcast_add(&self.bias)
+    }
+
+    /// States `[T - from, B, hidden]` from tick `from` on.
+    fn layer(&self, layer: &Layer, x: &Tensor, from: usize) -> Result<Tensor> {
+        let (ticks, batch, inputs) = x.dims3()?;
+        let (hidden, cell) = (self.plan.hidden, self.plan.cell);
+        let products = x.reshape((ticks * batch, inputs))?.matmul(&layer.w.t()?)?.broadcast_add(&layer.wb)?;
+        let products = products.reshape((ticks, batch, cell.gates() * hidden))?;
+        let recurrent = layer.r.t()?.contiguous()?;
+        let mut h = Tensor::zeros((batch, hidden), x.dtype(), x.device())?;
+        let mut c = h.clone();
+        let mut states = Vec::with_capacity(ticks);
+        for t in 0..ticks {
+            let x = products.get(t)?;
+            let r = h.matmul(&recurrent)?.broadcast_add(&layer.rb)?;
+            let part = |z: &Tensor, from: usize, n: usize| z.narrow(1, from * hidden, n * hidden);
+            h = match cell {
+                Cell::Rnn => (x + r)?.tanh()?,
+                Cell::Lstm => {
+                    let z = (x + r)?;
+                    let gates = sigmoid(&part(&z, 0, 3)?)?;
+                    let (i, o, f) = (part(&gates, 0, 1)?, part(&gates, 1, 1)?, part(&gates, 2, 1)?);
+                    c = ((f * c)? + (i * part(&z, 3, 1)?.tanh()?)?)?;
+                    (o * c.tanh()?)?
+                }
+                Cell::Gru => {
+                    let gates = sigmoid(&(part(&x, 0, 2)? + part(&r, 0, 2)?)?)?;
+                    let (keep, reset) = (part(&gates, 0, 1)?, part(&gates, 1, 1)?);
+                    let new = (part(&x, 2, 1)? + (reset * part(&r, 2, 1)?)?)?.tanh()?;
+                    // h = new + keep * (h - new)
+                    (&new + (keep * (h - &new)?)?)?
+                }
+            };
+            if t >= from {
+                states.push(h.clone());
+            }
+        }
+        Tensor::stack(&states, 0)
+    }
+}
+
+/// Zeros for `share` of the places, and what keeps the sum for the others.
+pub(super) fn mask(shape: &[usize], share: f32, rng: &mut Rng) -> Result<Tensor> {
+    let kept = 1.0 / (1.0 - share);
+    let values: Vec<f32> = (0..shape.iter().product()).map(|_| if rng.unit() < share { 0.0 } else { kept }).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu)
+}

@@ -1,0 +1,371 @@
+//! Recordings in ticks with a class for each tick, split by group, and windows drawn from them at random.
+//!
+//! A window is what the device's ring holds at a tick: that tick and the ones before it; before the first one the world stood still. Where a
+//! recording is drawn it is also varied, as far as the classes allow: turned around in a mirror, moved by a few pixels, brighter or darker, with noise.
+
+use super::list::{Listing, Recording, Side};
+use super::rng::Rng;
+use super::tiny::{self, PATCH, value};
+use crate::bundle::Input;
+use crate::ticks::{Data, Ticks, mirrored};
+use candle_core::{Device, Result, Tensor};
+use std::collections::BTreeMap;
+
+/// Pixels that a picture is moved at most.
+const SHIFT: i32 = 3;
+/// Contrast is varied by at most this factor.
+const CONTRAST: f32 = 1.3;
+
+/// One recording.
+#[derive(Debug)]
+pub struct Sequence {
+    /// As the user knows it.
+    pub source: String,
+    /// What it must not be parted from.
+    pub group: String,
+    /// What it is judged as, for a clip that shows one thing.
+    pub whole: Option<usize>,
+    /// Where a given split puts it.
+    pub side: Option<Side>,
+    /// Its numbers.
+    pub ticks: Ticks,
+    /// The same in a mirror, where features are given and a mirror is allowed.
+    pub mirrored: Option<Ticks>,
+    /// What every tick shows.
+    pub classes: Vec<Option<usize>>,
+}
+
+/// Everything to learn from.
+#[derive(Debug)]
+pub struct Set {
+    /// Class names.
+    pub labels: Vec<String>,
+    /// The class that means nothing is going on.
+    pub background: Option<usize>,
+    /// All recordings.
+    pub sequences: Vec<Sequence>,
+    /// Are these stretches of long recordings?
+    pub stretches: bool,
+    /// Ticks of a window.
+    pub window: usize,
+    /// Which class a mirror makes of each; `None`: no mirror.
+    pub mirror: Option<Vec<usize>>,
+    /// The planes, where an encoder is to learn.
+    pub planes: Option<(Input, tiny::Plan)>,
+    /// Mean and deviation of every number of a tick, over all: what the net sees has mean 0 and deviation 1. Only for features and rows.
+    pub scale: (Vec<f32>, Vec<f32>),
+}
+
+/// What a training draws: windows and what they show.
+#[derive(Debug)]
+pub struct Batch {
+    /// `[B, window, width]` for features; `[B * window * patches, 16 * planes]` for planes.
+    pub x: Tensor,
+    /// Class of the last ticks, tick by tick, `[K * B]`.
+    pub classes: Tensor,
+    /// What each counts, `[K * B]`.
+    pub weights: Tensor,
+}
+
+/// A window: recording, last tick, in a mirror?
+pub type Place = (usize, usize, bool);
+
+impl Set {
+    /// Puts recordings and their ticks together. `delay_ms`: what a tick is asked for is what was seen so long ago.
+    pub fn new(
+        listing: &Listing,
+        ticks: Vec<(Recording, Ticks, Option<Ticks>)>,
+        tick_ms: u32,
+        window: usize,
+        delay_ms: u64,
+    ) -> Self {
+        let sequence = |(r, ticks, mirrored): (Recording, Ticks, Option<Ticks>)| {
+            let class = |t: usize| {
+                let at = (t as u64 * u64::from(tick_ms)).checked_sub(if r.whole().is_some() { 0 } else { delay_ms })?;
+                r.spans.iter().find(|s| (s.start_ms..s.end_ms).contains(&at)).and_then(|s| s.label)
+            };
+            let classes = (0..ticks.len()).map(class).collect();
+            Sequence { whole: r.whole(), source: r.source, group: r.group, side: r.side, ticks, mirrored, classes }
+        };
+        let sequences = ticks.into_iter().map(sequence).collect();
+        let (labels, background) = (listing.labels.clone(), listing.background);
+        let mut set = Self {
+            labels,
+            background,
+            sequences,
+            stretches: listing.stretches,
+            window,
+            mirror: None,
+            planes: None,
+            scale: Default::default(),
+        };
+        set.scale = set.measure();
+        set
+    }
+
+    fn measure(&self) -> (Vec<f32>, Vec<f32>) {
+        let width = self.sequences.first().map_or(0, |s| s.ticks.width);
+        let (mut sum, mut square, mut n) = (vec![0.0f64; width], vec![0.0f64; width], 0.0f64);
+        for s in &self.sequences {
+            let Data::Numbers(numbers) = &s.ticks.data else { return Default::default() };
+            for row in numbers.chunks_exact(width.max(1)) {
+                n += 1.0;
+                for ((sum, square), v) in sum.iter_mut().zip(&mut square).zip(row) {
+                    *sum += f64::from(*v);
+                    *square += f64::from(*v) * f64::from(*v);
+                }
+            }
+        }
+        let mean: Vec<f64> = sum.iter().map(|s| s / n.max(1.0)).collect();
+        let deviations: Vec<f64> = square.iter().zip(&mean).map(|(s, m)| (s / n.max(1.0) - m * m).max(0.0).sqrt()).collect();
+        // A number that hardly ever moves must not become the loudest of all.
+        let typical = deviations.iter().sum::<f64>() / width.max(1) as f64;
+        let deviation = deviations.iter().map(|d| d.max(0.1 * typical).max(1e-6) as f32).collect();
+        (mean.into_iter().map(|m| m as f32).collect(), deviation)
+    }
+
+    /// Classes, with the one that stands for "none of them" where no background is among them.
+    pub fn outputs(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Parts the recordings into `k` sides of about the same size and mix, no group on two of them. Gives the side of each.
+    pub fn folds(&self, k: usize, seed: u64) -> Vec<usize> {
+        let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        self.sequences.iter().enumerate().for_each(|(n, s)| groups.entry(&s.group).or_default().push(n));
+        let mut groups: Vec<Vec<usize>> = groups.into_values().collect();
+        Rng(seed).shuffle(&mut groups);
+        // Large groups first: the small ones even out what they leave.
+        groups.sort_by_key(|g| std::cmp::Reverse(g.len()));
+        let mass = |n: usize| {
+            let s = &self.sequences[n];
+            let mut mass = vec![0.0f32; self.labels.len()];
+            match s.whole {
+                Some(class) => mass[class] += 1.0,
+                None => s.classes.iter().flatten().for_each(|c| mass[*c] += 1.0),
+            }
+            mass
+        };
+        let mut all = vec![1e-6f32; self.labels.len()];
+        (0..self.sequences.len()).for_each(|n| all.iter_mut().zip(mass(n)).for_each(|(a, m)| *a += m));
+        let mut sides = vec![vec![0.0f32; self.labels.len()]; k];
+        let mut of = vec![0; self.sequences.len()];
+        for group in groups {
+            let mut shares = vec![0.0f32; self.labels.len()];
+            for n in &group {
+                shares.iter_mut().zip(mass(*n)).zip(&all).for_each(|((s, m), a)| *s += m / a);
+            }
+            // Where it makes the classes' shares least uneven: the sum of squares grows least.
+            let cost =
+                |side: &Vec<f32>| side.iter().zip(&shares).map(|(have, more)| (have + more).powi(2) - have.powi(2)).sum::<f32>();
+            let best = (0..k).min_by(|a, b| cost(&sides[*a]).total_cmp(&cost(&sides[*b]))).unwrap_or(0);
+            sides[best].iter_mut().zip(&shares).for_each(|(have, more)| *have += more);
+            group.iter().for_each(|n| of[*n] = best);
+        }
+        of
+    }
+
+    /// What each class counts, so that rare ones are learnt too: the root of how much rarer than even it is, over these recordings.
+    pub fn balance(&self, of: &[usize]) -> Vec<f32> {
+        let mut counts = vec![0.0f32; self.labels.len()];
+        of.iter().flat_map(|n| self.sequences[*n].classes.iter().flatten()).for_each(|c| counts[*c] += 1.0);
+        let even = counts.iter().sum::<f32>() / counts.len() as f32;
+        counts.iter().map(|c| if *c > 0.0 { (even / c).sqrt().min(5.0) } else { 0.0 }).collect()
+    }
+
+    /// The windows of one epoch over these recordings: of a clip one, of a long recording one for every half window.
+    pub fn draw(&self, of: &[usize], rng: &mut Rng) -> Vec<Place> {
+        let mut places = Vec::new();
+        for &n in of {
+            let s = &self.sequences[n];
+            let (len, half) = (s.ticks.len(), self.window.div_ceil(2));
+            let draws = if s.whole.is_some() { 1.max(len / (4 * self.window)) } else { len.div_ceil(half) };
+            for _ in 0..draws {
+                // Early ticks of a clip have hardly seen anything yet.
+                let first = half.min(len) - 1;
+                places.push((n, first + rng.below(len - first), self.mirror.is_some() && rng.unit() < 0.5));
+            }
+        }
+        rng.shuffle(&mut places);
+        places
+    }
+
+    /// The windows at `places`. The last `last` ticks of each are asked for. `rng`: vary them.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn batch(&self, places: &[Place], last: usize, balance: &[f32], mut rng: Option<&mut Rng>) -> Result<Batch> {
+        let (mut classes, mut weights) = (vec![0u32; last * places.len()], vec![0.0f32; last * places.len()]);
+        for (b, (n, end, turned)) in places.iter().enumerate() {
+            for k in 0..last {
+                let tick = (end + 1 + k).checked_sub(last);
+                if let Some(class) = tick.and_then(|t| self.sequences[*n].classes[t]) {
+                    let class = if *turned { self.mirror.as_ref().map_or(class, |m| m[class]) } else { class };
+                    classes[k * places.len() + b] = class as u32;
+                    weights[k * places.len() + b] = balance.get(class).copied().unwrap_or(1.0);
+                }
+            }
+        }
+        let x = match &self.planes {
+            Some((input, plan)) => {
+                let mut patches = Vec::new();
+                for place in places {
+                    self.patches(*place, self.window, input, plan, rng.as_deref_mut(), &mut patches);
+                }
+                let depth = PATCH * PATCH * plan.planes;
+                Tensor::from_vec(patches, ((), depth), &Device::Cpu)?
+            }
+            None => {
+                let mut rows = Vec::new();
+                places.iter().for_each(|place| self.rows(*place, self.window, rng.as_deref_mut(), &mut rows));
+                Tensor::from_vec(rows, (places.len(), self.window, ()), &Device::Cpu)?
+            }
+        };
+        let n = classes.len();
+        Ok(Batch {
+            x,
+            classes: Tensor::from_vec(classes, (n, 1), &Device::Cpu)?,
+            weights: Tensor::from_vec(weights, n, &Device::Cpu)?,
+        })
+    }
+
+    /// Single ticks, unvaried: `[N, width]` scaled rows, or patches as [`Set::batch`] has them.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn ticks(&self, places: &[Place]) -> Result<Tensor> {
+        let mut out = Vec::new();
+        match &self.planes {
+            Some((input, plan)) => {
+                places.iter().for_each(|p| self.patches(*p, 1, input, plan, None, &mut out));
+                Tensor::from_vec(out, ((), PATCH * PATCH * plan.planes), &Device::Cpu)
+            }
+            None => {
+                places.iter().for_each(|p| self.rows(*p, 1, None, &mut out));
+                Tensor::from_vec(out, (places.len(), ()), &Device::Cpu)
+            }
+        }
+    }
+
+    /// Scaled rows of a window of features, with noise when varied.
+    fn rows(&self, (n, end, turned): Place, window: usize, mut rng: Option<&mut Rng>, out: &mut Vec<f32>) {
+        let s = &self.sequences[n];
+        let ticks = s.mirrored.as_ref().filter(|_| turned).unwrap_or(&s.ticks);
+        let Data::Numbers(numbers) = &ticks.data else { return };
+        for t in window_of(end, window) {
+            let row = &numbers[t * ticks.width..][..ticks.width];
+            let scaled = row.iter().zip(&self.scale.0).zip(&self.scale.1).map(|((v, m), d)| (v - m) / d);
+            match rng.as_deref_mut() {
+                Some(rng) => out.extend(scaled.map(|v| v + 0.1 * (rng.unit() + rng.unit() - 1.0))),
+                None => out.extend(scaled),
+            }
+        }
+    }
+
+    /// Patches of a window of pictures: `[window * h * w, 4 * 4 * planes]`.
+    fn patches(
+        &self,
+        (n, end, turned): Place,
+        window: usize,
+        input: &Input,
+        plan: &tiny::Plan,
+        rng: Option<&mut Rng>,
+        out: &mut Vec<f32>,
+    ) {
+        let s = &self.sequences[n];
+        let Data::Levels(levels) = &s.ticks.data else { return };
+        let (mut dx, mut dy, mut gain) = (0, 0, 1.0f32);
+        if let Some(rng) = rng {
+            let mut shift = || rng.below(2 * SHIFT as usize + 1) as i32 - SHIFT;
+            (dx, dy) = (shift(), shift());
+            gain = CONTRAST.powf(rng.within(-1.0, 1.0));
+        }
+        let mut table = [0.0f32; 256];
+        // What stands for nothing stays where it is: no change 0, no motion 128.
+        let (h, w, planes) = (plan.height, plan.width, plan.planes);
+        let rests: Vec<f32> = rests(input);
+        let tables: Vec<[f32; 256]> = rests
+            .iter()
+            .map(|rest| {
+                table
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(l, v)| *v = value(0) + (rest + (l as f32 - rest) * gain).clamp(0.0, 255.0) / 64.0);
+                table
+            })
+            .collect();
+        let (rows, columns) = (h / PATCH, w / PATCH);
+        for t in window_of(end, window) {
+            let tick = &levels[t * s.ticks.width..][..s.ticks.width];
+            let tick = if turned { &mirrored(tick, input) } else { tick };
+            let base = out.len();
+            let depth = PATCH * PATCH * planes;
+            out.resize(base + rows * columns * depth, 0.0);
+            for (p, table) in tables.iter().enumerate() {
+                let plane = &tick[p * h * w..][..h * w];
+                for y in 0..rows * PATCH {
+                    let line = &plane[(y as i32 + dy).clamp(0, h as i32 - 1) as usize * w..][..w];
+                    let (py, ky) = (y / PATCH, y % PATCH);
+                    for x in 0..columns * PATCH {
+                        let level = line[(x as i32 + dx).clamp(0, w as i32 - 1) as usize];
+                        out[base + (py * columns + x / PATCH) * depth + (ky * PATCH + x % PATCH) * planes + p] =
+                            table[usize::from(level)];
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The ticks of a window, the first one repeated before the recording's beginning.
+fn window_of(end: usize, window: usize) -> impl Iterator<Item = usize> {
+    (0..window).map(move |j| (end + 1 + j).saturating_sub(window))
+}
+
+/// The level of every plane that stands for nothing: grey and colour have none, their middle is as good.
+fn rests(input: &Input) -> Vec<f32> {
+    use crate::bundle::Channel;
+    let rest = |c: &Channel| vec![if *c == Channel::Motion { 0.0 } else { 128.0 }; c.planes()];
+    input.channels.iter().flat_map(rest).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(groups: &[(&str, usize)]) -> Set {
+        let listing = Listing { labels: vec!["a".into(), "b".into()], background: None, recordings: vec![], stretches: false };
+        let one = |(n, (group, class)): (usize, &(&str, usize))| {
+            let span = super::super::list::Span { start_ms: 0, end_ms: u64::MAX, label: Some(*class) };
+            let r = Recording { source: format!("{n}"), group: group.to_string(), spans: vec![span], side: None };
+            let ticks = Ticks { width: 2, data: Data::Numbers((0..10).map(|v| (v + n) as f32).collect()), size: [0; 2] };
+            (r, ticks, None)
+        };
+        Set::new(&listing, groups.iter().enumerate().map(one).collect(), 100, 4, 0)
+    }
+
+    #[test]
+    fn no_group_is_on_two_sides_and_classes_are_spread() {
+        let groups: Vec<(String, usize)> = (0..40).map(|n| (format!("g{}", n / 2), n / 20)).collect();
+        let groups: Vec<(&str, usize)> = groups.iter().map(|(g, c)| (g.as_str(), *c)).collect();
+        let set = set(&groups);
+        let of = set.folds(5, 1);
+        for n in (0..40).step_by(2) {
+            assert_eq!(of[n], of[n + 1]);
+        }
+        for fold in 0..5 {
+            let counts = [0, 1].map(|c| (0..40).filter(|n| of[*n] == fold && n / 20 == c).count());
+            assert_eq!(counts, [4, 4], "fold {fold}");
+        }
+    }
+
+    #[test]
+    fn a_window_before_the_beginning_repeats_the_first_tick() {
+        let set = set(&[("x", 0), ("y", 1)]);
+        let batch = set.batch(&[(0, 1, false), (1, 4, false)], 2, &[1.0, 2.0], None).expect("a batch");
+        let rows: Vec<Vec<Vec<f32>>> = batch.x.to_vec3().expect("numbers");
+        assert!(rows[0][0] == rows[0][1] && rows[0][1] == rows[0][2] && rows[0][2] != rows[0][3]);
+        assert_eq!(batch.weights.to_vec1::<f32>().expect("weights"), [1.0, 2.0, 1.0, 2.0]);
+        assert_eq!(batch.x.dims(), [2, 4, 2]);
+    }
+}

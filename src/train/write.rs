@@ -1,0 +1,296 @@
+//! A trained net to a bundle: head (and encoder) as ONNX, golden vectors, model card, contract; then opened and proved like any bundle.
+//!
+//! The head's weights are rounded to s8, one scale a row, and its golden logits are those of the rounded weights by candle. Where the head learnt
+//! from scaled numbers, the scaling is folded into its first layer. Golden features of a new encoder come from stock tract in float, so that our
+//! int8 operator is held against another implementation.
+
+use super::net::{Layer, Net, Plan};
+use super::onnx::{Attribute, Graph, rounded};
+use super::{Result, TrainError, fit};
+use crate::bundle::{Bundle, Channel, ENCODER, HEAD, Resize, hex};
+use candle_core::{Device, Tensor, Var};
+use ndarray::{Array, ArrayD, Dimension};
+use ndarray_npy::{WritableElement, WriteNpyExt};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+/// The logit of the class that stands for "none of them" where no background was learnt: it never wins by itself.
+const NEVER: f32 = -30.0;
+
+/// The head as the device will run it: scaling folded in, weights rounded, a class "none" added if `none`.
+///
+/// # Errors
+/// None in practice.
+pub fn rounded_head(net: &Net, scale: Option<&(Vec<f32>, Vec<f32>)>, none: bool) -> Result<Net> {
+    let device = Device::Cpu;
+    let round = |t: &Tensor| -> Result<Var> {
+        let (_, depth) = t.dims2()?;
+        let (bytes, scales) = rounded(&t.contiguous()?.flatten_all()?.to_vec1::<f32>()?, depth);
+        let values: Vec<f32> = bytes.iter().enumerate().map(|(n, b)| f32::from(*b) * scales[n / depth]).collect();
+        Ok(Var::from_vec(values, t.shape(), &device)?)
+    };
+    let mut layers = Vec::new();
+    for (n, l) in net.layers.iter().enumerate() {
+        let (mut w, mut wb) = (l.w.as_tensor().clone(), l.wb.as_tensor().clone());
+        if let Some((mean, deviation)) = scale.filter(|_| n == 0) {
+            w = w.broadcast_div(&Tensor::new(deviation.as_slice(), &device)?)?;
+            wb = (wb - w.matmul(&Tensor::new(mean.as_slice(), &device)?.unsqueeze(1)?)?.squeeze(1)?)?;
+        }
+        layers.push(Layer { w: round(&w)?, r: round(&l.r)?, wb: Var::from_tensor(&wb)?, rb: Var::from_tensor(&l.rb)? });
+    }
+    let (mut dense, mut bias) = (net.dense.as_tensor().clone(), net.bias.as_tensor().clone());
+    if none {
+        dense = Tensor::cat(&[&dense, &dense.narrow(0, 0, 1)?.zeros_like()?], 0)?;
+        bias = Tensor::cat(&[&bias, &Tensor::new(&[NEVER], &device)?], 0)?;
+    }
+    let plan = Plan { classes: dense.dim(0)?, ..net.plan };
+    Ok(Net { plan, layers, dense: round(&dense)?, bias: Var::from_tensor(&bias)? })
+}
+
+/// The file of a head whose weights are rounded already.
+///
+/// # Errors
+/// None in practice.
+pub fn head(net: &Net, window: usize) -> Result<Vec<u8>> {
+    let (mut graph, plan) = (Graph::default(), &net.plan);
+    let list = |t: &Tensor| -> Result<Vec<f32>> { Ok(t.flatten_all()?.to_vec1::<f32>()?) };
+    let rows = plan.cell.gates() * plan.hidden;
+    graph.longs("axis0", &[0]);
+    graph.longs("axis1", &[1]);
+    graph.node("Transpose", &["window"], &["sequence0"], &[("perm", Attribute::Ints(vec![1, 0, 2]))]);
+    for (n, l) in net.layers.iter().enumerate() {
+        let inputs = if n == 0 { plan.features } else { plan.hidden };
+        let [x, w, r, b, all, last] = ["sequence", "W", "R", "B", "all", "last"].map(|name| format!("{name}{n}"));
+        graph.weights(&w, &[1, rows, inputs], 1, &list(&l.w)?);
+        graph.weights(&r, &[1, rows, plan.hidden], 1, &list(&l.r)?);
+        graph.floats(&b, &[1, 2 * rows], &[list(&l.wb)?, list(&l.rb)?].concat());
+        let mut attributes = vec![("hidden_size", Attribute::Int(plan.hidden as i64))];
+        if plan.cell == super::net::Cell::Gru {
+            attributes.push(("linear_before_reset", Attribute::Int(1)));
+        }
+        if n + 1 < net.layers.len() {
+            graph.node(plan.cell.operator(), &[&x, &w, &r, &b], &[&all], &attributes);
+            graph.node("Squeeze", &[&all, "axis1"], &[&format!("sequence{}", n + 1)], &[]);
+        } else {
+            graph.node(plan.cell.operator(), &[&x, &w, &r, &b], &["", &last], &attributes);
+            graph.node("Squeeze", &[&last, "axis0"], &["state"], &[]);
+        }
+    }
+    graph.weights("dense", &[plan.classes, plan.hidden], 0, &list(&net.dense)?);
+    graph.floats("bias", &[plan.classes], &list(&net.bias)?);
+    graph.node("Gemm", &["state", "dense", "bias"], &["logits"], &[("transB", Attribute::Int(1))]);
+    Ok(graph.file(("window", &[1, window, plan.features]), false, ("logits", &[1, plan.classes])))
+}
+
+/// What the contract says beside names and hashes.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// Short name.
+    pub name: String,
+    /// One line.
+    pub description: String,
+    /// What the encoder sees; `None`: rows of numbers.
+    pub input: Option<crate::bundle::Input>,
+    /// Numbers a tick.
+    pub features: usize,
+    /// Milliseconds a tick.
+    pub tick_ms: u32,
+    /// Ticks of a window.
+    pub window: usize,
+    /// Classes in output order.
+    pub labels: Vec<String>,
+    /// One of them.
+    pub background: String,
+    /// Logits are divided by this.
+    pub temperature: f32,
+    /// Probability at which a class starts.
+    pub enter: f32,
+    /// How long it must hold, ms.
+    pub min_ms: u32,
+    /// Largest accepted difference of a feature.
+    pub features_tolerance: f32,
+}
+
+/// A bundle that grows in memory.
+#[derive(Debug, Default)]
+pub struct Draft {
+    /// Name to bytes.
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+impl Draft {
+    /// Adds an array as `.npy`.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn array<T: WritableElement, D: Dimension>(&mut self, name: &str, array: &Array<T, D>) -> Result<()> {
+        let mut bytes = Vec::new();
+        array.write_npy(&mut bytes).map_err(|e| TrainError::Broke(format!("{name}: {e}")))?;
+        self.files.insert(name.into(), bytes);
+        Ok(())
+    }
+
+    /// Golden windows and logits of a rounded head, from rows `[ticks, features]` of recordings.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn golden_windows(&mut self, net: &Net, rows: &[Tensor], window: usize) -> Result<()> {
+        let (mut windows, mut logits) = (Vec::new(), Vec::new());
+        for rows in rows {
+            // The last full window, and the first tick's, which is all one row.
+            for end in [rows.dim(0)? - 1, 0] {
+                let index: Vec<u32> = (0..window).map(|j| (end + 1 + j).saturating_sub(window) as u32).collect();
+                let picked = rows.index_select(&Tensor::from_vec(index, window, &Device::Cpu)?, 0)?;
+                logits.extend(fit::windows(net, &picked, window)?.split_off((window - 1) * net.plan.classes));
+                windows.extend(picked.flatten_all()?.to_vec1::<f32>()?);
+            }
+        }
+        let n = 2 * rows.len();
+        let shaped =
+            |shape: &[usize], values| ArrayD::from_shape_vec(shape, values).map_err(|e| TrainError::Broke(e.to_string()));
+        self.array("golden_windows.npy", &shaped(&[n, window, net.plan.features], windows)?)?;
+        self.array("golden_logits.npy", &shaped(&[n, net.plan.classes], logits)?)
+    }
+
+    /// The contract over the files so far.
+    fn contract(&self, t: &Terms) -> String {
+        let mut text = String::new();
+        let quoted = |list: &[String]| list.iter().map(|l| format!("{l:?}")).collect::<Vec<_>>().join(", ");
+        let _ = writeln!(text, "name = {:?}\nversion = \"1.0.0\"\ndescription = {:?}\n", t.name, t.description);
+        if let Some(i) = &t.input {
+            let channels: Vec<String> = i.channels.iter().map(|c| channel(*c).to_string()).collect();
+            let resize = match i.resize {
+                Resize::Stretch => "stretch",
+                Resize::Crop => "crop",
+                Resize::Letterbox => "letterbox",
+            };
+            let _ = writeln!(text, "[input]\nwidth = {}\nheight = {}\nchannels = [{}]", i.width, i.height, quoted(&channels));
+            let _ =
+                writeln!(text, "motion_span = {}\nresize = {resize:?}\ngate = {:?}\nclip = {}", i.motion_span, i.gate, i.clip);
+            let _ = writeln!(text, "mean = {:?}\nscale = {:?}\nfeatures = {}\n", i.mean, i.scale, t.features);
+        }
+        let _ = writeln!(text, "[time]\ntick_ms = {}\nwindow = {}\nmode = \"window\"\nmax_held = 5\n", t.tick_ms, t.window);
+        let _ = writeln!(
+            text,
+            "[head]\nlabels = [{}]\nbackground = {:?}\ntemperature = {:?}",
+            quoted(&t.labels),
+            t.background,
+            t.temperature
+        );
+        if t.input.is_none() {
+            let _ = writeln!(text, "features = {}", t.features);
+        }
+        let leave = (t.enter * 0.6 * 100.0).round() / 100.0;
+        let _ = writeln!(text, "\n[decision]\nenter = {:?}\nleave = {leave:?}\nmin_ms = {}\n\n[golden]", t.enter, t.min_ms);
+        if t.input.is_some() && self.files.contains_key("golden_frames.npy") {
+            let _ = writeln!(text, "frames = \"golden_frames.npy\"\nfeatures = \"golden_features.npy\"");
+        }
+        let _ = writeln!(text, "windows = \"golden_windows.npy\"\nlogits = \"golden_logits.npy\"");
+        let _ = writeln!(text, "features_tolerance = {:?}\nlogits_tolerance = 0.01\n\n[files]", t.features_tolerance);
+        for (name, bytes) in self.files.iter().filter(|(name, _)| name.ends_with(".onnx") || name.ends_with(".npy")) {
+            let _ = writeln!(text, "{name:?} = \"{}\"", hex(&Sha256::digest(bytes)));
+        }
+        text
+    }
+
+    /// The bundle, opened and checked in memory.
+    ///
+    /// # Errors
+    /// What does not fit: a fault of ours.
+    pub fn open(&self, terms: &Terms) -> Result<Bundle> {
+        let contract = self.contract(terms);
+        let bundle = Bundle::load("the trained bundle", |name| match (name, self.files.get(name)) {
+            ("bundle.toml", _) => Ok(contract.clone().into_bytes()),
+            (_, Some(bytes)) => Ok(bytes.clone()),
+            _ => Err(crate::bundle::BundleError { bundle: "the trained bundle".into(), why: format!("{name} is missing") }),
+        });
+        bundle.map_err(|e| TrainError::Broke(e.to_string()))
+    }
+
+    /// Writes the folder, whole or not at all.
+    ///
+    /// # Errors
+    /// The file and why not.
+    pub fn save(&self, terms: &Terms, folder: &Path) -> Result<()> {
+        let failed = |path: &Path, e: std::io::Error| TrainError::Broke(format!("{}: {e}", path.display()));
+        let part = folder.with_extension("part");
+        let _ = std::fs::remove_dir_all(&part);
+        std::fs::create_dir_all(&part).map_err(|e| failed(&part, e))?;
+        let contract = self.contract(terms);
+        let contract = ("bundle.toml", contract.as_bytes());
+        for (name, bytes) in self.files.iter().map(|(n, b)| (n.as_str(), b.as_slice())).chain([contract]) {
+            let path = part.join(name);
+            std::fs::write(&path, bytes).map_err(|e| failed(&path, e))?;
+        }
+        std::fs::rename(&part, folder).map_err(|e| failed(folder, e))
+    }
+}
+
+/// A channel as the contract writes it.
+pub fn channel(c: Channel) -> &'static str {
+    match c {
+        Channel::Gray => "gray",
+        Channel::Rgb => "rgb",
+        Channel::Motion => "motion",
+        Channel::Flow => "flow",
+    }
+}
+
+/// The files of a bundle whose encoder is kept: encoder and its golden vectors.
+pub fn kept_encoder(bundle: &Bundle) -> BTreeMap<String, Vec<u8>> {
+    let golden = bundle.contract.golden.as_ref();
+    let names = [(ENCODER, Some(ENCODER)), ("golden_frames.npy", golden.and_then(|g| g.frames.as_deref()))];
+    let features = ("golden_features.npy", golden.and_then(|g| g.features.as_deref()));
+    let take = |(name, from): (&str, Option<&str>)| Some((name.to_string(), bundle.file(from?)?.to_vec()));
+    names.into_iter().chain([features]).filter_map(take).collect()
+}
+
+/// The head's file name, for whoever fills a draft.
+pub const HEAD_FILE: &str = HEAD;
+
+#[cfg(test)]
+mod tests {
+    use super::super::net::Cell;
+    use super::super::rng::Rng;
+    use super::*;
+
+    /// Every cell, one and two layers: what candle computes is what the written head gives on the device, and in stock tract.
+    #[test]
+    fn a_written_head_gives_what_was_trained() {
+        for (cell, layers) in [(Cell::Lstm, 1), (Cell::Lstm, 2), (Cell::Gru, 1), (Cell::Gru, 2), (Cell::Rnn, 1)] {
+            let plan = Plan { cell, features: 12, hidden: 24, layers, classes: 3, dropout: 0.0 };
+            let mut rng = Rng(5);
+            let net = Net::new(plan, &mut rng).expect("a net");
+            let scale = ((0..12).map(|n| n as f32).collect(), (0..12).map(|n| 1.0 + n as f32).collect());
+            let raw: Vec<f32> = (0..8 * 12).map(|n| (n % 12) as f32 + rng.normal() * (1.0 + (n % 12) as f32)).collect();
+            let rows = Tensor::from_vec(raw, (8, 12), &Device::Cpu).expect("rows");
+            let small = rounded_head(&net, Some(&scale), true).expect("rounded");
+            let mut draft = Draft::default();
+            draft.files.insert(HEAD.into(), head(&small, 8).expect("a file"));
+            draft.golden_windows(&small, &[rows], 8).expect("golden");
+            let terms = Terms {
+                name: "x".into(),
+                description: String::new(),
+                input: None,
+                features: 12,
+                tick_ms: 100,
+                window: 8,
+                labels: ["a", "b", "c", "none"].map(String::from).into(),
+                background: "none".into(),
+                temperature: 1.0,
+                enter: 0.6,
+                min_ms: 200,
+                features_tolerance: 0.0,
+            };
+            let bundle = draft.open(&terms).expect("a bundle");
+            let mut plain = crate::head::Head::load_plain(&bundle).expect("tract");
+            let found = crate::golden::run(&bundle, None, &mut plain).expect("within").expect("golden");
+            assert!(found.logits < 1e-5, "{cell:?} x{layers}: {} from candle in stock tract", found.logits);
+            let mut own = crate::head::Head::load(&bundle).expect("ours");
+            let found = crate::golden::run(&bundle, None, &mut own).expect("within").expect("golden");
+            assert!(own.is_own() && found.logits < 1e-2 && found.top1_equal, "{cell:?} x{layers}: {}", found.logits);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Footage to clips, to an index, to thresholds: `record`, `label`, `index`, `find`, `calibrate`, on recordings that the test paints.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a failed step is a failed test; it prints its figures")]
+
+mod program;
+
+use program::lookout;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn folder(name: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("collect").join(name);
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+/// A grey Y4M of 160x120 at 10 a second: a bright block that moves `step` pixels a picture between pictures `from` and `to`, and stands still else.
+fn street(file: &Path, pictures: u32, step: f32, moving: std::ops::Range<u32>) -> String {
+    let mut bytes = b"YUV4MPEG2 W160 H120 F10:1 Cmono\n".to_vec();
+    let mut left = if step < 0.0 { 110.0 } else { 10.0 };
+    for t in 0..pictures {
+        bytes.extend_from_slice(b"FRAME\n");
+        left += if moving.contains(&t) { step } else { 0.0 };
+        for y in 0..120 {
+            for x in 0..160 {
+                let block = (40..80).contains(&y) && (left..left + 32.0).contains(&(x as f32));
+                bytes.push(if block { 220 } else { 60 + ((x * 7 + y * 13) % 11) as u8 });
+            }
+        }
+    }
+    fs::write(file, bytes).unwrap();
+    file.display().to_string()
+}
+
+fn ticks(clip: &Path) -> usize {
+    let bytes = fs::read(clip).unwrap();
+    let head = bytes.iter().position(|b| *b == b'\n').unwrap() + 1;
+    let text = String::from_utf8_lossy(&bytes[..head]).into_owned();
+    let side = |letter: char| text.split(' ').find_map(|p| p.strip_prefix(letter)).unwrap().parse::<usize>().unwrap();
+    let picture = side('W') * side('H') + 6;
+    assert_eq!((bytes.len() - head) % picture, 0, "whole pictures");
+    (bytes.len() - head) / picture
+}
+
+#[test]
+fn clips_are_recorded_with_what_was_before_and_within_bounds() {
+    let dir = folder("record");
+    let film = street(&dir.join("film.y4m"), 200, 0.5, 0..200);
+    let source = format!("y4m:{film}");
+    let record = |more: &[&str]| {
+        let out = dir.join("clips").display().to_string();
+        lookout(
+            &[&["record", "--label", "walk", "--source", &source, "--out", &out, "--seconds", "2", "--before", "0.5"], more]
+                .concat(),
+        )
+    };
+    let out = record(&["--count", "3", "--width", "80"]);
+    assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+    let clips: Vec<PathBuf> = String::from_utf8(out.stdout).unwrap().lines().map(PathBuf::from).collect();
+    assert_eq!(clips.iter().map(|c| ticks(c)).collect::<Vec<_>>(), [20, 20, 20]);
+    // The next recording goes on behind them, and what is told in `--limit-mb` ends it.
+    let out = record(&["--count", "1"]);
+    assert!(String::from_utf8(out.stdout).unwrap().contains("clip0003.y4m"));
+    let out = record(&["--count", "100", "--limit-mb", "1", "--width", "160"]);
+    let (text, said) = (String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap());
+    assert!(said.contains("1 allowed; recording ends") && text.lines().count() < 9, "{said}{text}");
+    let out = lookout(&["record", "--label", "a b", "--source", &source, "--out", "x"]);
+    assert!(out.status.code() == Some(2) && String::from_utf8_lossy(&out.stderr).contains("label \"a b\""));
+}
+
+#[test]
+fn a_long_recording_is_cut_by_a_table() {
+    let dir = folder("label");
+    let film = street(&dir.join("film.y4m"), 100, 0.8, 20..60);
+    let out = dir.join("clips").display().to_string();
+    let table = dir.join("times.csv");
+    fs::write(&table, "start_s,end_s,label\n0,2,idle\n2,6,right\n5.5,8,mixed\n").unwrap();
+    let cut = lookout(&["label", &film, "--times", &table.display().to_string(), "--out", &out]);
+    assert_eq!(cut.status.code(), Some(0), "{}", String::from_utf8_lossy(&cut.stderr));
+    let lengths = ["idle", "right", "mixed"].map(|class| ticks(&dir.join("clips").join(class).join("film-0000.y4m")));
+    assert_eq!(lengths, [20, 40, 25]);
+    fs::write(&table, "start_s,end_s,label\n50,52,idle\n").unwrap();
+    let cut = lookout(&["label", &film, "--times", &table.display().to_string(), "--out", &out]);
+    assert!(
+        cut.status.code() == Some(2)
+            && String::from_utf8_lossy(&cut.stderr).contains("1 of 1 stretches lie beyond the end at 10.0 s")
+    );
+    fs::write(&table, "start_s,end_s,label\n5,2,idle\n").unwrap();
+    let cut = lookout(&["label", &film, "--times", &table.display().to_string(), "--out", &out]);
+    assert!(cut.status.code() == Some(2) && String::from_utf8_lossy(&cut.stderr).contains("line 2: \"5\" to \"2\" found"));
+}
+
+#[test]
+fn what_is_alike_is_found_in_a_collection() {
+    let dir = folder("find");
+    let mut clips = Vec::new();
+    for n in 0..6u32 {
+        let pace = 2.0 + n as f32 * 0.2;
+        clips.push(street(&dir.join(format!("left{n}.y4m")), 30, -pace, 5..30));
+        clips.push(street(&dir.join(format!("right{n}.y4m")), 30, pace, 5..30));
+        clips.push(street(&dir.join(format!("still{n}.y4m")), 30, 0.0, 0..0));
+    }
+    let asked = street(&dir.join("asked.y4m"), 30, -2.5, 5..30);
+    let index = dir.join("all.index").display().to_string();
+    let made = lookout(&[&["index", "--out", &index], &clips.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat());
+    assert_eq!(made.status.code(), Some(0), "{}", String::from_utf8_lossy(&made.stderr));
+    let found = lookout(&["find", &asked, "--index", &index, "--top", "6", "--json"]);
+    let text = String::from_utf8(found.stdout).unwrap();
+    let lefts = text.lines().filter(|l| l.contains("/left")).count();
+    println!("figure: {lefts} of the 6 most alike move the same way\n{text}");
+    assert!(text.lines().count() == 6 && lefts >= 5, "{text}");
+    let bytes = fs::read(&index).unwrap();
+    fs::write(&index, &bytes[..bytes.len() - 3]).unwrap();
+    let cut = lookout(&["find", &asked, "--index", &index]);
+    assert!(cut.status.code() == Some(2) && String::from_utf8_lossy(&cut.stderr).contains("cut short"));
+    let other = lookout(&["find", &asked, "--index", &clips[0]]);
+    assert!(other.status.code() == Some(2) && String::from_utf8_lossy(&other.stderr).contains("not an index"));
+}
+
+#[test]
+fn thresholds_for_a_site_keep_to_the_wanted_rate_and_say_what_footage_proves() {
+    let dir = folder("calibrate");
+    let busy = street(&dir.join("busy.y4m"), 300, -0.4, 0..300);
+    let run = lookout(&["calibrate", &busy, "--false-alarms", "10"]);
+    let (text, said) = (String::from_utf8(run.stdout).unwrap(), String::from_utf8(run.stderr).unwrap());
+    assert_eq!(run.status.code(), Some(0), "{said}");
+    assert!(said.contains("proves no rate below 36") && text.contains("[decision.label.left]"), "{said}{text}");
+    // What it prints is a configuration that `run` takes, and under it the same footage is quiet.
+    let config = dir.join("site.toml");
+    fs::write(&config, &text).unwrap();
+    let source = format!("y4m:{busy}");
+    let run = lookout(&[
+        "run",
+        "--config",
+        &config.display().to_string(),
+        "--board",
+        "host",
+        "--source",
+        &source,
+        "--report",
+        "stdout",
+    ]);
+    let wire = String::from_utf8(run.stdout).unwrap();
+    assert!(wire.contains("$PLKTC") && !wire.contains("$PLKTE"), "{wire}{}", String::from_utf8_lossy(&run.stderr));
+}

@@ -1,0 +1,218 @@
+//! `lookout train`, as a newcomer uses it: folders of clips in, a bundle out that tells new clips apart; interrupted it goes on; what is wrong with the
+//! clips is said in one sentence.
+#![cfg(feature = "train")]
+#![allow(clippy::print_stdout, reason = "it prints its figures")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+fn lookout(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_lookout")).args(args).output().expect("it starts")
+}
+
+fn said(out: &Output) -> String {
+    String::from_utf8_lossy(&out.stderr).into_owned()
+}
+
+/// An empty folder of this test's own.
+fn folder(name: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("train").join(name);
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir).expect("a folder");
+    dir
+}
+
+/// A grey Y4M of 64x48 at 10 a second, 20 pictures: a bright block on a noisy floor that moves `step` pixels a picture.
+fn clip(file: &Path, step: f32, seed: u32) {
+    let mut x = seed.wrapping_mul(2_654_435_761) | 1;
+    let mut noise = || {
+        x ^= x << 13;
+        x ^= x >> 17;
+        x ^= x << 5;
+        x
+    };
+    let (top, start, level) = (4 + noise() % 24, (noise() % 16) as f32, 150 + noise() % 90);
+    let start = if step < 0.0 { 48.0 - start } else { start };
+    let mut bytes = b"YUV4MPEG2 W64 H48 F10:1 Cmono\n".to_vec();
+    for t in 0..20u8 {
+        bytes.extend_from_slice(b"FRAME\n");
+        let left = start + step * f32::from(t);
+        for py in 0..48u32 {
+            for px in 0..64u8 {
+                let block = (top..top + 14).contains(&py) && (left..left + 12.0).contains(&f32::from(px));
+                bytes.push((if block { level } else { 70 } + noise() % 9) as u8);
+            }
+        }
+    }
+    fs::write(file, bytes).expect("written");
+}
+
+/// Class folders `still`, `left`, `right` of `n` clips each.
+fn clips(name: &str, n: u32, seed: u32) -> PathBuf {
+    let dir = folder(name);
+    for (class, step) in [("idle", 0.0), ("left", -2.0), ("right", 2.0f32)] {
+        fs::create_dir_all(dir.join(class)).expect("a folder");
+        for k in 0..n {
+            let pace = step * (1.0 + (k % 5) as f32 * 0.15);
+            clip(&dir.join(class).join(format!("{k:02}.y4m")), pace, seed + k * 7 + (step as i32 + 3) as u32 * 1000);
+        }
+    }
+    dir
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a plain path")
+}
+
+/// Share of the clips of `dir` that `bundle` answers right.
+fn right(bundle: &Path, dir: &Path) -> f32 {
+    let (mut right, mut all) = (0, 0);
+    for class in ["idle", "left", "right"] {
+        let mut names: Vec<String> =
+            fs::read_dir(dir.join(class)).expect("clips").map(|e| e.expect("a clip").path().display().to_string()).collect();
+        names.sort();
+        let mut args = vec!["classify", "--json", "--bundle", text(bundle)];
+        args.extend(names.iter().map(String::as_str));
+        let out = lookout(&args);
+        assert!(out.status.success(), "{}", said(&out));
+        for line in String::from_utf8_lossy(&out.stdout).lines() {
+            let answer: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            right += i32::from(answer["label"] == class);
+            all += 1;
+        }
+    }
+    right as f32 / all as f32
+}
+
+const TINY: [&str; 12] =
+    ["--encoder", "tiny", "--size", "32", "--channels", "motion,flow", "--window", "8", "--features", "16", "--hidden", "16"];
+
+#[test]
+fn three_folders_of_clips_become_a_bundle_that_tells_new_clips_apart() {
+    let (learn, fresh, place) = (clips("learn", 24, 1), clips("fresh", 8, 9_000), folder("tiny"));
+    let out = place.join("moves");
+    let args = ["train", text(&learn), "--out", text(&out), "--epochs", "14", "--batch", "16"];
+    let run = lookout(&[&args[..], &TINY[..]].concat());
+    assert!(run.status.success(), "{}", said(&run));
+    let summary = String::from_utf8_lossy(&run.stdout).into_owned();
+    assert!(summary.contains("recordings right") && summary.contains("length and picture size alone"), "{summary}");
+    let share = right(&out, &fresh);
+    println!("figure: {:.0} % of 24 new clips right after 14 epochs on 72\n{summary}", share * 100.0);
+    assert!(share >= 0.9, "{share}");
+    // It is a bundle like any other, and says what it is.
+    let check = lookout(&["check", text(&out)]);
+    assert!(check.status.success(), "{}", said(&check));
+    let check = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(!check.contains("left to tract in float: Conv"), "{check}");
+    assert!(fs::read_to_string(out.join("report.html")).expect("a page").contains("Can stated probabilities be believed?"));
+    assert!(fs::read_to_string(out.join("README.md")).expect("a card").contains("--encoder tiny"));
+    let again = lookout(&["train", text(&learn), "--out", text(&out)]);
+    assert!(again.status.code() == Some(2) && said(&again).contains("is there already"), "{}", said(&again));
+}
+
+#[test]
+fn an_interrupted_training_goes_on_to_the_same_bundle() {
+    let (learn, place) = (clips("interrupted", 10, 40), folder("resumed"));
+    let args = |out: &str| -> Vec<String> {
+        let list = ["train", text(&learn), "--out", text(&place.join(out)), "--cache", text(&place.join(format!("{out}.cache")))]
+            .map(String::from);
+        list.into_iter().chain(["--epochs", "12", "--hidden", "16", "--mirror", "left=right"].map(String::from)).collect()
+    };
+    let start = |out: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lookout"));
+        command.args(args(out)).stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::null());
+        command
+    };
+    let whole = start("whole").output().expect("it starts");
+    assert!(whole.status.success(), "{}", said(&whole));
+    let mut kills = 0;
+    // Killed at moments of all kinds until it gets through.
+    for wait in 1.. {
+        let mut child = start("parts").spawn().expect("it starts");
+        std::thread::sleep(Duration::from_millis(150 * wait));
+        if child.try_wait().expect("waited").is_some_and(|s| s.success()) {
+            break;
+        }
+        child.kill().expect("killed");
+        child.wait().expect("gone");
+        kills += 1;
+        if place.join("parts").exists() {
+            break;
+        }
+    }
+    for file in ["head.onnx", "encoder.onnx", "golden_logits.npy", "bundle.toml"] {
+        let [a, b] = ["whole", "parts"].map(|out| fs::read(place.join(out).join(file)).expect("a file"));
+        let name = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace("whole", "parts").into_bytes();
+        assert!(if file == "bundle.toml" { name(&a) == b } else { a == b }, "{file} differs after {kills} kills");
+    }
+    println!("figure: the same bundle after {kills} kills");
+    assert!(kills > 0);
+}
+
+#[test]
+fn rows_of_numbers_are_learnt_by_the_recurrent_network_alone() {
+    let (dir, place) = (folder("rows"), folder("rows-out"));
+    for (class, turn) in [("up", 1.0f32), ("down", -1.0)] {
+        fs::create_dir_all(dir.join(class)).expect("a folder");
+        for k in 0..12u32 {
+            let rows =
+                (0..24).map(|t| format!("{:.3} {:.3}\n", turn * (t as f32 - 12.0) * 0.1 + (k % 4) as f32, (k * t % 7) as f32));
+            fs::write(dir.join(class).join(format!("{k}.csv")), rows.collect::<String>()).expect("written");
+        }
+    }
+    let out = place.join("slope");
+    let run = lookout(&[
+        "train",
+        text(&dir),
+        "--out",
+        text(&out),
+        "--epochs",
+        "40",
+        "--hidden",
+        "16",
+        "--cell",
+        "lstm",
+        "--window",
+        "8",
+    ]);
+    assert!(run.status.success(), "{}", said(&run));
+    let answer = lookout(&["classify", "--json", "--bundle", text(&out), text(&dir.join("up/3.csv"))]);
+    assert!(String::from_utf8_lossy(&answer.stdout).contains("\"label\":\"up\""), "{}", said(&answer));
+}
+
+#[test]
+fn what_is_wrong_with_the_clips_is_one_sentence() {
+    let dir = clips("wrong", 3, 70);
+    let out = folder("wrong-out").join("x");
+    let refused = |clips: &Path, says: &str| {
+        let run = lookout(&["train", text(clips), "--out", text(&out)]);
+        let said = said(&run);
+        assert!(run.status.code() == Some(2) && said.contains(says), "{says:?} expected: {said}");
+        assert_eq!(said.lines().filter(|l| l.starts_with("lookout: ")).count(), 1, "{said}");
+    };
+    refused(Path::new("/nowhere"), "/nowhere: ");
+    let empty = folder("empty");
+    refused(&empty, "no recording found");
+    fs::create_dir_all(empty.join("left")).expect("a folder");
+    refused(&empty, "a class folder without a recording");
+    let alone = folder("alone");
+    for class in ["a", "b"] {
+        fs::create_dir_all(alone.join(class)).expect("a folder");
+        clip(&alone.join(class).join("1.y4m"), 1.0, 3);
+    }
+    clip(&alone.join("a/2.y4m"), 1.0, 4);
+    refused(&alone, "class b has 1 clip, 2 or more needed");
+    fs::create_dir_all(alone.join("A")).expect("a folder");
+    clip(&alone.join("A/3.y4m"), 1.0, 5);
+    refused(&alone, "differ only by case");
+    fs::write(dir.join("t.csv"), "file,label\nidle/00.y4m,idle\nidle/99.y4m,idle\n").expect("written");
+    refused(&dir.join("t.csv"), "line 3: ");
+    fs::write(dir.join("t.csv"), "file,start_s,end_s,label\nidle/00.y4m,2,1,idle\n").expect("written");
+    refused(&dir.join("t.csv"), "ends before it begins");
+    // A broken clip is said and left out; the others are learnt from.
+    fs::write(dir.join("left/zz.y4m"), "YUV4MPEG2 W64").expect("written");
+    let run = lookout(&["train", text(&dir), "--out", text(&out), "--epochs", "1"]);
+    assert!(run.status.success() && said(&run).contains("left out: ") && said(&run).contains("zz.y4m"), "{}", said(&run));
+}
