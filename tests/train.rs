@@ -1,6 +1,5 @@
 //! `lookout train`, as a newcomer uses it: folders of clips in, a bundle out that tells new clips apart; interrupted it goes on; what is wrong with the
 //! clips is said in one sentence.
-#![cfg(feature = "train")]
 #![allow(clippy::print_stdout, reason = "it prints its figures")]
 
 use std::fs;

@@ -47,6 +47,9 @@ pub struct Args {
     /// Numbers that the new encoder gives a tick
     #[arg(long, value_name = "N", default_value_t = 48, value_parser = clap::value_parser!(u16).range(8..=512))]
     features: u16,
+    /// Where in the picture it happens does not matter (whole) or does (grid)
+    #[arg(long, value_enum, default_value_t = tiny::Pool::Whole)]
+    pool: tiny::Pool,
     /// Milliseconds a tick [default: the bundle's]
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(5..=60_000))]
     tick_ms: Option<u32>,
@@ -191,6 +194,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         planes: i.planes(),
         channels: usize::from(args.width),
         features: i.features,
+        pool: args.pool,
     });
     set.planes = input.clone().zip(plan);
     let features = plan.map_or(width, |p| p.features);
@@ -377,9 +381,9 @@ fn key(set: &Set, args: &Args, features: usize) -> String {
     for s in &set.sequences {
         hash.update(format!("{} {} {} {:?}\n", s.source, s.group, s.ticks.len(), s.classes));
     }
-    let Args { encoder, size, channels, width, tick_ms, window, cell, hidden, layers, dropout, .. } = args;
+    let Args { encoder, size, channels, width, pool, tick_ms, window, cell, hidden, layers, dropout, .. } = args;
     hash.update(format!(
-        "{encoder:?} {size} {channels:?} {width} {features} {tick_ms:?} {window:?} {cell:?} {hidden} {layers} {dropout}"
+        "{encoder:?} {size} {channels:?} {width} {pool:?} {features} {tick_ms:?} {window:?} {cell:?} {hidden} {layers} {dropout}"
     ));
     let Args { epochs, patience, batch, rate, decay, seed, folds, mirror, bundle, .. } = args;
     hash.update(format!("{epochs} {patience} {batch} {rate} {decay} {seed} {folds} {mirror:?} {bundle:?}"));

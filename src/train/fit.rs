@@ -9,7 +9,7 @@ use super::judge::Figures;
 use super::net::{self, Net};
 use super::rng::Rng;
 use super::set::Set;
-use super::tiny::{self, Tiny};
+use super::tiny::{self, Pass, Tiny};
 use super::{Result, TrainError};
 use candle_core::{D, Device, Tensor, Var, safetensors};
 use std::collections::HashMap;
@@ -18,6 +18,9 @@ use std::time::Instant;
 
 /// Windows that are judged at once: bounds memory.
 const CHUNK: usize = 512;
+
+/// Windows that the statistics of a CNN's normalisation are taken from.
+const SETTLE: usize = 64;
 
 /// How to train.
 #[derive(Clone, Debug)]
@@ -128,7 +131,7 @@ impl Model {
         let mut parts = Vec::new();
         for from in (0..ticks).step_by(CHUNK) {
             let places: Vec<_> = (from..ticks.min(from + CHUNK)).map(|t| (n, t, false)).collect();
-            parts.push(tiny.run(&set.ticks(&places)?, None)?.detach());
+            parts.push(tiny.run(&set.ticks(&places)?, Pass::Judge)?.detach());
         }
         Ok(Tensor::cat(&parts, 0)?)
     }
@@ -187,7 +190,7 @@ pub fn fit(
             let rate = settings.rate * (0.02 + 0.98 * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()));
             let batch = set.batch(places, last, &balance, Some(&mut rng))?;
             let windows = match &model.tiny {
-                Some(tiny) => tiny.run(&batch.x, Some(&mut rng))?.reshape((places.len(), set.window, ()))?,
+                Some(tiny) => tiny.run(&batch.x, Pass::Learn(&mut rng))?.reshape((places.len(), set.window, ()))?,
                 None => batch.x,
             };
             let logits = model.net.run(&windows, last, Some(&mut rng))?;
@@ -200,6 +203,11 @@ pub fn fit(
             adam.step(&here.backward()?, rate)?;
             loss += here.to_scalar::<f32>()? * weight;
             counted += weight;
+        }
+        if let Some(tiny) = &model.tiny {
+            // From one large batch of the weights as they are now: averages over an epoch's batches would lag behind the weights.
+            let places = set.draw(learn, &mut rng);
+            tiny.run(&set.batch(&places[..places.len().min(SETTLE)], 1, &[], None)?.x, Pass::Settle)?;
         }
         let mut epoch = Epoch { n: history.len() + 1, loss: loss / counted.max(1.0), judged: f32::NAN, ..Epoch::default() };
         epoch.best = judged.is_empty();

@@ -5,7 +5,7 @@
 
 use super::Result;
 use super::onnx::{Attribute, Graph};
-use super::tiny::Tiny;
+use super::tiny::{Pool, Tiny};
 use candle_core::Tensor;
 
 /// Share of an activation's values that may be cut off at either end.
@@ -86,22 +86,31 @@ pub fn encoder(tiny: &Tiny, patches: &Tensor) -> Result<(Vec<u8>, f32)> {
         }
         name = out;
     }
-    // What was flat in the order height, width, channels becomes channels, height, width.
     let (h, w) = plan.sizes()[4];
-    let channels = plan.flat() / (h * w);
-    let dense = tiny
-        .dense
-        .reshape((h, w, channels, plan.features))?
-        .permute((3, 2, 0, 1))?
-        .contiguous()?
-        .flatten_all()?
-        .to_vec1::<f32>()?;
+    let channels = plan.channels + 32;
+    let flat = plan.pool.pooled(&x)?;
+    let dense = match plan.pool {
+        // What was flat in the order height, width, channels becomes channels, height, width.
+        Pool::Grid => tiny.dense.reshape((h, w, channels, plan.features))?.permute((3, 2, 0, 1))?,
+        Pool::Whole => {
+            graph.node("GlobalAveragePool", &[&name], &["mean"], &[]);
+            let sides = Attribute::Ints(vec![h as i64, w as i64]);
+            graph.node("MaxPool", &[&name], &["most"], &[("kernel_shape", sides)]);
+            let mean = bytes(&mut graph, "mean", Range::seen(&flat.narrow(1, 0, channels)?)?);
+            let most = bytes(&mut graph, "most", range);
+            range = Range::seen(&flat)?;
+            graph.node("Concat", &[&mean, &most], &["pooled"], &[("axis", Attribute::Int(1))]);
+            name = bytes(&mut graph, "pooled", range);
+            tiny.dense.t()?
+        }
+    };
+    let dense = dense.contiguous()?.flatten_all()?.to_vec1::<f32>()?;
     graph.node("Flatten", &[&name], &["flat"], &[("axis", Attribute::Int(1))]);
     let scales = graph.weights("dense_w", &[plan.features, plan.flat()], 0, &dense);
     let steps: Vec<f32> = scales.iter().map(|s| s * range.scale).collect();
     graph.bias("dense_b", &tiny.bias.to_vec1::<f32>()?, &steps);
     graph.node("Gemm", &["flat", "dense_w", "dense_b"], &["dense"], &[("transB", Attribute::Int(1))]);
-    let features = x.flatten_from(1)?.matmul(&tiny.dense)?.broadcast_add(&tiny.bias)?;
+    let features = flat.matmul(&tiny.dense)?.broadcast_add(&tiny.bias)?;
     let made = Range::seen(&features)?;
     let [s, z] = graph.quantiser("features", made.scale, made.zero);
     graph.node("QuantizeLinear", &["dense", &s, &z], &["features_bytes"], &[]);

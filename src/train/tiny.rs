@@ -1,7 +1,8 @@
 //! A small CNN of one's own, trained together with its head: grey, motion or flow planes of a tick to one feature vector.
 //!
 //! Its form is that of `models/motion`: patches of 4x4 levels without padding (a border of zeros would look like motion), then 3x3 layers with
-//! batch normalisation, two of them beside a shortcut, then a dense layer over the last grid, so that the features keep where things are.
+//! batch normalisation, two of them beside a shortcut, then a dense layer: over mean and maximum of each channel ([`Pool::Whole`]: it does not matter
+//! where in the picture something happens, which a few hundred clips cannot teach), or over the last grid ([`Pool::Grid`]: it does).
 //! Channels are multiples of 16, whole registers of the int8 kernels. Everything is `[pictures, height, width, channels]`.
 
 use super::net::{even, mask};
@@ -11,8 +12,26 @@ use candle_core::{Device, Result, Tensor, Var};
 
 /// Levels a side of a patch of the first layer.
 pub const PATCH: usize = 4;
-/// How much of the old running statistics a batch leaves.
-const MEMORY: f32 = 0.9;
+
+/// What the dense layer looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Pool {
+    /// Mean and maximum of each channel.
+    Whole,
+    /// Every place of the last grid.
+    Grid,
+}
+
+/// Why a CNN is run.
+#[derive(Debug)]
+pub enum Pass<'a> {
+    /// To learn: normalised by the batch, a tenth of the dense layer's inputs left out at random.
+    Learn(&'a mut Rng),
+    /// To measure: the batch's statistics become those that judging uses.
+    Settle,
+    /// To judge.
+    Judge,
+}
 
 /// What a CNN is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +46,8 @@ pub struct Plan {
     pub channels: usize,
     /// Features that come out.
     pub features: usize,
+    /// What the dense layer looks at.
+    pub pool: Pool,
 }
 
 /// One convolution.
@@ -80,7 +101,7 @@ impl Plan {
     /// Numbers before the dense layer.
     pub fn flat(&self) -> usize {
         let (h, w) = self.sizes()[4];
-        h * w * (self.channels + 32)
+        (self.channels + 32) * if self.pool == Pool::Grid { h * w } else { 2 }
     }
 
     /// Products a tick.
@@ -100,7 +121,7 @@ pub struct Layer {
     pub gain: Var,
     /// Offset of the normalisation.
     pub offset: Var,
-    /// Running mean and variance: what takes the place of a batch's when nothing is learnt.
+    /// Settled mean and variance: what takes the place of a batch's when nothing is learnt.
     pub running: [Var; 2],
 }
 
@@ -149,7 +170,7 @@ impl Tiny {
         all
     }
 
-    /// What is kept beside them: running statistics.
+    /// What is kept beside them: settled statistics.
     pub fn statistics(&self) -> Vec<(String, Var)> {
         let of = |(n, l): (usize, &Layer)| {
             [(format!("conv{n}.mean"), l.running[0].clone()), (format!("conv{n}.variance"), l.running[1].clone())]
@@ -157,42 +178,57 @@ impl Tiny {
         self.layers.iter().enumerate().flat_map(of).collect()
     }
 
-    /// Features `[N, features]` of pictures that are patches already: `[N * h * w, 16 * planes]`, values of [`value`]. `rng`: learn, with a
-    /// tenth of the dense layer's inputs left out.
+    /// Features `[N, features]` of pictures that are patches already: `[N * h * w, 16 * planes]`, values of [`value`].
     ///
     /// # Errors
     /// None in practice: shapes are the plan's.
-    pub fn run(&self, patches: &Tensor, rng: Option<&mut Rng>) -> Result<Tensor> {
-        let learn = rng.is_some();
+    pub fn run(&self, patches: &Tensor, mut pass: Pass<'_>) -> Result<Tensor> {
         let mut x = patches.clone();
         for ((layer, step), (h, w)) in self.layers.iter().zip(self.plan.steps()).zip(self.plan.sizes()) {
             let before = x.clone();
             let rows = if step.patches.stride == PATCH { x } else { x.apply_op1(step.patches)? };
-            let y = layer.normalise(&rows.matmul(&layer.w)?, learn)?;
+            let y = layer.normalise(&rows.matmul(&layer.w)?, &pass)?;
             let pictures = y.dim(0)? / (h * w);
             let y = y.reshape((pictures, h, w, step.outputs))?;
             x = if step.shortcut { (before + y)? } else { y };
         }
-        let mut flat = x.flatten_from(1)?;
-        if let Some(rng) = rng {
+        let mut flat = self.plan.pool.pooled(&x)?;
+        if let Pass::Learn(rng) = &mut pass {
             flat = (&flat * mask(flat.dims(), 0.1, rng)?)?;
         }
         flat.matmul(&self.dense)?.broadcast_add(&self.bias)
     }
 }
 
+impl Pool {
+    /// `[N, h, w, c]` to what the dense layer takes.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn pooled(self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Grid => x.flatten_from(1),
+            Self::Whole => {
+                let places = x.flatten(1, 2)?;
+                Tensor::cat(&[places.mean(1)?, places.max(1)?], 1)
+            }
+        }
+    }
+}
+
 impl Layer {
-    fn normalise(&self, x: &Tensor, learn: bool) -> Result<Tensor> {
-        if !learn {
+    fn normalise(&self, x: &Tensor, pass: &Pass<'_>) -> Result<Tensor> {
+        if matches!(pass, Pass::Judge) {
             let (scale, offset) = self.folded()?;
             return x.broadcast_mul(&scale)?.broadcast_add(&offset)?.relu();
         }
         let seen = Statistics::default();
         let y = x.apply_op3(&self.gain, &self.offset, Normalise { seen: seen.clone() })?;
-        let (mean, variance) = seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        for (running, new) in self.running.iter().zip([mean, variance]) {
-            let new = Tensor::from_vec(new, running.shape(), running.device())?;
-            running.set(&((running.as_tensor() * f64::from(MEMORY))? + (new * f64::from(1.0 - MEMORY))?)?)?;
+        if matches!(pass, Pass::Settle) {
+            let (mean, variance) = seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+            for (running, new) in self.running.iter().zip([mean, variance]) {
+                running.set(&Tensor::from_vec(new, running.shape(), running.device())?)?;
+            }
         }
         Ok(y)
     }
