@@ -143,3 +143,41 @@ fn thresholds_for_a_site_keep_to_the_wanted_rate_and_say_what_footage_proves() {
     let wire = String::from_utf8(run.stdout).unwrap();
     assert!(wire.contains("$PLKTC") && !wire.contains("$PLKTE"), "{wire}{}", String::from_utf8_lossy(&run.stderr));
 }
+
+/// A stand-in for ffmpeg, so that the way to it is tried where none is installed: it "decodes" FILE by printing FILE.y4m.
+const DECODER: &str = "#!/bin/sh
+for word; do case $word in file:*) file=${word#file:};; esac; done
+case $file in
+  *bad*) echo \"[x @ 0x55] moov atom not found\" >&2; exit 1;;
+  *cut*) head -c 60000 \"$file.y4m\"; echo 'error while decoding' >&2; exit 1;;
+esac
+exec cat \"$file.y4m\"
+";
+
+#[test]
+fn other_recordings_come_through_ffmpeg_with_its_own_words_when_they_cannot() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = folder("ffmpeg");
+    let decoder = dir.join("ffmpeg");
+    fs::write(&decoder, DECODER).unwrap();
+    fs::set_permissions(&decoder, fs::Permissions::from_mode(0o755)).unwrap();
+    for name in ["good.mp4", "bad.mp4", "cut.mp4"] {
+        street(&dir.join(format!("{name}.y4m")), 30, 2.0, 5..30);
+        fs::write(dir.join(name), b"\0\0\0\x20ftypisom").unwrap();
+    }
+    let path = format!("{}:/usr/bin:/bin", dir.display());
+    let classify = |name: &str, path: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lookout"));
+        command.args(["classify", "--json", &dir.join(name).display().to_string()]).env("PATH", path).output().unwrap()
+    };
+    let out = classify("good.mp4", &path);
+    assert!(out.status.success() && String::from_utf8_lossy(&out.stdout).contains("\"ticks\":30"), "{out:?}");
+    let out = classify("bad.mp4", &path);
+    assert!(out.status.code() == Some(2) && String::from_utf8_lossy(&out.stderr).contains("bad.mp4: ffmpeg: "), "{out:?}");
+    assert!(String::from_utf8_lossy(&out.stderr).contains("moov atom not found"), "{out:?}");
+    // What came before it broke is answered, and said to be damaged.
+    let out = classify("cut.mp4", &path);
+    assert!(String::from_utf8_lossy(&out.stderr).contains("cut.mp4"), "{out:?}");
+    let out = classify("good.mp4", "/nowhere");
+    assert!(out.status.code() == Some(2) && String::from_utf8_lossy(&out.stderr).contains("ffmpeg reads the rest"), "{out:?}");
+}

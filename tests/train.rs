@@ -157,7 +157,7 @@ fn rows_of_numbers_are_learnt_by_the_recurrent_network_alone() {
         fs::create_dir_all(dir.join(class)).expect("a folder");
         for k in 0..12u32 {
             let rows =
-                (0..24).map(|t| format!("{:.3} {:.3}\n", turn * (t as f32 - 12.0) * 0.1 + (k % 4) as f32, (k * t % 7) as f32));
+                (0..24).map(|t| format!("{:.3} {:.3}\n", turn * (t as f32 - 12.0) * 0.3 + (k % 4) as f32, (k * t % 7) as f32));
             fs::write(dir.join(class).join(format!("{k}.csv")), rows.collect::<String>()).expect("written");
         }
     }
@@ -178,7 +178,8 @@ fn rows_of_numbers_are_learnt_by_the_recurrent_network_alone() {
     ]);
     assert!(run.status.success(), "{}", said(&run));
     let answer = lookout(&["classify", "--json", "--bundle", text(&out), text(&dir.join("up/3.csv"))]);
-    assert!(String::from_utf8_lossy(&answer.stdout).contains("\"label\":\"up\""), "{}", said(&answer));
+    let text = String::from_utf8_lossy(&answer.stdout).into_owned();
+    assert!(text.contains("\"label\":\"up\""), "{text}{}", said(&answer));
 }
 
 #[test]

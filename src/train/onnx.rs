@@ -144,8 +144,8 @@ mod tests {
 
     #[test]
     fn rows_are_rounded_to_127_steps_of_their_own() {
-        let (bytes, scales) = rounded(&[1.0, -0.5, 0.0, 0.02, 0.01, -0.02], 3);
-        assert_eq!(bytes, [127, -64, 0, 127, 64, -127]);
+        let (bytes, scales) = rounded(&[1.0, -0.25, 0.0, 0.02, 0.005, -0.02], 3);
+        assert_eq!(bytes, [127, -32, 0, 127, 32, -127]);
         assert!((scales[0] - 1.0 / 127.0).abs() < 1e-9 && (scales[1] - 0.02 / 127.0).abs() < 1e-9);
     }
 }

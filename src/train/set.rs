@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 
 /// Pixels that a picture is moved at most.
 const SHIFT: i32 = 3;
+/// Windows of an epoch at least: fewer would be a step or two, and a checkpoint after each.
+const EPOCH: usize = 128;
 /// Contrast is varied by at most this factor.
 const CONTRAST: f32 = 1.3;
 
@@ -173,13 +175,19 @@ impl Set {
         counts.iter().map(|c| if *c > 0.0 { (even / c).sqrt().min(5.0) } else { 0.0 }).collect()
     }
 
-    /// The windows of one epoch over these recordings: of a clip one, of a long recording one for every half window.
+    /// The windows of one epoch over these recordings: of a clip one, of a long recording one for every half window, and as many times that as
+    /// make [`EPOCH`].
     pub fn draw(&self, of: &[usize], rng: &mut Rng) -> Vec<Place> {
+        let half = self.window.div_ceil(2);
+        let draws = |n: usize| {
+            let s = &self.sequences[n];
+            if s.whole.is_some() { 1.max(s.ticks.len() / (4 * self.window)) } else { s.ticks.len().div_ceil(half) }
+        };
+        let times = EPOCH.div_ceil(of.iter().map(|n| draws(*n)).sum::<usize>().max(1));
         let mut places = Vec::new();
         for &n in of {
-            let s = &self.sequences[n];
-            let (len, half) = (s.ticks.len(), self.window.div_ceil(2));
-            let draws = if s.whole.is_some() { 1.max(len / (4 * self.window)) } else { len.div_ceil(half) };
+            let len = self.sequences[n].ticks.len();
+            let draws = draws(n) * times;
             for _ in 0..draws {
                 // Early ticks of a clip have hardly seen anything yet.
                 let first = half.min(len) - 1;

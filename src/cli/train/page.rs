@@ -75,7 +75,7 @@ fn curve(body: &mut String, history: &[Epoch]) {
     const HIGH: f32 = 170.0;
     let (left, top) = (56.0, 12.0);
     let most = history.iter().flat_map(|e| [e.loss, e.judged]).filter(|v| v.is_finite()).fold(0.1f32, f32::max);
-    let epochs = history.len().max(2) as f32;
+    let epochs = history.len().next_multiple_of(5) as f32;
     let _ = write!(
         body,
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 760 232\" width=\"760\" height=\"232\" font-size=\"12\">"
