@@ -181,3 +181,46 @@ pub(super) fn mask(shape: &[usize], share: f32, rng: &mut Rng) -> Result<Tensor>
     let values: Vec<f32> = (0..shape.iter().product()).map(|_| if rng.unit() < share { 0.0 } else { kept }).collect();
     Tensor::from_vec(values, shape, &Device::Cpu)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array1;
+    use ndarray_npy::ReadNpyExt;
+
+    /// Golden values: `tests/golden/recurrent/make.py`.
+    #[test]
+    fn cells_compute_what_pytorchs_do() {
+        let (features, hidden, classes, layers) = (5, 6, 4, 2);
+        for (cell, order, bytes) in [
+            // Of ONNX's gates the place in PyTorch's order: i o f c of i f g o, z r h of r z n.
+            (Cell::Lstm, vec![0, 3, 1, 2], &include_bytes!("../../tests/golden/recurrent/lstm.npy")[..]),
+            (Cell::Gru, vec![1, 0, 2], &include_bytes!("../../tests/golden/recurrent/gru.npy")[..]),
+            (Cell::Rnn, vec![0], &include_bytes!("../../tests/golden/recurrent/rnn.npy")[..]),
+        ] {
+            let all = Array1::<f32>::read_npy(bytes).expect("an array").to_vec();
+            let mut at = 0;
+            let mut take = |n: usize| {
+                at += n;
+                all[at - n..at].to_vec()
+            };
+            let net = Net::new(Plan { cell, features, hidden, layers, classes, dropout: 0.0 }, &mut Rng(1)).expect("a net");
+            let set = |var: &Var, values: Vec<f32>| {
+                var.set(&Tensor::from_vec(values, var.shape(), &Device::Cpu).expect("a tensor")).expect("of its shape");
+            };
+            for layer in &net.layers {
+                for var in [&layer.w, &layer.r, &layer.wb, &layer.rb] {
+                    let values = take(var.elem_count());
+                    let rows = values.len() / order.len();
+                    set(var, order.iter().flat_map(|gate| values[gate * rows..][..rows].to_vec()).collect());
+                }
+            }
+            set(&net.dense, take(classes * hidden));
+            set(&net.bias, take(classes));
+            let x = Tensor::from_vec(take(3 * 7 * features), (3, 7, features), &Device::Cpu).expect("windows");
+            let ours = net.run(&x, 1, None).and_then(|y| y.flatten_all()).and_then(|y| y.to_vec1::<f32>()).expect("logits");
+            let worst = ours.iter().zip(take(3 * classes)).fold(0.0f32, |w, (a, b)| w.max((a - b).abs()));
+            assert!(worst < 1e-5, "{cell:?}: {worst} from PyTorch");
+        }
+    }
+}
