@@ -38,6 +38,12 @@ impl Timestamp {
     pub const fn ms(self) -> u64 {
         self.0 / 1_000_000
     }
+    /// Now, on the clock that drivers stamp frames with. For the two ends; no stage in the middle asks.
+    pub fn now() -> Self {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let (s, ns) = (u64::try_from(now.tv_sec).unwrap_or(0), u64::try_from(now.tv_nsec).unwrap_or(0));
+        Self(s.saturating_mul(1_000_000_000).saturating_add(ns))
+    }
     /// Time from `earlier` to `self`; zero when `earlier` is later (a clock that went back).
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

@@ -4,6 +4,7 @@ use crate::bundle::BundleError;
 use crate::pipeline::PipelineError;
 use crate::report::ReportError;
 use crate::source::SourceError;
+use crate::store::StoreError;
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -62,5 +63,11 @@ impl From<std::io::Error> for Failure {
     /// Errors of our own output. A reader that has seen enough (`| head`) is no error.
     fn from(e: std::io::Error) -> Self {
         if e.kind() == std::io::ErrorKind::BrokenPipe { Self { code: 0, why: String::new() } } else { Self::broke(e.to_string()) }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(e: StoreError) -> Self {
+        Self::broke(e.to_string())
     }
 }

@@ -36,12 +36,6 @@ pub struct Args {
     json: bool,
 }
 
-impl From<StoreError> for Failure {
-    fn from(e: StoreError) -> Self {
-        Self::broke(e.to_string())
-    }
-}
-
 /// Runs the command.
 ///
 /// # Errors

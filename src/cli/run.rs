@@ -90,7 +90,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
-    let born = clock();
+    let born = Timestamp::now();
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, stop.clone()).map_err(|e| Failure::broke(format!("signal {signal}: {e}")))?;
@@ -176,7 +176,7 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
         vitals,
         health: HealthClock::new(&bundle.hash).instead(fallback),
         live,
-        begin: clock(),
+        begin: Timestamp::now(),
         born,
         notifier,
         runs,
@@ -244,10 +244,4 @@ fn sinks(
 fn runtime_dir() -> Option<PathBuf> {
     let dirs = std::env::var_os("RUNTIME_DIRECTORY")?;
     std::env::split_paths(&dirs).next().filter(|dir| dir.is_absolute())
-}
-
-/// CLOCK_MONOTONIC, which the drivers stamp frames with.
-fn clock() -> Timestamp {
-    let t = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    Timestamp(u64::try_from(t.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(t.tv_nsec).unwrap_or(0))
 }

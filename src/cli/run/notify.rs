@@ -3,7 +3,6 @@
 //! One socket, opened once: nothing is allocated and nothing looked up per ping. Two pings a second are enough, however often the
 //! caller has a reason.
 
-use super::clock;
 use crate::source::Timestamp;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -50,12 +49,12 @@ impl Notifier {
 
     /// Is it time for a ping?
     pub fn is_due(&self) -> bool {
-        self.last.is_none_or(|last| clock().since(last) >= PERIOD)
+        self.last.is_none_or(|last| Timestamp::now().since(last) >= PERIOD)
     }
 
     /// There is proof that every thread is at work.
     pub fn alive(&mut self) {
-        self.last = Some(clock());
+        self.last = Some(Timestamp::now());
         self.say(b"WATCHDOG=1");
     }
 

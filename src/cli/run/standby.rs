@@ -3,9 +3,9 @@
 //! GPIO lines are left alone: which label has which line is known only with a bundle, and lines that nobody holds are at the
 //! level that their resistors give them.
 
+use super::Failure;
 use super::herald::Herald;
 use super::notify::Notifier;
-use super::{Failure, clock};
 use crate::board::Board;
 use crate::health::PERIOD;
 use crate::life::Runs;
@@ -34,15 +34,15 @@ impl StandBy {
         let open = |spec| Ok(report::open(spec, &identity, None, Pace::Live)?);
         let sinks = reports.iter().filter(|spec| **spec != ReportSpec::Gpio).map(open).collect::<Result<_, Failure>>()?;
         let herald = Herald { sinks, seq: 0 };
-        Ok(Self { herald, vitals: Vitals::open(&board.thermal), state, begin, next: clock() })
+        Ok(Self { herald, vitals: Vitals::open(&board.thermal), state, begin, next: Timestamp::now() })
     }
 
     /// Says `state` for `limit`, or until told to stop. Gives the number of the next report.
     pub fn wait(&mut self, notifier: &mut Notifier, stop: &AtomicBool, runs: &Runs, limit: Duration) -> u32 {
-        let until = clock() + limit;
+        let until = Timestamp::now() + limit;
         notifier.ready();
         loop {
-            let now = clock();
+            let now = Timestamp::now();
             if now >= until || stop.load(Ordering::Relaxed) {
                 return self.herald.seq;
             }

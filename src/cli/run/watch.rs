@@ -4,10 +4,10 @@
 //! since that it is looking for it. In both cases every writer to a wire or to pins has come round since the last ping. A hang in
 //! any of these threads ends the pings within a second, and systemd does the rest.
 
+use super::Failure;
 use super::herald::Herald;
 use super::latency::Latency;
 use super::notify::Notifier;
-use super::{Failure, clock};
 use crate::capture::{Arrival, Capture, Trouble};
 use crate::health::HealthClock;
 use crate::life::Runs;
@@ -101,7 +101,7 @@ impl Watch<'_> {
         let (ticks, herald) = (self.pipeline.counts().ticks, &mut self.herald);
         let done = self.pipeline.step(&frame, until, &mut (), &mut |r| herald.say(&r)).map_err(Failure::from);
         if self.live && self.pipeline.counts().ticks > ticks {
-            round.latency.add(clock().since(frame.at));
+            round.latency.add(Timestamp::now().since(frame.at));
         }
         match done {
             Ok(()) => Ok(true),
@@ -119,7 +119,7 @@ impl Watch<'_> {
     fn report(&mut self, round: &mut Round) {
         let now = match (self.live, round.first_frame) {
             (false, _) => self.pipeline.now(),
-            (true, first) => Timestamp(clock().0.saturating_sub(first.unwrap_or(self.begin).0)),
+            (true, first) => Timestamp(Timestamp::now().0.saturating_sub(first.unwrap_or(self.begin).0)),
         };
         let Some(mut health) = self.health.due(now, &self.pipeline) else { return };
         self.drops(&mut health.drops);
@@ -130,7 +130,7 @@ impl Watch<'_> {
             let vitals = self.vitals.read();
             (health.celsius, health.throttled) = (vitals.celsius, vitals.throttled);
             (health.p50_ms, health.p99_ms) = round.latency.p50_and_p99();
-            health.life = Some(self.runs.life(clock().since(self.born)));
+            health.life = Some(self.runs.life(Timestamp::now().since(self.born)));
         }
         if let Some(missing) = &round.missing {
             health.state = missing.clone();

@@ -10,7 +10,6 @@
 
 use crate::source::{Fault, Losses, Seq, SourceError, Timestamp};
 use crate::sys::video::{Device, Filled, Ready, Stream};
-use rustix::time::{ClockId, clock_gettime};
 use std::io;
 use std::time::Duration;
 
@@ -78,7 +77,7 @@ impl Frames {
             self.stream.give_back(lent).map_err(failed(GIVING))?;
         }
         if !self.stream.is_on() {
-            self.started = monotonic_ns();
+            self.started = Timestamp::now().0;
             self.stream.start().map_err(failed("starting the stream"))?;
         }
         if self.stream.wait(WAIT).map_err(failed(READING))? == Ready::No {
@@ -106,7 +105,7 @@ impl Frames {
         }
         match (&self.lent, damaged) {
             (Some(newest), _) => {
-                Ok(Taken { at: believed(newest.monotonic_ns, self.started, monotonic_ns()), seq: Seq(newest.sequence) })
+                Ok(Taken { at: believed(newest.monotonic_ns, self.started, Timestamp::now().0), seq: Seq(newest.sequence) })
             }
             (None, Some(seq)) => Err(Missed::Damaged(seq)),
             // Ready, but nothing there: the driver says POLLERR for a stream that has stopped by itself.
@@ -134,13 +133,6 @@ fn lost_before(now: u32, last: Option<u32>) -> u32 {
 /// The driver's stamp where it can be right, else now.
 fn believed(stamp: Option<u64>, started: u64, now: u64) -> Timestamp {
     Timestamp(stamp.filter(|at| (started..=now).contains(at)).unwrap_or(now))
-}
-
-/// Now, on the clock that drivers stamp with.
-fn monotonic_ns() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    let (s, ns) = (u64::try_from(now.tv_sec).unwrap_or(0), u64::try_from(now.tv_nsec).unwrap_or(0));
-    s.saturating_mul(1_000_000_000).saturating_add(ns)
 }
 
 /// What the system said about `device`, in the user's words: what to do, and whether trying again helps.
