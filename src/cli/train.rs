@@ -71,7 +71,7 @@ pub struct Args {
     /// Epochs at most
     #[arg(long, value_name = "N", default_value_t = 60)]
     epochs: usize,
-    /// Epochs without a better one after which training ends
+    /// Epochs without a better one after which training ends; with --folds there is no choice of epochs, so that nothing is judged by what chose it
     #[arg(long, value_name = "N", default_value_t = 15)]
     patience: usize,
     /// Windows a step
@@ -220,7 +220,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         key: key(&set, args, features),
         cache,
     };
-    let mut progress = Progress::new(course.settings.epochs);
+    let mut progress = Progress::new(course.settings.epochs, course.folds == 1);
     let outcome = course.run(&set, &mut |n, all, epoch| progress.epoch(n, all, epoch, set.stretches))?;
     let mut draft = crate::train::write::Draft { files: outcome.draft.files.clone() };
     let summary = summary(&set, &course, &outcome);
@@ -394,11 +394,13 @@ fn key(set: &Set, args: &Args, features: usize) -> String {
 struct Progress {
     epochs: usize,
     training: usize,
+    /// Is the best epoch taken, or the last?
+    chooses: bool,
 }
 
 impl Progress {
-    fn new(epochs: usize) -> Self {
-        Self { epochs, training: 0 }
+    fn new(epochs: usize, chooses: bool) -> Self {
+        Self { epochs, training: 0, chooses }
     }
 
     fn epoch(&mut self, training: usize, all: usize, e: &Epoch, stretches: bool) {
@@ -416,7 +418,7 @@ impl Progress {
                 "  judged loss {:.3}, {what} right {:5.1} %{}",
                 e.judged,
                 e.accuracy * 100.0,
-                if e.best { "  best" } else { "" }
+                if e.best && self.chooses { "  best" } else { "" }
             )
         };
         let bar = format!("[{}{}]", "#".repeat(tenths), ".".repeat(20 - tenths));
@@ -441,7 +443,11 @@ fn summary(set: &Set, course: &Course, o: &Outcome) -> String {
         share(&o.device),
         auc(&o.device),
         o.device.macro_recall(),
-        if course.folds > 1 { format!("{} parts", course.folds) } else { "one part judged".into() }
+        if course.folds > 1 {
+            format!("{} parts", course.folds)
+        } else {
+            "one part judged, which also chose the epoch (--folds 5 does not)".into()
+        }
     )];
     lines.push(format!("in float, before weights and features became int8: {}{}", share(&o.float), auc(&o.float)));
     for (look, figures) in &o.baselines {

@@ -2,7 +2,7 @@
 //!
 //! Everything that is judged is judged by the device's own int8 encoder and head, from a bundle made for that part; candle's float figures
 //! stand beside it. With several folds every recording is judged once by a net that has not seen its group, and the bundle that is written learns
-//! from all of them, for as many epochs as the folds needed; with one, it is the net of that fold.
+//! from all of them, for as many epochs; with one, it is the net of that fold.
 
 use super::baseline::{self, Look};
 use super::fit::{self, Epoch, Fitted, Model, Settings};
@@ -89,10 +89,12 @@ impl Course {
         let (mut float, mut judged) = (Vec::new(), Vec::new());
         let mut baselines = vec![(Look::Frame, Figures::default()), (Look::Mean, Figures::default())];
         let mut kept: Option<(Fitted, Draft, Terms)> = None;
-        let mut longest = Vec::new();
+        // Each part is judged once, by a net whose last epoch was not chosen by it; with one part it is, and the summary says so.
+        let several = parts.len() > 1;
+        let settings = Settings { patience: if several { 0 } else { self.settings.patience }, ..self.settings.clone() };
         for (n, (learn, judge)) in parts.iter().enumerate() {
             let file = self.cache.join(format!("{}-{n}.training", self.key));
-            let fitted = fit::fit(set, &self.settings, (learn, judge), Some(&file), &mut |e| tell(n + 1, trainings, e))?;
+            let fitted = fit::fit(set, &settings, (learn, judge), Some(&file), &mut |e| tell(n + 1, trainings, e))?;
             for (look, figures) in &mut baselines {
                 figures.add(&baseline::figures(set, *look, learn, judge)?);
             }
@@ -100,16 +102,12 @@ impl Course {
             let bundle = draft.open(&terms)?;
             float.extend(judge.iter().copied().zip(fitted.model.judge(set, judge)?));
             judged.extend(judge.iter().copied().zip(device(set, judge, &bundle)?));
-            longest.push(fitted.best());
             histories.push(fitted.history.clone());
             kept = Some((fitted, draft, terms));
         }
-        if parts.len() > 1 {
+        if several {
             let all: Vec<usize> = (0..set.sequences.len()).collect();
-            longest.sort_unstable();
-            let epochs = longest[longest.len() / 2].max(1);
-            let file = self.cache.join(format!("{}-all-{epochs}.training", self.key));
-            let settings = Settings { epochs, ..self.settings.clone() };
+            let file = self.cache.join(format!("{}-all.training", self.key));
             let fitted = fit::fit(set, &settings, (&all, &[]), Some(&file), &mut |e| tell(trainings, trainings, e))?;
             let (draft, terms) = self.draft(set, &fitted.model, &all)?;
             histories.push(fitted.history.clone());

@@ -1,7 +1,8 @@
 //! One training: epochs of Adam down the cross-entropy, the best of them kept, a checkpoint after each.
 //!
-//! The learning rate falls along half a cosine. The best epoch is the one whose judged windows have the least loss, and training ends when it has
-//! not been beaten for a while. A checkpoint holds everything that the next epoch depends on, so an interrupted training goes on as if it had not
+//! The learning rate falls along half a cosine. With a patience, the best epoch is the one whose judged windows have the least loss, and training ends
+//! when it has not been beaten for a while; figures of that part are then a little too good, because it chose. Without one the last epoch is taken and nothing
+//! is chosen. A checkpoint holds everything that the next epoch depends on, so an interrupted training goes on as if it had not
 //! been, and a finished one is not made again.
 
 use super::adam::Adam;
@@ -31,7 +32,7 @@ pub struct Settings {
     pub encoder: Option<tiny::Plan>,
     /// Epochs at most.
     pub epochs: usize,
-    /// Epochs without a better one after which training ends.
+    /// Epochs without a better one after which training ends; 0: none is chosen, the last one is taken.
     pub patience: usize,
     /// Windows a step.
     pub batch: usize,
@@ -63,7 +64,7 @@ pub struct Epoch {
     pub judged: f32,
     /// Share of judged clips (or ticks) that are right.
     pub accuracy: f32,
-    /// Is it the best so far?
+    /// Would it be taken if it were the last?
     pub best: bool,
     /// How long it took.
     pub seconds: f32,
@@ -76,13 +77,6 @@ pub struct Fitted {
     pub model: Model,
     /// Every epoch.
     pub history: Vec<Epoch>,
-}
-
-impl Fitted {
-    /// The best epoch.
-    pub fn best(&self) -> usize {
-        self.history.iter().rev().find(|e| e.best).map_or(self.history.len(), |e| e.n)
-    }
 }
 
 impl Model {
@@ -155,7 +149,7 @@ pub fn windows(net: &Net, rows: &Tensor, window: usize) -> Result<Vec<f32>> {
     Ok(logits)
 }
 
-/// Trains on `learn`, judged by `judged` (empty: nothing is judged, and the last epoch is taken). `checkpoint`: where to go on from, and where
+/// Trains on `learn`, judged by `judged` (may be empty). `checkpoint`: where to go on from, and where
 /// to keep every epoch. `tell` hears of each.
 ///
 /// # Errors
@@ -181,7 +175,8 @@ pub fn fit(
     }
     let balance = set.balance(learn);
     let last = set.window.div_ceil(2);
-    while history.len() < settings.epochs && !(history.len() >= settings.patience && stale(&history) >= settings.patience) {
+    let chooses = settings.patience > 0 && !judged.is_empty();
+    while history.len() < settings.epochs && !(chooses && stale(&history) >= settings.patience) {
         let began = Instant::now();
         let places = set.draw(learn, &mut rng);
         let (mut loss, mut counted, steps) = (0.0, 0.0f32, places.len().div_ceil(settings.batch));
@@ -210,11 +205,11 @@ pub fn fit(
             tiny.run(&set.batch(&places[..places.len().min(SETTLE)], 1, &[], None)?.x, Pass::Settle)?;
         }
         let mut epoch = Epoch { n: history.len() + 1, loss: loss / counted.max(1.0), judged: f32::NAN, ..Epoch::default() };
-        epoch.best = judged.is_empty();
+        epoch.best = !chooses;
         if !judged.is_empty() {
             let figures = Figures::of(set, judged, &model.judge(set, judged)?, 1.0);
             (epoch.judged, epoch.accuracy) = (figures.loss, figures.accuracy());
-            epoch.best = history.iter().filter(|e| e.best).all(|e| epoch.judged < e.judged);
+            epoch.best |= history.iter().filter(|e| e.best).all(|e| epoch.judged < e.judged);
         }
         if epoch.best {
             best = copy(&model)?;
