@@ -97,6 +97,12 @@ impl Input {
     fn default_clip() -> usize {
         1
     }
+    /// A picture of this size with these channels, squeezed, its levels as they are; how many features come of it is said elsewhere.
+    pub fn picture(width: usize, height: usize, channels: Vec<Channel>) -> Self {
+        let (mean, scale) = (Self::default_mean(), Self::default_scale());
+        let (motion_span, resize, clip) = (Self::default_span(), Resize::Stretch, Self::default_clip());
+        Self { width, height, channels, motion_span, resize, mean, scale, clip, gate: 0.0, features: 1 }
+    }
     /// Planes in all.
     pub fn planes(&self) -> usize {
         self.channels.iter().map(|c| c.planes()).sum()

@@ -8,7 +8,7 @@ use super::setup::{BundleArg, load};
 use crate::bundle::{Bundle, Channel};
 use crate::source::film::{self, Film};
 use crate::source::open::{self, Options, Spec};
-use crate::source::{Payload, SourceError, Timestamp};
+use crate::source::{Image, Payload, SourceError, Timestamp};
 use crate::table::Table;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -120,6 +120,27 @@ fn megabytes(dir: &Path) -> u64 {
     files.filter_map(|f| f.metadata().ok()).map(|m| m.len()).sum::<u64>() >> 20
 }
 
+/// Frames made smaller, all like the first one.
+struct Small {
+    film: Option<Film>,
+    width: usize,
+    colour: bool,
+    tick_ms: u32,
+}
+
+impl Small {
+    /// The first line of a clip of such pictures, and the picture.
+    fn take(&mut self, image: &Image<'_>) -> Result<(String, &[u8]), Failure> {
+        let refused = |e: crate::shaper::ShaperError| Failure::refused(e.to_string());
+        let film = match self.film.take() {
+            Some(film) => film,
+            None => Film::new(image, self.width, self.colour).map_err(refused)?,
+        };
+        let film = self.film.insert(film);
+        Ok((film.header(self.tick_ms), film.picture(image).map_err(refused)?))
+    }
+}
+
 fn in_colour(bundle: &Bundle) -> bool {
     bundle.contract.input.as_ref().is_none_or(|i| i.channels.contains(&Channel::Rgb))
 }
@@ -159,7 +180,7 @@ pub fn record(args: &RecordArgs, out: &mut dyn Write) -> Result<(), Failure> {
             over.store(true, Ordering::Relaxed);
         });
     }
-    let mut film: Option<Film> = None;
+    let mut camera = Small { film: None, width: args.width.into(), colour: in_colour(&bundle), tick_ms };
     let mut past: VecDeque<Vec<u8>> = VecDeque::new();
     let mut clip: Option<(Clip, usize)> = None;
     let (mut due, tick) = (None::<Timestamp>, Duration::from_millis(tick_ms.into()));
@@ -186,12 +207,7 @@ pub fn record(args: &RecordArgs, out: &mut dyn Write) -> Result<(), Failure> {
             due = due.map(|d| d + tick);
             copies += 1;
         }
-        if film.is_none() {
-            film = Some(Film::new(image, args.width.into(), in_colour(&bundle)).map_err(|e| Failure::refused(e.to_string()))?);
-        }
-        let Some(film) = &mut film else { continue };
-        let header = film.header(tick_ms);
-        let picture = film.picture(image).map_err(|e| Failure::refused(e.to_string()))?;
+        let (header, picture) = camera.take(image)?;
         for _ in 0..copies {
             if clip.is_none() && past.len() >= before && presses.load(Ordering::Relaxed) > 0 {
                 presses.fetch_sub(1, Ordering::Relaxed);
@@ -242,7 +258,7 @@ pub fn label(args: &LabelArgs, out: &mut dyn Write) -> Result<(), Failure> {
     }
     let stem = Path::new(&args.recording).file_stem().map(|s| s.to_string_lossy().replace([':', ' '], "-")).unwrap_or_default();
     let mut open: Vec<(usize, Clip)> = Vec::new();
-    let mut film: Option<Film> = None;
+    let mut camera = Small { film: None, width: args.width.into(), colour: in_colour(&bundle), tick_ms };
     let (mut start, mut due, tick) = (None::<Timestamp>, Timestamp::default(), Duration::from_millis(tick_ms.into()));
     let mut written = 0;
     let shown = std::io::stderr().is_terminal();
@@ -261,12 +277,7 @@ pub fn label(args: &LabelArgs, out: &mut dyn Write) -> Result<(), Failure> {
         if at < due {
             continue;
         }
-        if film.is_none() {
-            film = Some(Film::new(image, args.width.into(), in_colour(&bundle)).map_err(|e| Failure::refused(e.to_string()))?);
-        }
-        let Some(film) = &mut film else { continue };
-        let header = film.header(tick_ms);
-        let picture = film.picture(image).map_err(|e| Failure::refused(e.to_string()))?;
+        let (header, picture) = camera.take(image)?;
         while due <= at {
             for (n, (from, to, name)) in stretches.iter().enumerate() {
                 let inside = (*from..*to).contains(&due.ms());

@@ -4,7 +4,7 @@ mod page;
 
 use super::Failure;
 use super::setup::{BundleArg, load};
-use crate::bundle::{Channel, Input, Resize};
+use crate::bundle::{Channel, Input};
 use crate::report::MAX_LABEL;
 use crate::ticks::{Kind, Maker, Ticks};
 use crate::train::course::{Course, Outcome, cache_beside};
@@ -261,18 +261,8 @@ fn new_input(args: &Args) -> Result<Input, Failure> {
     if size % 16 != 0 || width % 16 != 0 {
         return Err(Failure::refused(format!("--size {size}, --width {width}: multiples of 16 expected")));
     }
-    Ok(Input {
-        width: size,
-        height: size,
-        channels: args.channels.iter().map(channel).collect::<Result<_, _>>()?,
-        motion_span: 5,
-        resize: Resize::Stretch,
-        mean: vec![0.0],
-        scale: vec![1.0],
-        clip: 1,
-        gate: 0.0,
-        features: usize::from(args.features),
-    })
+    let channels = args.channels.iter().map(channel).collect::<Result<_, _>>()?;
+    Ok(Input { features: usize::from(args.features), ..Input::picture(size, size, channels) })
 }
 
 fn settings(args: &Args, features: usize, classes: usize, encoder: Option<tiny::Plan>) -> Settings {

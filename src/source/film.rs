@@ -4,7 +4,7 @@
 //! pixels: 320 wide in grey at ten a second is 0.8 MB a second. A file that a power cut ends can be read up to its last whole picture.
 
 use super::Image;
-use crate::bundle::{Channel, Input, Resize};
+use crate::bundle::{Channel, Input};
 use crate::shaper::{Region, Shaper, ShaperError};
 use std::io::{self, Write};
 
@@ -26,18 +26,7 @@ impl Film {
     pub fn new(image: &Image<'_>, width: usize, colour: bool) -> Result<Self, ShaperError> {
         let wide = image.width().clamp(8, width.max(8));
         let high = (image.height() * wide).div_ceil(image.width().max(1)).clamp(8, 4096);
-        let input = Input {
-            width: wide,
-            height: high,
-            channels: vec![if colour { Channel::Rgb } else { Channel::Gray }],
-            motion_span: 1,
-            resize: Resize::Stretch,
-            mean: vec![0.0],
-            scale: vec![1.0],
-            clip: 1,
-            gate: 0.0,
-            features: 1,
-        };
+        let input = Input::picture(wide, high, vec![if colour { Channel::Rgb } else { Channel::Gray }]);
         let shaper = Shaper::new(&input, Region::default())?;
         Ok(Self { shaper, width: wide, height: high, colour, yuv: vec![0; if colour { 3 * wide * high } else { 0 }] })
     }

@@ -3,7 +3,7 @@
 //! Every picture that comes when one is due is kept; when there are too many, every other one goes and they are due half as often.
 //! So a recording of any length costs the same memory, and never more than a few pictures a second are made small.
 
-use crate::bundle::{Channel, Input, Resize};
+use crate::bundle::{Channel, Input};
 use crate::shaper::{Region, Shaper};
 use crate::source::{Image, Timestamp};
 use std::fmt::Write;
@@ -45,7 +45,7 @@ impl Thumbs {
         }
         if self.shaper.is_none() {
             self.high = (WIDE * image.height()).div_ceil(image.width().max(1)).clamp(8, 2 * WIDE);
-            self.shaper = Shaper::new(&colour(self.high), Region::default()).ok();
+            self.shaper = Shaper::new(&Input::picture(WIDE, self.high, vec![Channel::Rgb]), Region::default()).ok();
         }
         let Some(shaper) = &mut self.shaper else { return };
         if shaper.stage(image).is_err() {
@@ -96,22 +96,6 @@ impl Thumbs {
             );
         }
         body.push('\n');
-    }
-}
-
-/// What the shaper is to make: small, in colour.
-fn colour(high: usize) -> Input {
-    Input {
-        width: WIDE,
-        height: high,
-        channels: vec![Channel::Rgb],
-        motion_span: 1,
-        resize: Resize::Stretch,
-        mean: vec![0.0],
-        scale: vec![1.0],
-        clip: 1,
-        gate: 0.0,
-        features: 1,
     }
 }
 
