@@ -176,7 +176,7 @@ impl Set {
     }
 
     /// The windows of one epoch over these recordings: of a clip one, of a long recording one for every half window, and as many times that as
-    /// make [`EPOCH`].
+    /// make 128.
     pub fn draw(&self, of: &[usize], rng: &mut Rng) -> Vec<Place> {
         let half = self.window.div_ceil(2);
         let draws = |n: usize| {
