@@ -106,9 +106,10 @@ def main():
     np.save(file("golden_features.npy"), found)
     np.save(file("golden_windows.npy"), windows)
     np.save(file("golden_logits.npy"), run(file("head.onnx"), "window", windows))
-    constants = {i.name: onnx.numpy_helper.to_array(i) for i in onnx.load(file("encoder.onnx")).graph.initializer}
-    node = [n for n in onnx.load(file("encoder.onnx")).graph.node if "features" in n.output]
-    step = float(constants[node[0].input[1]]) if node and node[0].op_type == "DequantizeLinear" else float(np.ptp(found)) / 255
+    graph = onnx.load(file("encoder.onnx")).graph
+    constants = {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer}
+    last = next(n for n in graph.node if "features" in n.output)
+    step = float(constants[last.input[1]]) if last.op_type == "DequantizeLinear" else float(np.ptp(found)) / 255
     names = ["encoder.onnx", "head.onnx", "golden_frames.npy", "golden_features.npy", "golden_windows.npy", "golden_logits.npy"]
     sums = "\n".join(f'"{n}" = "{hashlib.sha256(open(file(n), "rb").read()).hexdigest()}"' for n in names)
     numbers = lambda list_: ", ".join(f"{v}" for v in list_)

@@ -2,7 +2,7 @@
 //! learn, features of a bundle's int8 encoder, or rows of numbers.
 //!
 //! Ticks fall as in [`crate::pipeline`]: the newest frame at or before a tick fills it, a tick without one repeats. What was made can be kept in a
-//! folder, one file a recording (the size of its pictures, then `.npy`), named after the recording's name, size and time and after everything that shaped it; so the next training
+//! folder, one file a recording (the size of its pictures, then `.npy`), named after the recording's name, size and time and after everything that shaped it, this program among it; so the next training
 //! on the same recordings begins in seconds, and one that was interrupted goes on.
 
 use crate::bundle::{Bundle, Channel, Input, hex};
@@ -60,6 +60,22 @@ impl Ticks {
             Data::Numbers(n) => n.len(),
         };
         numbers / self.width.max(1)
+    }
+
+    /// Mean and deviation of every number over all of these, where they are numbers.
+    pub fn spread<'a>(all: impl Iterator<Item = &'a Self>) -> (Vec<f32>, Vec<f32>) {
+        let (mut sums, mut n): (Vec<[f64; 2]>, f64) = (vec![], 0.0);
+        for ticks in all {
+            let Data::Numbers(numbers) = &ticks.data else { continue };
+            sums.resize(ticks.width, [0.0; 2]);
+            for row in numbers.chunks_exact(ticks.width.max(1)) {
+                n += 1.0;
+                for (sum, v) in sums.iter_mut().zip(row.iter().map(|v| f64::from(*v))) {
+                    *sum = [sum[0] + v, sum[1] + v * v];
+                }
+            }
+        }
+        sums.iter().map(|[sum, square]| ((sum / n) as f32, (square / n - (sum / n).powi(2)).max(0.0).sqrt() as f32)).unzip()
     }
 
     /// Is there none?
@@ -171,7 +187,7 @@ impl Maker {
             files.sort();
         }
         let mut hash = Sha256::new();
-        hash.update(format!("{} {} {source}", env!("CARGO_PKG_VERSION"), self.recipe));
+        hash.update(format!("{} {} {source}", program(), self.recipe));
         for file in files {
             let meta = std::fs::metadata(&file).map_err(|e| format!("{source}: {e}"))?;
             let age = meta.modified().ok().and_then(|m| m.duration_since(std::time::UNIX_EPOCH).ok()).unwrap_or_default();
@@ -229,6 +245,13 @@ impl Maker {
         };
         Ok(Ticks { width, data: stages.made, size: stages.size })
     }
+}
+
+/// Tells this build from another: what another shaper or encoder made, or a training in its middle, is not to be gone on with.
+pub fn program() -> String {
+    let meta = std::env::current_exe().and_then(std::fs::metadata);
+    let made = meta.map(|m| (m.len(), m.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok()))).ok();
+    format!("{} {made:?}", env!("CARGO_PKG_VERSION"))
 }
 
 /// Which ticks a frame fills.

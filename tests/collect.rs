@@ -3,6 +3,12 @@
 
 mod program;
 
+use lookout::decision::softmax;
+use lookout::head::Head;
+use lookout::pipeline::{self, Pipeline, Probe};
+use lookout::report::ClassId;
+use lookout::source::{Timestamp, ahead::Ahead, open};
+use lookout::ticks::{Data, Kind, Maker};
 use program::lookout;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -142,6 +148,48 @@ fn thresholds_for_a_site_keep_to_the_wanted_rate_and_say_what_footage_proves() {
     ]);
     let wire = String::from_utf8(run.stdout).unwrap();
     assert!(wire.contains("$PLKTC") && !wire.contains("$PLKTE"), "{wire}{}", String::from_utf8_lossy(&run.stderr));
+}
+
+/// Every tick's probabilities, as `run` and `classify` decide by them.
+#[derive(Default)]
+struct Decided(Vec<Vec<f32>>);
+
+impl Probe for Decided {
+    fn decided(&mut self, _at: Timestamp, p: &[f32], _class: ClassId) {
+        self.0.push(p.to_vec());
+    }
+}
+
+/// The promise of `train`: what it learns from is what the device computes, bit for bit, still pictures and all.
+#[test]
+fn training_sees_the_features_that_the_device_sees() {
+    let dir = folder("same");
+    let bundle = lookout::baked::bundle().unwrap();
+    let film = street(&dir.join("film.y4m"), 80, 1.3, 20..60);
+    let mut pipeline = Pipeline::new(&bundle, &pipeline::Options { still_before: true, ..Default::default() }).unwrap();
+    let (mut decided, options) = (Decided::default(), open::Options { replay: true, ..open::Options::for_bundle(&bundle) });
+    let mut source = Ahead::new(open::open(&film.parse().unwrap(), &options).unwrap());
+    while let Some((frame, until)) = source.read().unwrap() {
+        match until {
+            Some(until) => pipeline.step(&frame, until, &mut decided, &mut |_| {}).unwrap(),
+            None => pipeline.finish(Some(&frame), &mut decided, &mut |_| {}).unwrap(),
+        }
+    }
+    let (tick_ms, window, width) = (bundle.contract.time.tick_ms, bundle.contract.time.window, bundle.features());
+    let maker = Maker::new(Kind::Features(Box::new(bundle.clone())), tick_ms, None).unwrap();
+    let ticks = maker.all(&[film], &|_| {}).pop().unwrap().unwrap();
+    let Data::Numbers(rows) = &ticks.data else { unreachable!("features are numbers") };
+    let mut head = Head::load(&bundle).unwrap();
+    let windows = (0..ticks.len()).map(|end| {
+        let rows = (0..window).map(|j| &rows[(end + 1 + j).saturating_sub(window) * width..][..width]);
+        let mut p = head.run_window(&rows.flatten().copied().collect::<Vec<_>>()).unwrap().to_vec();
+        softmax(&mut p, bundle.contract.head.temperature);
+        p
+    });
+    let windows: Vec<Vec<f32>> = windows.collect();
+    println!("figure: {} ticks alike, {} of them no news to encode", windows.len(), pipeline.counts().reused);
+    assert!(pipeline.counts().reused > 10 && windows.len() == 80);
+    assert_eq!(windows, decided.0);
 }
 
 /// A stand-in for ffmpeg, so that the way to it is tried where none is installed: it "decodes" FILE by printing FILE.y4m.

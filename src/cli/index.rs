@@ -2,7 +2,7 @@
 //!
 //! A moment is a window of ticks, every half window one. It is described by the means of its four quarters, feature by feature, scaled as the
 //! collection varies: so what happens first and what later counts, and what is always there does not. Likeness is the cosine, every
-//! moment is compared: 10^6 of them with 96 features take about half a second and 400 MB. That is simple, exact, and enough for what a box records.
+//! moment is compared, all of them in memory: 10^6 with 96 features are 392 MB. That is simple, exact, and enough for what a box records.
 //!
 //! The file: a line of JSON ([`Header`]), then for every moment its recording (u32), its start in ms (u32), both little-endian, and its description as
 //! one i8 a number, 127 for 1.
@@ -106,7 +106,7 @@ pub fn index(args: &IndexArgs, out: &mut dyn Write) -> Result<(), Failure> {
     if all.is_empty() {
         return Err(Failure { code: 2, why: String::new() });
     }
-    let (mean, deviation) = spread(&all, bundle.features());
+    let (mean, deviation) = Ticks::spread(all.iter());
     let (window, tick_ms) = (bundle.contract.time.window, bundle.contract.time.tick_ms);
     let header = Header { kind: KIND.into(), bundle: bundle.hash.clone(), window, tick_ms, mean, deviation, clips };
     let failed_to = |e: std::io::Error| Failure::broke(format!("{}: {e}", args.out.display()));
@@ -196,21 +196,6 @@ fn numbers(ticks: &Ticks) -> &[f32] {
     if let Data::Numbers(numbers) = &ticks.data { numbers } else { &[] }
 }
 
-/// Mean and deviation of every feature.
-fn spread(all: &[Ticks], width: usize) -> (Vec<f32>, Vec<f32>) {
-    let (mut sum, mut square, mut n) = (vec![0.0f64; width], vec![0.0f64; width], 0.0f64);
-    for row in all.iter().flat_map(|t| numbers(t).chunks_exact(width)) {
-        n += 1.0;
-        for ((sum, square), v) in sum.iter_mut().zip(&mut square).zip(row) {
-            *sum += f64::from(*v);
-            *square += f64::from(*v) * f64::from(*v);
-        }
-    }
-    let mean: Vec<f32> = sum.iter().map(|s| (s / n) as f32).collect();
-    let deviation = square.iter().zip(&mean).map(|(s, m)| ((s / n) as f32 - m * m).max(0.0).sqrt().max(1e-6)).collect();
-    (mean, deviation)
-}
-
 /// Every half window from the start on: its first tick and its description, of length 1. A short recording is one moment.
 fn described(ticks: &Ticks, header: &Header) -> Vec<(usize, Vec<f32>)> {
     let (width, len) = (header.mean.len(), ticks.len());
@@ -225,7 +210,7 @@ fn described(ticks: &Ticks, header: &Header) -> Vec<(usize, Vec<f32>)> {
             let part = &window[from.min(window.len() - 1)..to.min(window.len())];
             for k in 0..width {
                 let mean = part.iter().map(|row| row[k]).sum::<f32>() / part.len() as f32;
-                all.push((mean - header.mean[k]) / header.deviation[k]);
+                all.push((mean - header.mean[k]) / header.deviation[k].max(1e-6));
             }
         }
         let length = all.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-9);

@@ -221,12 +221,13 @@ pub fn record(args: &RecordArgs, out: &mut dyn Write) -> Result<(), Failure> {
                     file.picture(picture)?;
                     *n += 1;
                 }
-                None => {
-                    if past.len() == before.max(1) {
+                None if before > 0 => {
+                    if past.len() == before {
                         past.pop_front();
                     }
                     past.push_back(picture.to_vec());
                 }
+                None => {}
             }
             if let Some((file, _)) = clip.take_if(|(_, n)| *n >= length) {
                 writeln!(out, "{}", file.end()?.display())?;

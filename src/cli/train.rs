@@ -1,15 +1,15 @@
 //! `lookout train`: classes of one's own, from recordings to a bundle that runs on the box unchanged. See [`crate::train`].
 
 mod page;
+mod words;
 
 use super::Failure;
 use super::setup::{BundleArg, load};
 use crate::bundle::{Channel, Input};
 use crate::report::MAX_LABEL;
-use crate::ticks::{Kind, Maker, Ticks};
-use crate::train::course::{Course, Outcome, cache_beside};
+use crate::ticks::{Kind, Maker, Ticks, program};
+use crate::train::course::{Course, cache_beside};
 use crate::train::fit::{Epoch, Settings};
-use crate::train::judge::Figures;
 use crate::train::list::{Listing, Recording, Wishes};
 use crate::train::net::{self, Cell};
 use crate::train::set::Set;
@@ -223,8 +223,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let mut progress = Progress::new(course.settings.epochs, course.folds == 1);
     let outcome = course.run(&set, &mut |n, all, epoch| progress.epoch(n, all, epoch, set.stretches))?;
     let mut draft = crate::train::write::Draft { files: outcome.draft.files.clone() };
-    let summary = summary(&set, &course, &outcome);
-    draft.files.insert("README.md".into(), card(args, &set, &course, &summary).into_bytes());
+    let summary = words::summary(&set, &course, &outcome);
+    draft.files.insert("README.md".into(), words::card(&args.clips, &set, &course, &summary).into_bytes());
     draft.files.insert("report.html".into(), page::html(&set, &course, &outcome, &summary).into_bytes());
     // Checked like any other bundle before it is called one.
     let bundle = draft.open(&outcome.terms)?;
@@ -368,6 +368,7 @@ fn ticks(mut listing: Listing, kinds: &[Kind], tick_ms: u32, cache: &Path) -> Re
 /// Tells one training from another, so that only the same goes on from its checkpoints.
 fn key(set: &Set, args: &Args, features: usize) -> String {
     let mut hash = Sha256::new();
+    hash.update(program());
     for s in &set.sequences {
         hash.update(format!("{} {} {} {:?}\n", s.source, s.group, s.ticks.len(), s.classes));
     }
@@ -414,95 +415,4 @@ impl Progress {
         let bar = format!("[{}{}]", "#".repeat(tenths), ".".repeat(20 - tenths));
         let _ = writeln!(err, "  epoch {:3} {bar} loss {:.3}{judged}  {:.1} s", e.n, e.loss, e.seconds);
     }
-}
-
-/// `82.4 % (76.7 to 87.0)`
-fn share(f: &Figures) -> String {
-    let (right, all) = f.right();
-    let (low, high) = super::confusion::wilson(right, all);
-    format!("{:.1} % ({low:.0} to {high:.0})", 100.0 * f.accuracy())
-}
-
-/// What came out, as text: for stdout, the card and the page.
-fn summary(set: &Set, course: &Course, o: &Outcome) -> String {
-    let what = if set.stretches { "ticks" } else { "recordings" };
-    let (_, all) = o.device.right();
-    let auc = |f: &Figures| f.auc.map_or(String::new(), |a| format!(", AUC {a:.3}"));
-    let mut lines = vec![format!(
-        "{} of {all} {what} right, 95 % interval in brackets{}, mean recall {:.3}; no group on both sides, {}",
-        share(&o.device),
-        auc(&o.device),
-        o.device.macro_recall(),
-        if course.folds > 1 {
-            format!("{} parts", course.folds)
-        } else {
-            "one part judged, which also chose the epoch (--folds 5 does not)".into()
-        }
-    )];
-    lines.push(format!("in float, before weights and features became int8: {}{}", share(&o.float), auc(&o.float)));
-    for (look, figures) in &o.baselines {
-        if figures.right().1 > 0 {
-            lines.push(format!("{}: {}{}", look.words(set.stretches), share(figures), auc(figures)));
-        }
-    }
-    lines.push(format!("{:<24}{:>9}{:>9}{:>9}{:>14}", "class", what, "recall", "events", "false/10 min"));
-    for (n, label) in set.labels.iter().enumerate() {
-        let of: u32 = o.device.counts[n].iter().sum();
-        let recall = o.device.recall()[n].map_or("-".into(), |r| format!("{:.1} %", r * 100.0));
-        let e = &o.events[n];
-        let (events, wrong) = if Some(n) == set.background {
-            ("-".into(), "-".into())
-        } else {
-            (format!("{}/{}", e.found, e.all), format!("{:.2}", e.in_ten_minutes()))
-        };
-        lines.push(format!("{label:<24}{of:>9}{recall:>9}{events:>9}{wrong:>14}"));
-    }
-    if set.stretches {
-        for (n, label) in set.labels.iter().enumerate().filter(|(n, _)| Some(*n) != set.background) {
-            let [one, two] = o.reach[n];
-            lines.push(format!(
-                "{label}: {one} of {} found at 1 false alarm in 10 minutes, {two} at 2, by its own threshold",
-                o.events[n].all
-            ));
-        }
-    }
-    let t = &o.terms;
-    lines.push(format!(
-        "temperature {}, calibration error {:.3}; a class is on from {} (chosen for {} false alarms{})",
-        t.temperature,
-        o.device.calibration_error(),
-        t.enter,
-        course.false_alarms,
-        if o.false_alarms.is_nan() {
-            ", which no threshold reaches or there is no background".into()
-        } else {
-            format!(", found {:.3}", o.false_alarms)
-        }
-    ));
-    lines.join("\n") + "\n"
-}
-
-/// The model card.
-fn card(args: &Args, set: &Set, course: &Course, summary: &str) -> String {
-    let command: Vec<String> = std::env::args().skip(1).collect();
-    let encoder = match (&course.settings.encoder, &course.base) {
-        (Some(plan), _) => format!("new, {} products a tick, int8", plan.products()),
-        (None, Some(base)) => format!("of bundle {} {}", base.contract.name, base.contract.version),
-        (None, None) => "none, rows of numbers".into(),
-    };
-    let h = &course.settings.head;
-    format!(
-        "# {}\n\nTrained by lookout {} on {} recordings of {}.\n\n```\nlookout {}\n```\n\n- Classes: {}\n- Encoder: {encoder}\n- Head: {:?}, {} layer(s) of {}, window {} ticks of {} ms\n- Pictures and curves: report.html\n\n```\n{summary}```\n\nLicence of the data: say it here before you pass this on.\n",
-        course.terms.name,
-        env!("CARGO_PKG_VERSION"),
-        set.sequences.len(),
-        args.clips.display(),
-        command.join(" "),
-        set.labels.join(", "),
-        h.cell,
-        h.layers,
-        h.hidden,
-        set.window,
-        course.terms.tick_ms,
-    )
 }

@@ -210,6 +210,15 @@ proptest! {
     }
 }
 
+/// Found by the test above on 22 November 2026: by way of a scale, 15 * 11 / 22 came out below a half.
+#[test]
+fn half_a_pixel_of_a_letterbox_is_rounded_up_whatever_the_sizes() {
+    for (picture, out, wide) in [((11, 22), (8, 15), 8), ((13, 26), (10, 15), 8), ((11, 22), (9, 15), 8)] {
+        let (_, place) = super::layout::fit(Region::default(), Resize::Letterbox, picture, out);
+        assert_eq!((place.w, place.h), (wide, out.1), "{picture:?} in {out:?}");
+    }
+}
+
 #[test]
 fn large_frames_are_as_right_as_small_ones() {
     for (format, w, h) in [(PixelFormat::Yuyv, 1280, 720), (PixelFormat::Nv12, 641, 1203), (PixelFormat::Gray, 9, 4000)] {

@@ -59,6 +59,7 @@ impl Adam {
             }
         }
         let norm = square.sqrt();
+        // One batch that went beyond what f32 holds must not take all weights with it.
         if !norm.is_finite() {
             return Ok(());
         }

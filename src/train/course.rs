@@ -5,14 +5,14 @@
 //! from all of them, for as many epochs; with one, it is the net of that fold.
 
 use super::baseline::{self, Look};
-use super::fit::{self, Epoch, Fitted, Model, Settings};
+use super::fit::{self, Epoch, Model, Settings};
 use super::judge::{self, Figures};
 use super::list::Side;
 use super::net::Net;
 use super::set::Set;
 use super::write::{self, Draft, Terms};
 use super::{Result, TrainError, quantise};
-use crate::bundle::{Bundle, ENCODER};
+use crate::bundle::{Bundle, ENCODER, HEAD};
 use crate::decision::Thresholds;
 use crate::encoder::{Encoder, Form};
 use crate::head::Head;
@@ -56,23 +56,31 @@ pub struct Outcome {
     pub draft: Draft,
     /// Its contract.
     pub terms: Terms,
-    /// As the device answers, over everything that was judged.
+    /// How good it is.
+    pub found: Found,
+    /// Baselines over the same.
+    pub baselines: Vec<(Look, Figures)>,
+    /// Epochs of every training.
+    pub histories: Vec<Vec<Epoch>>,
+}
+
+/// Figures over everything that was judged, under the temperature and threshold that go into the contract.
+#[derive(Debug)]
+pub struct Found {
+    /// As the device answers.
     pub device: Figures,
     /// As candle answers in float.
     pub float: Figures,
-    /// Baselines over the same.
-    pub baselines: Vec<(Look, Figures)>,
     /// Events of every class as the device calls them.
     pub events: Vec<judge::Events>,
     /// False alarms at the chosen threshold, in its unit; not a number where none fits or there is no background.
     pub false_alarms: f32,
     /// Of every class the most that could be found at one and at two false alarms in ten minutes, by any threshold.
     pub reach: Vec<[u32; 2]>,
-    /// Epochs of every training.
-    pub histories: Vec<Vec<Epoch>>,
-    /// Recordings that were judged, with the device's logits.
-    pub judged: Vec<(usize, Vec<f32>)>,
 }
+
+/// Recordings and the logits of all their ticks.
+type Answers = Vec<(usize, Vec<f32>)>;
 
 /// Who hears how it goes: which training of how many, and its epoch.
 pub type Tell<'a> = &'a mut dyn FnMut(usize, usize, &Epoch);
@@ -88,7 +96,7 @@ impl Course {
         let mut histories = Vec::new();
         let (mut float, mut judged) = (Vec::new(), Vec::new());
         let mut baselines = vec![(Look::Frame, Figures::default()), (Look::Mean, Figures::default())];
-        let mut kept: Option<(Fitted, Draft, Terms)> = None;
+        let mut kept: Option<(Draft, Terms)> = None;
         // Each part is judged once, by a net whose last epoch was not chosen by it; with one part it is, and the summary says so.
         let several = parts.len() > 1;
         let settings = Settings { patience: if several { 0 } else { self.settings.patience }, ..self.settings.clone() };
@@ -102,30 +110,20 @@ impl Course {
             let bundle = draft.open(&terms)?;
             float.extend(judge.iter().copied().zip(fitted.model.judge(set, judge)?));
             judged.extend(judge.iter().copied().zip(device(set, judge, &bundle)?));
-            histories.push(fitted.history.clone());
-            kept = Some((fitted, draft, terms));
+            histories.push(fitted.history);
+            kept = Some((draft, terms));
         }
         if several {
             let all: Vec<usize> = (0..set.sequences.len()).collect();
             let file = self.cache.join(format!("{}-all.training", self.key));
             let fitted = fit::fit(set, &settings, (&all, &[]), Some(&file), &mut |e| tell(trainings, trainings, e))?;
             let (draft, terms) = self.draft(set, &fitted.model, &all)?;
-            histories.push(fitted.history.clone());
-            kept = Some((fitted, draft, terms));
+            histories.push(fitted.history);
+            kept = Some((draft, terms));
         }
-        let (_, draft, mut terms) = kept.ok_or_else(|| TrainError::Refused("nothing to train on".into()))?;
-        self.outcome(set, (float, judged), &mut terms).map(|(device, float, events, false_alarms, reach, judged)| Outcome {
-            draft,
-            terms,
-            device,
-            float,
-            baselines,
-            events,
-            false_alarms,
-            reach,
-            histories,
-            judged,
-        })
+        let (draft, mut terms) = kept.ok_or_else(|| TrainError::Refused("nothing to train on".into()))?;
+        let found = self.found(set, float, judged, &mut terms);
+        Ok(Outcome { draft, terms, found, baselines, histories })
     }
 
     /// Learning and judging sides.
@@ -169,7 +167,7 @@ impl Course {
         }
         let scale = Some(&set.scale).filter(|_| model.tiny.is_none());
         let net = write::rounded_head(&model.net, scale, none)?;
-        draft.files.insert(write::HEAD_FILE.into(), write::head(&net, set.window)?);
+        draft.files.insert(HEAD.into(), write::head(&net, set.window)?);
         // Golden windows from four recordings, spread over the set.
         for n in learn.iter().step_by((learn.len() / 4).max(1)).take(4) {
             rows.push(match &model.tiny {
@@ -189,7 +187,7 @@ impl Course {
         let mut trial = Draft { files: draft.files.clone() };
         let plan = super::net::Plan { classes: terms.labels.len(), ..self.settings.head };
         let net = Net::new(plan, &mut super::rng::Rng(1))?;
-        trial.files.insert(write::HEAD_FILE.into(), write::head(&net, set.window)?);
+        trial.files.insert(HEAD.into(), write::head(&net, set.window)?);
         trial.golden_windows(
             &net,
             &[Tensor::zeros((set.window, plan.features), candle_core::DType::F32, &Device::Cpu)?],
@@ -215,13 +213,7 @@ impl Course {
     }
 
     /// Temperature and thresholds, and all figures under them.
-    #[allow(clippy::type_complexity, reason = "taken apart by its only caller")]
-    fn outcome(
-        &self,
-        set: &Set,
-        (float, judged): (Vec<(usize, Vec<f32>)>, Vec<(usize, Vec<f32>)>),
-        terms: &mut Terms,
-    ) -> Result<(Figures, Figures, Vec<judge::Events>, f32, Vec<[u32; 2]>, Vec<(usize, Vec<f32>)>)> {
+    fn found(&self, set: &Set, float: Answers, judged: Answers, terms: &mut Terms) -> Found {
         let (of, logits): (Vec<usize>, Vec<Vec<f32>>) = judged.into_iter().unzip();
         terms.temperature = judge::temperature(set, &of, &logits);
         let min = Duration::from_millis(terms.min_ms.into());
@@ -251,7 +243,7 @@ impl Course {
         let device = Figures::of(set, &of, &logits, terms.temperature);
         let (float_of, float_logits): (Vec<usize>, Vec<Vec<f32>>) = float.into_iter().unzip();
         let float = Figures::of(set, &float_of, &float_logits, terms.temperature);
-        Ok((device, float, events, false_alarms, reach, of.into_iter().zip(logits).collect()))
+        Found { device, float, events, false_alarms, reach }
     }
 }
 

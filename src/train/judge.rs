@@ -5,7 +5,7 @@
 //! again every 8 s, or an alarm that is always on would win.
 
 use super::set::Set;
-use crate::decision::{Decision, Thresholds};
+use crate::decision::{Decision, Thresholds, softmax};
 use crate::report::{Edge, Label};
 use crate::source::Timestamp;
 use std::time::Duration;
@@ -16,11 +16,6 @@ const NEAR_MS: u64 = 2_000;
 const AGAIN_MS: u64 = 8_000;
 /// Bars of the reliability diagram.
 pub const BINS: usize = 10;
-
-/// Probabilities of one tick, in place.
-pub fn softmax(logits: &mut [f32], temperature: f32) {
-    crate::decision::softmax(logits, temperature);
-}
 
 /// Figures over some recordings.
 #[derive(Clone, Debug, Default)]

@@ -106,29 +106,10 @@ impl Set {
     }
 
     fn measure(&self) -> (Vec<f32>, Vec<f32>) {
-        let width = self.sequences.first().map_or(0, |s| s.ticks.width);
-        let (mut sum, mut square, mut n) = (vec![0.0f64; width], vec![0.0f64; width], 0.0f64);
-        for s in &self.sequences {
-            let Data::Numbers(numbers) = &s.ticks.data else { return Default::default() };
-            for row in numbers.chunks_exact(width.max(1)) {
-                n += 1.0;
-                for ((sum, square), v) in sum.iter_mut().zip(&mut square).zip(row) {
-                    *sum += f64::from(*v);
-                    *square += f64::from(*v) * f64::from(*v);
-                }
-            }
-        }
-        let mean: Vec<f64> = sum.iter().map(|s| s / n.max(1.0)).collect();
-        let deviations: Vec<f64> = square.iter().zip(&mean).map(|(s, m)| (s / n.max(1.0) - m * m).max(0.0).sqrt()).collect();
+        let (mean, deviation) = Ticks::spread(self.sequences.iter().map(|s| &s.ticks));
         // A number that hardly ever moves must not become the loudest of all.
-        let typical = deviations.iter().sum::<f64>() / width.max(1) as f64;
-        let deviation = deviations.iter().map(|d| d.max(0.1 * typical).max(1e-6) as f32).collect();
-        (mean.into_iter().map(|m| m as f32).collect(), deviation)
-    }
-
-    /// Classes, with the one that stands for "none of them" where no background is among them.
-    pub fn outputs(&self) -> usize {
-        self.labels.len()
+        let least = (0.1 * deviation.iter().sum::<f32>() / deviation.len().max(1) as f32).max(1e-6);
+        (mean, deviation.iter().map(|d| d.max(least)).collect())
     }
 
     /// Parts the recordings into `k` sides of about the same size and mix, no group on two of them. Gives the side of each.

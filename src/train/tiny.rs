@@ -63,13 +63,6 @@ pub struct Step {
     pub shortcut: bool,
 }
 
-impl PartialEq for Patches {
-    fn eq(&self, o: &Self) -> bool {
-        (self.kernel, self.stride, self.pad) == (o.kernel, o.stride, o.pad)
-    }
-}
-impl Eq for Patches {}
-
 impl Plan {
     /// The convolutions in order.
     pub fn steps(&self) -> [Step; 5] {

@@ -7,7 +7,7 @@
 use super::net::{Layer, Net, Plan};
 use super::onnx::{Attribute, Graph, rounded};
 use super::{Result, TrainError, fit};
-use crate::bundle::{Bundle, Channel, ENCODER, HEAD, Resize, hex};
+use crate::bundle::{Bundle, Channel, ENCODER, Resize, hex};
 use candle_core::{Device, Tensor, Var};
 use ndarray::{Array, ArrayD, Dimension};
 use ndarray_npy::{WritableElement, WriteNpyExt};
@@ -247,14 +247,12 @@ pub fn kept_encoder(bundle: &Bundle) -> BTreeMap<String, Vec<u8>> {
     names.into_iter().chain([features]).filter_map(take).collect()
 }
 
-/// The head's file name, for whoever fills a draft.
-pub const HEAD_FILE: &str = HEAD;
-
 #[cfg(test)]
 mod tests {
     use super::super::net::Cell;
     use super::super::rng::Rng;
     use super::*;
+    use crate::bundle::HEAD;
 
     /// Every cell, one and two layers: what candle computes is what the written head gives on the device, and in stock tract.
     #[test]

@@ -13,7 +13,7 @@ use std::fmt::Write;
 pub fn html(set: &Set, course: &Course, o: &Outcome, summary: &str) -> String {
     let what = if set.stretches { "ticks" } else { "recordings" };
     let mut answers = Confusion::new(set.labels.clone(), what);
-    for (row, counts) in answers.counts.iter_mut().zip(&o.device.counts) {
+    for (row, counts) in answers.counts.iter_mut().zip(&o.found.device.counts) {
         row[..counts.len()].copy_from_slice(counts);
     }
     let title = format!("{}: {}", course.terms.name, set.labels.join(", "));
@@ -23,13 +23,13 @@ pub fn html(set: &Set, course: &Course, o: &Outcome, summary: &str) -> String {
     body.push_str("<h2>What is taken for what</h2>\n");
     answers.matrix(&mut body);
     body.push_str("<h2>Can stated probabilities be believed?</h2>\n");
-    let error = o.device.calibration_error();
+    let error = o.found.device.calibration_error();
     let _ = writeln!(
         body,
         "<p>Mean distance {error:.3} between what was said and what was right, at temperature {}.</p>",
         o.terms.temperature
     );
-    reliability(&mut body, &o.device);
+    reliability(&mut body, &o.found.device);
     body.push_str("<h2>How it learnt</h2>\n");
     for (n, history) in o.histories.iter().enumerate() {
         let name =

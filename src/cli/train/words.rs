@@ -1,0 +1,97 @@
+//! What a training came to, in words: for stdout, the page and the model card.
+
+use crate::train::course::{Course, Outcome};
+use crate::train::judge::Figures;
+use crate::train::set::Set;
+use std::path::Path;
+
+/// `82.4 % (76.7 to 87.0)`
+fn share(f: &Figures) -> String {
+    let (right, all) = f.right();
+    let (low, high) = crate::cli::confusion::wilson(right, all);
+    format!("{:.1} % ({low:.0} to {high:.0})", 100.0 * f.accuracy())
+}
+
+/// What came out, as text: for stdout, the card and the page.
+pub fn summary(set: &Set, course: &Course, o: &Outcome) -> String {
+    let what = if set.stretches { "ticks" } else { "recordings" };
+    let (_, all) = o.found.device.right();
+    let auc = |f: &Figures| f.auc.map_or(String::new(), |a| format!(", AUC {a:.3}"));
+    let mut lines = vec![format!(
+        "{} of {all} {what} right, 95 % interval in brackets{}, mean recall {:.3}; no group on both sides, {}",
+        share(&o.found.device),
+        auc(&o.found.device),
+        o.found.device.macro_recall(),
+        if course.folds > 1 {
+            format!("{} parts", course.folds)
+        } else {
+            "one part judged, which also chose the epoch (--folds 5 does not)".into()
+        }
+    )];
+    lines.push(format!("in float, before weights and features became int8: {}{}", share(&o.found.float), auc(&o.found.float)));
+    for (look, figures) in &o.baselines {
+        if figures.right().1 > 0 {
+            lines.push(format!("{}: {}{}", look.words(set.stretches), share(figures), auc(figures)));
+        }
+    }
+    lines.push(format!("{:<24}{:>9}{:>9}{:>9}{:>14}", "class", what, "recall", "events", "false/10 min"));
+    for (n, label) in set.labels.iter().enumerate() {
+        let of: u32 = o.found.device.counts[n].iter().sum();
+        let recall = o.found.device.recall()[n].map_or("-".into(), |r| format!("{:.1} %", r * 100.0));
+        let e = &o.found.events[n];
+        let (events, wrong) = if Some(n) == set.background {
+            ("-".into(), "-".into())
+        } else {
+            (format!("{}/{}", e.found, e.all), format!("{:.2}", e.in_ten_minutes()))
+        };
+        lines.push(format!("{label:<24}{of:>9}{recall:>9}{events:>9}{wrong:>14}"));
+    }
+    if set.stretches {
+        for (n, label) in set.labels.iter().enumerate().filter(|(n, _)| Some(*n) != set.background) {
+            let [one, two] = o.found.reach[n];
+            lines.push(format!(
+                "{label}: {one} of {} found at 1 false alarm in 10 minutes, {two} at 2, by its own threshold",
+                o.found.events[n].all
+            ));
+        }
+    }
+    let t = &o.terms;
+    lines.push(format!(
+        "temperature {}, calibration error {:.3}; a class is on from {} (chosen for {} false alarms{})",
+        t.temperature,
+        o.found.device.calibration_error(),
+        t.enter,
+        course.false_alarms,
+        if o.found.false_alarms.is_nan() {
+            ", which no threshold reaches or there is no background".into()
+        } else {
+            format!(", found {:.3}", o.found.false_alarms)
+        }
+    ));
+    lines.join("\n") + "\n"
+}
+
+/// The model card.
+pub fn card(clips: &Path, set: &Set, course: &Course, summary: &str) -> String {
+    let command: Vec<String> = std::env::args().skip(1).collect();
+    let encoder = match (&course.settings.encoder, &course.base) {
+        (Some(plan), _) => format!("new, {} products a tick, int8", plan.products()),
+        (None, Some(base)) => format!("of bundle {} {}", base.contract.name, base.contract.version),
+        (None, None) => "none, rows of numbers".into(),
+    };
+    let h = &course.settings.head;
+    format!(
+        "# {}\n\nTrained by lookout {} on {} recordings of {}.\n\n```\nlookout {}\n```\n\n- Classes: {}\n- Encoder: {encoder}\n- Head: {:?}, {} layer(s) of {}, window {} ticks of {} ms\n- Pictures and curves: report.html\n\n```\n{summary}```\n\nLicence of the data: say it here before you pass this on.\n",
+        course.terms.name,
+        env!("CARGO_PKG_VERSION"),
+        set.sequences.len(),
+        clips.display(),
+        command.join(" "),
+        set.labels.join(", "),
+        h.cell,
+        h.layers,
+        h.hidden,
+        set.window,
+        course.terms.tick_ms,
+    )
+}
