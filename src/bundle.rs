@@ -4,6 +4,7 @@
 //! against the graphs by the stages that load them and against the golden vectors by [`crate::cli`]'s `check` and at
 //! start. Every refusal is one sentence that names the key, what was found and what was expected.
 
+use crate::extra::Extra;
 use crate::report::{Label, MAX_LABEL};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -42,6 +43,9 @@ pub struct Contract {
     pub time: Time,
     /// The recurrent head and its classes.
     pub head: Head,
+    /// Numbers that come beside the pictures, in order; see [`crate::extra`].
+    #[serde(default)]
+    pub extra: Vec<Extra>,
     /// When a class counts as seen.
     #[serde(default)]
     pub decision: Decision,
@@ -323,8 +327,13 @@ impl Bundle {
         self.files.get(name).map(Vec::as_slice)
     }
 
-    /// Numbers in a feature vector (a ring row before projection).
+    /// Numbers the head reads a tick (a ring row before projection): what a frame gives, then two for each extra.
     pub fn features(&self) -> usize {
+        self.frame_features() + 2 * self.contract.extra.len()
+    }
+
+    /// Numbers a frame gives: the encoder's features, or a row.
+    pub fn frame_features(&self) -> usize {
         self.contract.input.as_ref().map_or(self.contract.head.features.unwrap_or(0), |i| i.features)
     }
 
@@ -365,6 +374,7 @@ impl Contract {
             }
             (None, None) => return Err("[input] or head.features is needed: pictures for an encoder, or rows of numbers".into()),
         }
+        Extra::check(&self.extra)?;
         let mut labels: Vec<Label> = Vec::new();
         for text in &self.head.labels {
             let l = label("head.labels", text)?;
@@ -416,7 +426,7 @@ impl Input {
 }
 
 /// Checks a label against `[a-z0-9_-]{1,32}`.
-fn label(key: &str, text: &str) -> Result<Label, String> {
+pub(crate) fn label(key: &str, text: &str) -> Result<Label, String> {
     let good = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
     match Label::try_from(text) {
         Ok(l) if good && !text.is_empty() => Ok(l),

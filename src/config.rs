@@ -6,6 +6,7 @@
 
 use crate::board::{Line, LineSpec, check_lines, from_toml};
 use crate::bundle::Decision;
+use crate::extra;
 use crate::qnn::MAX_THREADS;
 use crate::report::Label;
 use crate::store::{self, policy::check_key};
@@ -53,6 +54,8 @@ pub struct Config {
     pub decision: Overrides,
     /// Lines for this box's wiring, instead of the board's.
     pub gpio: Gpio,
+    /// Where the bundle's extra numbers come from, name to [`extra::Spec`]; one that is left out is always missing.
+    pub extra: BTreeMap<String, String>,
     /// What a reader of the serial line may change.
     pub commands: Commands,
     /// Which bundles may be installed and run.
@@ -72,6 +75,7 @@ impl Default for Config {
             region: None,
             decision: Overrides::default(),
             gpio: Gpio::default(),
+            extra: BTreeMap::new(),
             commands: Commands::default(),
             install: Install::default(),
         }
@@ -203,6 +207,7 @@ impl Config {
             return Err(format!("state = {:?}, expected a path from /", self.state));
         }
         self.install.keys.iter().try_for_each(|key| check_key(key)).map_err(|e| format!("install.keys: {e}"))?;
+        self.extra.iter().try_for_each(|(name, text)| extra::Spec::read(name, text).map(drop))?;
         let d = &self.decision;
         let all = LabelOverride { enter: d.enter, leave: d.leave, min_ms: d.min_ms };
         all.check("decision")?;

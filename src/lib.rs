@@ -25,6 +25,7 @@ pub mod view;
 pub mod shaper;
 pub mod gate;
 pub mod encoder;
+pub mod extra;
 pub mod ring;
 pub mod head;
 pub mod decision;

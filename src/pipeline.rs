@@ -1,7 +1,7 @@
 //! The order of the stages: the only file that knows it. No I/O, no clock.
 //!
 //! ```text
-//! frame -> shaper -> (gate) -> encoder -> (head's projections) -> ring -> head -> decision -> reports
+//! frame -> shaper -> (gate) -> encoder -> (extras) -> (head's projections) -> ring -> head -> decision -> reports
 //! ```
 //! Time is cut into ticks from the first frame on: tick k is at `start + k * tick`. The newest frame at or before a
 //! tick fills its slot, so each frame comes with the stamp until which it was the newest: the next frame's. A live camera
@@ -10,6 +10,7 @@
 use crate::bundle::{Bundle, BundleError, Mode};
 use crate::decision::{Decision, Thresholds, softmax};
 use crate::encoder::{Encoder, EncoderError, Form};
+use crate::extra::{Extras, Value};
 use crate::gate::Gate;
 use crate::head::{Arithmetic, Head, HeadError};
 use crate::report::{ClassId, ClassNow, Label, Report, State};
@@ -144,6 +145,7 @@ pub struct Pipeline {
     view: View,
     gate: Option<Gate>,
     encoder: Option<Encoder>,
+    extras: Extras,
     ring: Ring,
     head: Head,
     decision: Decision,
@@ -208,6 +210,7 @@ impl Pipeline {
             view: View::default(),
             gate: c.input.as_ref().filter(|_| options.gate).and_then(Gate::new),
             encoder,
+            extras: Extras::new(&c.extra, bundle.frame_features()),
             ring: Ring::new(c.time.window, head.row_len(), c.time.max_held),
             head,
             decision: Decision::new(&bundle.labels, &thresholds, bundle.background),
@@ -216,12 +219,17 @@ impl Pipeline {
             tick: Duration::from_millis(c.time.tick_ms.into()),
             heartbeat: options.heartbeat,
             still_before: options.still_before && c.time.mode == Mode::Window,
-            staged_row: vec![0.0; if c.input.is_some() { 0 } else { bundle.features() }].into(),
+            staged_row: vec![0.0; if c.input.is_some() { 0 } else { bundle.frame_features() }].into(),
             time: Time::default(),
             said: Said::default(),
             state: State::Warming { have: 0, need: c.time.window as u16 },
             counts: Counts::default(),
         })
+    }
+
+    /// What extra number `which` of the contract said. Before the frame in whose ticks it counts; its stamp decides which.
+    pub fn sense(&mut self, which: usize, value: Value) {
+        self.extras.push(which, value);
     }
 
     /// One frame, which was the newest until `until` (the stamp of the frame after it): fills the ticks in between. A
@@ -339,7 +347,7 @@ impl Pipeline {
         let at = self.since_start(tick);
         self.time.next += 1;
         self.counts.ticks += 1;
-        let taken = if std::mem::take(&mut self.time.fresh) { self.encode(probe) } else { self.hold(at, out) };
+        let taken = if std::mem::take(&mut self.time.fresh) { self.encode(tick, probe) } else { self.hold(at, out) };
         if taken.is_err() {
             self.hold(at, out)?;
         }
@@ -372,27 +380,33 @@ impl Pipeline {
     }
 
     /// The staged picture (or row) into the ring.
-    fn encode(&mut self, probe: &mut impl Probe) -> Result<(), PipelineError> {
+    fn encode(&mut self, tick: Timestamp, probe: &mut impl Probe) -> Result<(), PipelineError> {
         probe.start();
+        let news = self.extras.look(tick);
+        let mut still = false;
         let features = match (&mut self.shaper, &mut self.encoder) {
             (Some(shaper), Some(encoder)) => {
                 shaper.close();
                 probe.lap(Stage::Shaper);
-                let still = self.gate.as_mut().is_some_and(|g| g.is_still(shaper.planes()));
+                still = self.gate.as_mut().is_some_and(|g| g.is_still(shaper.planes())) && !self.ring.is_empty();
                 probe.lap(Stage::Gate);
-                if still && self.ring.repeat() {
+                if still {
                     self.counts.reused += 1;
                     shaper.skip_flow();
                     probe.lap(Stage::Flow);
-                    return Ok(());
+                    if !news && self.ring.repeat() {
+                        return Ok(());
+                    }
+                    self.extras.rejoin()
+                } else {
+                    shaper.flow();
+                    probe.lap(Stage::Flow);
+                    let features = encoder.run(shaper.planes())?;
+                    probe.lap(Stage::Encoder);
+                    self.extras.join(features)
                 }
-                shaper.flow();
-                probe.lap(Stage::Flow);
-                let features = encoder.run(shaper.planes())?;
-                probe.lap(Stage::Encoder);
-                features
             }
-            _ => &self.staged_row,
+            _ => self.extras.join(&self.staged_row),
         };
         let head = &mut self.head;
         self.ring.push(|row| {
@@ -400,7 +414,7 @@ impl Pipeline {
             probe.lap(Stage::Head);
             done
         })?;
-        if let (Some(gate), Some(shaper)) = (&mut self.gate, &self.shaper) {
+        if let (Some(gate), Some(shaper), false) = (&mut self.gate, &self.shaper, still) {
             gate.keep(shaper.planes());
         }
         if std::mem::take(&mut self.still_before) {

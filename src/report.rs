@@ -9,7 +9,7 @@ pub mod gpio;
 pub mod json;
 mod lines;
 pub mod outbox;
-mod port;
+pub(crate) mod port;
 pub mod queries;
 pub mod sentence;
 pub mod serial;

@@ -7,6 +7,7 @@
 
 use crate::bundle::{Bundle, Channel, Input, hex};
 use crate::encoder::{Encoder, Form};
+use crate::extra::{Extra, Extras, Table};
 use crate::gate::Gate;
 use crate::shaper::{Region, Shaper};
 use crate::source::ahead::Ahead;
@@ -91,6 +92,7 @@ pub struct Maker {
     tick_ms: u32,
     cache: Option<PathBuf>,
     recipe: String,
+    extra: Vec<Extra>,
 }
 
 impl Maker {
@@ -110,7 +112,16 @@ impl Maker {
             Kind::Mirrored(b) => format!("mirrored {} {tick_ms}", b.hash),
             Kind::Rows => "rows".into(),
         };
-        Ok(Self { kind, tick_ms, cache: cache.map(Path::to_path_buf), recipe })
+        Ok(Self { kind, tick_ms, cache: cache.map(Path::to_path_buf), recipe, extra: vec![] })
+    }
+
+    /// With these behind every tick's numbers, as value and mark, from the table beside each recording ([`Table::beside`]).
+    pub fn with(mut self, extra: &[Extra]) -> Self {
+        if !extra.is_empty() {
+            self.recipe += &format!(" {extra:?}");
+        }
+        self.extra = extra.to_vec();
+        self
     }
 
     /// Makes all of them, two at a time on two cores. `done` is told how many there are. In the order of `sources`.
@@ -186,6 +197,7 @@ impl Maker {
             files = list.filter_map(|e| e.ok().map(|e| e.path())).collect();
             files.sort();
         }
+        files.extend(Table::beside(source).filter(|_| !self.extra.is_empty()));
         let mut hash = Sha256::new();
         hash.update(format!("{} {} {source}", program(), self.recipe));
         for file in files {
@@ -210,17 +222,20 @@ impl Maker {
         };
         let spec = source.parse().map_err(|e: SourceError| e.to_string())?;
         let opened = open::open(&spec, &options).map_err(|e| e.to_string())?;
-        let mut stages = Stages::new(&self.kind, input)?;
-        let mut walk = Walk { tick: Duration::from_millis(self.tick_ms.into()), start: None, next: 0 };
+        let mut stages = Stages::new(&self.kind, input, &self.extra)?;
+        let mut table = Table::of(source, None, &self.extra)?.unwrap_or_default();
+        let mut walk = Walk::new(Duration::from_millis(self.tick_ms.into()));
         let mut from = Ahead::new(opened);
         let mut broken = None;
         loop {
             match from.read() {
                 Ok(Some((frame, until))) => {
+                    table.feed(frame.at, until.unwrap_or(frame.at + walk.tick), |which, value| stages.extras.push(which, value));
+                    let open = walk.next;
                     let due = walk.due(frame.at, until);
                     if due > 0 {
                         stages.stage(&frame.payload)?;
-                        stages.fill()?;
+                        stages.fill(walk.at(open))?;
                         (1..due).for_each(|_| stages.hold());
                     }
                 }
@@ -255,7 +270,8 @@ pub fn program() -> String {
 }
 
 /// Which ticks a frame fills.
-struct Walk {
+#[derive(Debug)]
+pub struct Walk {
     tick: Duration,
     start: Option<Timestamp>,
     /// The tick that is open.
@@ -263,12 +279,17 @@ struct Walk {
 }
 
 impl Walk {
+    /// From the first frame on, a tick every `tick`.
+    pub fn new(tick: Duration) -> Self {
+        Self { tick, start: None, next: 0 }
+    }
+
     fn at(&self, k: u64) -> Timestamp {
         Timestamp(self.start.unwrap_or_default().0.saturating_add(k.saturating_mul(self.tick.as_nanos() as u64)))
     }
 
-    /// Ticks from this frame's stamp until the next one's; the last frame of all fills one more.
-    fn due(&mut self, at: Timestamp, until: Option<Timestamp>) -> u64 {
+    /// Ticks from this frame's stamp until the next one's; the last frame of all (`None`) fills one more.
+    pub fn due(&mut self, at: Timestamp, until: Option<Timestamp>) -> u64 {
         self.start.get_or_insert(at);
         let until = until.unwrap_or_else(|| Timestamp(self.at(self.next).max(at).0.saturating_add(1)));
         let first = self.next;
@@ -287,13 +308,15 @@ struct Stages {
     /// The input whose planes are turned around.
     mirror: Option<Input>,
     features: Vec<f32>,
+    /// Those of the last filled tick; a held one repeats them with its features.
+    extras: Extras,
     made: Data,
     rows: usize,
     size: [u32; 2],
 }
 
 impl Stages {
-    fn new(kind: &Kind, input: Option<&Input>) -> Result<Self, String> {
+    fn new(kind: &Kind, input: Option<&Input>, extra: &[Extra]) -> Result<Self, String> {
         let shaper = input.map(|i| Shaper::new(i, Region::default())).transpose().map_err(|e| e.to_string())?;
         let (bundle, made) = match kind {
             Kind::Planes(_) => (None, Data::Levels(vec![])),
@@ -303,7 +326,8 @@ impl Stages {
         let encoder = bundle.map(|b| Encoder::load(b, Form::AsBuilt)).transpose().map_err(|e| e.to_string())?;
         let gate = if encoder.is_some() { input.and_then(Gate::new) } else { None };
         let mirror = input.filter(|_| matches!(kind, Kind::Mirrored(_))).cloned();
-        Ok(Self { shaper, gate, encoder, mirror, features: vec![], made, rows: 0, size: [0; 2] })
+        let extras = Extras::new(extra, 0);
+        Ok(Self { shaper, gate, encoder, mirror, features: vec![], extras, made, rows: 0, size: [0; 2] })
     }
 
     fn stage(&mut self, payload: &Payload<'_>) -> Result<(), String> {
@@ -322,7 +346,8 @@ impl Stages {
     }
 
     /// A tick with a new frame.
-    fn fill(&mut self) -> Result<(), String> {
+    fn fill(&mut self, tick: Timestamp) -> Result<(), String> {
+        self.extras.look(tick);
         if let Some(shaper) = &mut self.shaper {
             shaper.close();
             let still = self.gate.as_mut().is_some_and(|g| g.is_still(shaper.planes())) && self.rows > 0;
@@ -351,7 +376,10 @@ impl Stages {
     fn push(&mut self) {
         match (&mut self.made, &self.shaper) {
             (Data::Levels(levels), Some(shaper)) => levels.extend_from_slice(shaper.planes()),
-            (Data::Numbers(numbers), _) => numbers.extend_from_slice(&self.features),
+            (Data::Numbers(numbers), _) => {
+                numbers.extend_from_slice(&self.features);
+                numbers.extend_from_slice(self.extras.rejoin());
+            }
             (Data::Levels(_), None) => {}
         }
         self.rows += 1;
@@ -388,7 +416,7 @@ mod tests {
 
     #[test]
     fn ticks_take_frames_as_the_pipeline_does() {
-        let mut walk = Walk { tick: Duration::from_millis(100), start: None, next: 0 };
+        let mut walk = Walk::new(Duration::from_millis(100));
         let ms = Timestamp::from_ms;
         // 30 frames a second, then a hole, then the end.
         let due: Vec<u64> =

@@ -75,6 +75,82 @@ fn clips_are_recorded_with_what_was_before_and_within_bounds() {
 }
 
 #[test]
+fn a_camera_that_stalls_while_recording_is_said_once_and_when_it_goes_on() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use std::io::Write;
+    let dir = folder("stall");
+    let fifo = dir.join("camera");
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    let path = fifo.clone();
+    let camera = std::thread::spawn(move || {
+        let mut camera = fs::OpenOptions::new().write(true).open(path).unwrap();
+        for n in 0..200 {
+            // A pipe is silent for a second before that is called a stall; here it is three times over.
+            std::thread::sleep(std::time::Duration::from_millis(if n == 3 { 3500 } else { 20 }));
+            if camera.write_all(&[90; 32 * 32]).is_err() {
+                return;
+            }
+        }
+    });
+    let (source, out) = (format!("pipe:{},gray,32x32@50", fifo.display()), dir.join("clips").display().to_string());
+    let args =
+        ["record", "--label", "walk", "--source", &source, "--out", &out, "--seconds", "4", "--before", "0", "--count", "1"];
+    let done = lookout(&args);
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(0), "{said}");
+    let count = |what: &str| said.matches(what).count();
+    println!("figure: said of a stall of 3.5 s:\n{said}");
+    assert_eq!((count("no frames come; recording waits for them"), count("frames come again")), (1, 1), "{said}");
+    assert_eq!(ticks(&dir.join("clips/walk/clip0000.y4m")), 40);
+    camera.join().unwrap();
+}
+
+#[test]
+fn numbers_beside_the_pictures_are_recorded_in_a_table() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use std::io::Write;
+    let dir = folder("extra");
+    let fifo = |name: &str| {
+        mknodat(CWD, dir.join(name), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        dir.join(name)
+    };
+    let (eye, ear) = (fifo("camera"), fifo("level"));
+    let film = street(&dir.join("film.y4m"), 120, 0.5, 0..120);
+    let write = |path: PathBuf, pause: u64, what: Box<dyn Fn(u32) -> Vec<u8> + Send>| {
+        std::thread::spawn(move || {
+            let mut file = fs::OpenOptions::new().write(true).open(path).unwrap();
+            for n in 0..400 {
+                std::thread::sleep(std::time::Duration::from_millis(pause));
+                if file.write_all(&what(n)).is_err() {
+                    return;
+                }
+            }
+        })
+    };
+    let threads = [
+        write(eye.clone(), 25, Box::new(|_| vec![90; 32 * 32])),
+        // Three times for every tick, one more each.
+        write(ear.clone(), 33, Box::new(|n| format!("{n}\n").into_bytes())),
+    ];
+    let (source, out) = (format!("pipe:{},gray,32x32@40", eye.display()), dir.join("clips").display().to_string());
+    let level = format!("level=rows:{}", ear.display());
+    let args =
+        ["record", "--label", "walk", "--source", &source, "--out", &out, "--seconds", "3", "--before", "0.5", "--count", "1"];
+    let done = lookout(&[&args[..], &["--extra", &level]].concat());
+    assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+    let table = fs::read_to_string(dir.join("clips/walk/clip0000.y4m.extra.csv")).unwrap();
+    let rows: Vec<Vec<f32>> = table.lines().skip(1).map(|l| l.split(',').map(|v| v.parse().unwrap()).collect()).collect();
+    let values: Vec<f32> = rows.iter().map(|r| r[1]).skip_while(|v| v.is_nan()).collect();
+    println!("figure: {} rows for {} ticks, level {values:?}", rows.len(), ticks(&dir.join("clips/walk/clip0000.y4m")));
+    assert!(table.starts_with("ms,level\n0,") && rows.len() == 30 && rows[29][0] == 2900.0, "{table}");
+    assert!(values.len() >= 25 && values.is_sorted() && values[values.len() - 1] > 20.0, "{values:?}");
+    let done =
+        lookout(&["record", "--label", "x", "--source", &film, "--out", &out, "--count", "1", "--extra", "level=rows:level"]);
+    assert!(done.status.code() == Some(2) && String::from_utf8_lossy(&done.stderr).contains("a path from / is missing"));
+    threads.into_iter().for_each(|t| t.join().unwrap());
+}
+
+#[test]
 fn a_long_recording_is_cut_by_a_table() {
     let dir = folder("label");
     let film = street(&dir.join("film.y4m"), 100, 0.8, 20..60);

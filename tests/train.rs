@@ -183,6 +183,45 @@ fn rows_of_numbers_are_learnt_by_the_recurrent_network_alone() {
 }
 
 #[test]
+fn numbers_beside_the_pictures_tell_classes_that_the_pictures_cannot() {
+    let classes = [("idle", 0.2f32), ("left", 3.0), ("right", 9.0)];
+    let write = |name: &str, n: u32, seed: u32| {
+        let dir = folder(name);
+        for (c, (class, speed)) in classes.iter().enumerate() {
+            fs::create_dir_all(dir.join(class)).expect("a folder");
+            for k in 0..n {
+                // The same still block in all of them: only the table differs.
+                let file = dir.join(class).join(format!("{k}.y4m"));
+                clip(&file, 0.0, seed + k * 3 + c as u32);
+                let rows = (0..8).map(|t| format!("{},{:.2}\n", t * 250, speed + ((seed + k + t) % 5) as f32 * 0.2));
+                let table = format!("ms,speed\n{}", rows.collect::<String>());
+                fs::write(format!("{}.extra.csv", file.display()), table).expect("written");
+            }
+        }
+        dir
+    };
+    let (learn, fresh, place) = (write("extra-learn", 10, 5), write("extra-fresh", 6, 900), folder("extra-out"));
+    let out = place.join("pace");
+    let args =
+        ["train", text(&learn), "--out", text(&out), "--epochs", "30", "--hidden", "16", "--window", "8", "--extra", "speed"];
+    let run = lookout(&args);
+    assert!(run.status.success(), "{}", said(&run));
+    let contract = fs::read_to_string(out.join("bundle.toml")).expect("a contract");
+    assert!(contract.contains("extra = [\"speed\"]"), "{contract}");
+    let (mut found, mut all) = (0, 0);
+    for class in classes.map(|c| c.0) {
+        for k in 0..6 {
+            let answer = lookout(&["classify", "--json", "--bundle", text(&out), text(&fresh.join(format!("{class}/{k}.y4m")))]);
+            let line = String::from_utf8_lossy(&answer.stdout).into_owned();
+            found += u32::from(line.contains(&format!("\"label\":\"{class}\"")));
+            all += 1;
+        }
+    }
+    println!("figure: {found} of {all} new clips right by their speed alone");
+    assert!(found * 10 >= all * 9, "{found} of {all}");
+}
+
+#[test]
 fn what_is_wrong_with_the_clips_is_one_sentence() {
     let dir = clips("wrong", 3, 70);
     let out = folder("wrong-out").join("x");

@@ -132,7 +132,7 @@ struct Numbers {
 
 impl Numbers {
     fn new(bundle: &Bundle, seed: u32) -> Self {
-        Self { row: vec![0.0; bundle.features()], x: seed, tick: 0, tick_ms: bundle.contract.time.tick_ms }
+        Self { row: vec![0.0; bundle.frame_features()], x: seed, tick: 0, tick_ms: bundle.contract.time.tick_ms }
     }
 }
 

@@ -40,7 +40,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     }
     let bundle = load(&args.bundle)?;
     let timelines: Vec<Timeline> =
-        args.clips.iter().map(|clip| timeline(clip, &bundle, args.gate.on(), None)).collect::<Result<_, _>>()?;
+        args.clips.iter().map(|clip| timeline(clip, &bundle, args.gate.on(), None, None)).collect::<Result<_, _>>()?;
     let ticks: usize = timelines.iter().map(Timeline::ticks).sum();
     let hours = ticks as f32 * bundle.contract.time.tick_ms as f32 / 3.6e6;
     if ticks == 0 {

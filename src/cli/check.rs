@@ -9,6 +9,7 @@ use super::estimate::estimate;
 use super::setup::{BundleArg, ThreadsArg, load};
 use crate::bundle::{Bundle, ENCODER, HEAD};
 use crate::encoder::{Encoder, Form};
+use crate::extra::Extra;
 use crate::golden;
 use crate::head::{Arithmetic, Head};
 use crate::onnx::{self, Any};
@@ -161,6 +162,10 @@ fn describe(bundle: &Bundle, out: &mut dyn Write) -> std::io::Result<()> {
             i.resize,
             i.features
         )?;
+    }
+    if !c.extra.is_empty() {
+        let words = |e: &Extra| format!("{} (mean {}, scale {}, missing after {} ms)", e.name, e.mean, e.scale, e.age_ms);
+        writeln!(out, "extra     {}: two numbers each", c.extra.iter().map(words).collect::<Vec<_>>().join(", "))?;
     }
     writeln!(out, "time      a tick is {} ms, a window {} of them, mode {:?}", c.time.tick_ms, c.time.window, c.time.mode)?;
     writeln!(out, "classes   {} (background: {})", c.head.labels.join(" "), c.head.background)?;

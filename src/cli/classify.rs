@@ -6,6 +6,7 @@ use super::score::{Score, Truth};
 use super::segments::{Segment, Timeline};
 use super::setup::{BundleArg, GateArg, load};
 use crate::bundle::Bundle;
+use crate::extra::Table;
 use crate::pipeline::{Options, Pipeline};
 use crate::report::ClassId;
 use crate::source::ahead::Ahead;
@@ -26,6 +27,9 @@ pub struct Args {
     bundle: BundleArg,
     #[command(flatten)]
     gate: GateArg,
+    /// The bundle's extra numbers over time: a table (CSV) with the columns ms and names [default: CLIP.extra.csv beside each]
+    #[arg(long, value_name = "CSV")]
+    extra: Option<PathBuf>,
     /// One JSON object a recording
     #[arg(long)]
     json: bool,
@@ -61,7 +65,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let mut score = truths.as_ref().map(|_| Score::new(&bundle));
     for (n, clip) in args.clips.iter().enumerate() {
         let mut thumbs = (args.plot.is_some() || score.is_some()).then(Thumbs::new);
-        match timeline(clip, &bundle, args.gate.on(), thumbs.as_mut()) {
+        match timeline(clip, &bundle, args.gate.on(), args.extra.as_deref(), thumbs.as_mut()) {
             Ok(timeline) => {
                 write(args, out, clip, &bundle, &timeline)?;
                 let draw = || thumbs.as_ref().map_or(String::new(), |thumbs| drawing(clip, &bundle, &timeline, thumbs));
@@ -117,8 +121,14 @@ fn save(file: &Path, text: &str) -> Result<(), Failure> {
     std::fs::write(file, text).map_err(|e| Failure::broke(format!("{}: {e}", file.display())))
 }
 
-/// Plays one recording: every decided tick and what was called.
-pub fn timeline(clip: &str, bundle: &Bundle, gate: bool, mut thumbs: Option<&mut Thumbs>) -> Result<Timeline, Failure> {
+/// Plays one recording: every decided tick and what was called. `extra`: the table of its extras, where it does not lie beside it.
+pub fn timeline(
+    clip: &str,
+    bundle: &Bundle,
+    gate: bool,
+    extra: Option<&Path>,
+    mut thumbs: Option<&mut Thumbs>,
+) -> Result<Timeline, Failure> {
     let spec: Spec = clip.parse()?;
     let source = open::open(&spec, &open::Options { replay: true, ..open::Options::for_bundle(bundle) })?;
     if source.is_live() {
@@ -129,6 +139,7 @@ pub fn timeline(clip: &str, bundle: &Bundle, gate: bool, mut thumbs: Option<&mut
     let mut ends = Timeline::new(bundle.labels.len(), 0);
     let mut progress = Progress::new(clip, source.len_hint());
     let mut source = Ahead::new(source);
+    let mut extras = Table::of(clip, extra, &bundle.contract.extra).map_err(Failure::refused)?.unwrap_or_default();
     let mut broken = 0u32;
     let mut look = |frame: &Frame<'_>| {
         if let (Some(thumbs), Payload::Image(image)) = (&mut thumbs, &frame.payload) {
@@ -139,10 +150,14 @@ pub fn timeline(clip: &str, bundle: &Bundle, gate: bool, mut thumbs: Option<&mut
         match source.read() {
             Ok(Some((frame, Some(until)))) => {
                 look(&frame);
+                extras.feed(frame.at, until, |which, value| pipeline.sense(which, value));
                 pipeline.step(&frame, until, &mut timeline, &mut |r| ends.take(&r))?;
             }
             Ok(Some((frame, None))) => {
                 look(&frame);
+                // The last frame fills the tick after it.
+                let until = frame.at + Duration::from_millis(bundle.contract.time.tick_ms.into());
+                extras.feed(frame.at, until, |which, value| pipeline.sense(which, value));
                 pipeline.finish(Some(&frame), &mut timeline, &mut |r| ends.take(&r))?;
             }
             Ok(None) => break,

@@ -90,9 +90,9 @@ pub fn index(args: &IndexArgs, out: &mut dyn Write) -> Result<(), Failure> {
     }
     let (mut clips, mut all, mut failed) = (vec![], vec![], false);
     for (clip, ticks) in args.clips.iter().zip(made) {
-        match ticks
-            .and_then(|t| if t.width == bundle.features() { Ok(t) } else { Err(format!("{clip}: rows of {} numbers", t.width)) })
-        {
+        match ticks.and_then(|t| {
+            if t.width == bundle.frame_features() { Ok(t) } else { Err(format!("{clip}: rows of {} numbers", t.width)) }
+        }) {
             Ok(ticks) => {
                 clips.push(clip.clone());
                 all.push(ticks);
@@ -147,7 +147,7 @@ pub fn find(args: &FindArgs, out: &mut dyn Write) -> Result<(), Failure> {
     }
     let numbers = PARTS * header.mean.len();
     let moments = bytes.get(end + 1..).unwrap_or_default();
-    if header.mean.len() != bundle.features()
+    if header.mean.len() != bundle.frame_features()
         || header.deviation.len() != header.mean.len()
         || moments.len() % (PLACE + numbers) != 0
     {

@@ -1,16 +1,20 @@
 //! `lookout record` and `lookout label`: clips to learn from, out of the live camera or cut from longer recordings.
 //!
 //! Both write small Y4M clips ([`crate::source::film`]) into class folders, one picture a tick, which is what `lookout train` reads. A clip is written
-//! beside its place and moved there whole, so that a power cut leaves no half clip among the good ones.
+//! beside its place and moved there whole, so that a power cut leaves no half clip among the good ones. Numbers beside the pictures
+//! ([`crate::extra`]) go into a table beside the clip, a row a tick.
 
 use super::Failure;
 use super::setup::{BundleArg, load};
 use crate::bundle::{Bundle, Channel};
+use crate::complaint::Complaint;
+use crate::extra::table::Draft;
+use crate::extra::{Extra, Extras, Listener, Value};
 use crate::source::film::{self, Film};
 use crate::source::open::{self, Options, Spec};
 use crate::source::{Image, Payload, SourceError, Timestamp};
 use crate::table::Table;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{BufRead, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -45,6 +49,9 @@ pub struct RecordArgs {
     /// Widest picture that is kept, pixels
     #[arg(long, value_name = "PIXELS", default_value_t = 320, value_parser = clap::value_parser!(u16).range(16..=1920))]
     width: u16,
+    /// Numbers beside the pictures, for a table beside each clip: speed=nmea:/dev/ttyUSB0,9600, level=rows:/run/audio,1; more than once
+    #[arg(long, value_name = "NAME=SPEC")]
+    extra: Vec<String>,
     #[command(flatten)]
     bundle: BundleArg,
 }
@@ -73,17 +80,20 @@ struct Clip {
     file: BufWriter<File>,
     part: PathBuf,
     place: PathBuf,
+    table: Draft,
 }
 
 impl Clip {
-    fn begin(place: PathBuf, header: &str) -> Result<Self, Failure> {
+    fn begin(place: PathBuf, header: &str, table: Draft) -> Result<Self, Failure> {
         let part = place.with_extension("part");
         let mut file = BufWriter::new(File::create(&part).map_err(|e| failed(&part, &e))?);
         file.write_all(header.as_bytes()).map_err(|e| failed(&part, &e))?;
-        Ok(Self { file, part, place })
+        Ok(Self { file, part, place, table })
     }
 
-    fn picture(&mut self, picture: &[u8]) -> Result<(), Failure> {
+    /// A tick: its picture, and its extras as value and mark.
+    fn tick(&mut self, picture: &[u8], extras: &[f32]) -> Result<(), Failure> {
+        self.table.tick(extras);
         film::write(&mut self.file, picture).map_err(|e| failed(&self.part, &e))
     }
 
@@ -91,6 +101,7 @@ impl Clip {
     fn end(self) -> Result<PathBuf, Failure> {
         let file = self.file.into_inner().map_err(|e| failed(&self.part, e.error()))?;
         file.sync_all().map_err(|e| failed(&self.part, &e))?;
+        self.table.save(&self.place).map_err(|e| failed(&self.place, &e))?;
         std::fs::rename(&self.part, &self.place).map_err(|e| failed(&self.place, &e))?;
         Ok(self.place)
     }
@@ -145,6 +156,12 @@ fn in_colour(bundle: &Bundle) -> bool {
     bundle.contract.input.as_ref().is_none_or(|i| i.channels.contains(&Channel::Rgb))
 }
 
+/// `NAME=SPEC`
+fn named(text: &str) -> Result<(String, String), Failure> {
+    let (name, spec) = text.split_once('=').ok_or_else(|| Failure::refused(format!("--extra {text}: NAME=SPEC expected")))?;
+    Ok((name.into(), spec.into()))
+}
+
 /// Ticks in so many seconds.
 fn ticks(seconds: f32, tick_ms: u32) -> usize {
     (seconds * 1000.0 / tick_ms as f32).round() as usize
@@ -181,9 +198,15 @@ pub fn record(args: &RecordArgs, out: &mut dyn Write) -> Result<(), Failure> {
         });
     }
     let mut camera = Small { film: None, width: args.width.into(), colour: in_colour(&bundle), tick_ms };
-    let mut past: VecDeque<Vec<u8>> = VecDeque::new();
+    let given = args.extra.iter().map(|text| named(text)).collect::<Result<BTreeMap<_, _>, _>>()?;
+    let extra: Vec<Extra> = given.keys().map(|name| Extra::named(name)).collect();
+    Extra::check(&extra).map_err(Failure::refused)?;
+    let (ears, mut senses, live) =
+        (Listener::start(&extra, &given).map_err(Failure::refused)?, Extras::new(&extra, 0), source.is_live());
+    let mut past: VecDeque<(Vec<u8>, Vec<f32>)> = VecDeque::new();
     let mut clip: Option<(Clip, usize)> = None;
     let (mut due, tick) = (None::<Timestamp>, Duration::from_millis(tick_ms.into()));
+    let (name, mut complaint) = (source.describe(), Complaint::default());
     while !stop.load(Ordering::Relaxed) {
         if clip.is_none() && presses.load(Ordering::Relaxed) == 0 && over.load(Ordering::Relaxed) {
             break;
@@ -191,9 +214,14 @@ pub fn record(args: &RecordArgs, out: &mut dyn Write) -> Result<(), Failure> {
         let frame = match source.next() {
             Ok(Some(frame)) => frame,
             Ok(None) => break,
-            Err(SourceError::Broken { .. } | SourceError::Stalled { .. }) => continue,
+            Err(SourceError::Broken { .. }) => continue,
+            Err(SourceError::Stalled { .. }) => {
+                complaint.say(format!("{name}: no frames come; recording waits for them"));
+                continue;
+            }
             Err(e) => return Err(e.into()),
         };
+        complaint.end(format_args!("{name}: frames come again"));
         let Payload::Image(image) = &frame.payload else {
             return Err(Failure::refused("rows of numbers are no pictures to record"));
         };
@@ -208,24 +236,28 @@ pub fn record(args: &RecordArgs, out: &mut dyn Write) -> Result<(), Failure> {
             copies += 1;
         }
         let (header, picture) = camera.take(image)?;
-        for _ in 0..copies {
+        // Of a recording, what is newest when a frame is read came with it, as in `run`.
+        ears.drain(|which, v| senses.push(which, Value { at: if live { v.at } else { frame.at }, ..v }));
+        for n in 0..copies {
+            senses.look(at + tick * n as u32);
+            let numbers = senses.rejoin();
             if clip.is_none() && past.len() >= before && presses.load(Ordering::Relaxed) > 0 {
                 presses.fetch_sub(1, Ordering::Relaxed);
-                let mut new = Clip::begin(next_name(&dir, "clip"), &header)?;
+                let mut new = Clip::begin(next_name(&dir, "clip"), &header, Draft::new(&extra, tick_ms))?;
                 let kept = past.len();
-                past.drain(..).try_for_each(|p| new.picture(&p))?;
+                past.drain(..).try_for_each(|(p, numbers)| new.tick(&p, &numbers))?;
                 clip = Some((new, kept));
             }
             match &mut clip {
                 Some((file, n)) => {
-                    file.picture(picture)?;
+                    file.tick(picture, numbers)?;
                     *n += 1;
                 }
                 None if before > 0 => {
                     if past.len() == before {
                         past.pop_front();
                     }
-                    past.push_back(picture.to_vec());
+                    past.push_back((picture.to_vec(), numbers.to_vec()));
                 }
                 None => {}
             }
@@ -285,11 +317,12 @@ pub fn label(args: &LabelArgs, out: &mut dyn Write) -> Result<(), Failure> {
                 let place = open.iter().position(|(k, _)| *k == n);
                 match (inside, place) {
                     (true, None) => {
-                        let mut clip = Clip::begin(next_name(&class(&args.out, name)?, &format!("{stem}-")), &header)?;
-                        clip.picture(picture)?;
+                        let mut clip =
+                            Clip::begin(next_name(&class(&args.out, name)?, &format!("{stem}-")), &header, Draft::default())?;
+                        clip.tick(picture, &[])?;
                         open.push((n, clip));
                     }
-                    (true, Some(k)) => open[k].1.picture(picture)?,
+                    (true, Some(k)) => open[k].1.tick(picture, &[])?,
                     (false, Some(k)) => {
                         writeln!(out, "{}", open.swap_remove(k).1.end()?.display())?;
                         written += 1;

@@ -21,6 +21,7 @@ use crate::complaint::Complaint;
 use crate::config::Config;
 use crate::decision::Thresholds;
 use crate::encoder::Form;
+use crate::extra::Listener;
 use crate::health::HealthClock;
 use crate::life::Runs;
 use crate::pipeline::{Options, Pipeline};
@@ -167,10 +168,12 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
         chosen.from
     );
     let sinks = sinks(&reports, &config, &board, &bundle, live)?;
+    let extras = Listener::start(&bundle.contract.extra, &config.extra).map_err(Failure::refused)?;
     let capture = Capture::start(first, Box::new(opener)).map_err(|e| Failure::broke(format!("capture thread: {e}")))?;
     let vitals = Vitals::open(&board.thermal);
     let mut watch = Watch {
         capture,
+        extras,
         pipeline,
         herald: Herald { sinks, seq },
         vitals,

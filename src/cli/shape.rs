@@ -1,8 +1,8 @@
 //! `lookout shape`: a recording to the encoder's planes, as a `.npy` file. What the training recipes learn from.
 //!
 //! A network that is trained on pictures from another resizer sees another world on the device: so the device's own
-//! shaper makes the training data. Ticks fall as they do live (`bundle.toml`, `[time]`): tick k at t0 + k * tick_ms, filled
-//! by the newest frame at or before it.
+//! shaper makes the training data. Ticks fall as they do live (`bundle.toml`, `[time]`, [`crate::ticks`]): tick k at t0 + k * tick_ms,
+//! filled by the newest frame at or before it.
 //!
 //! Output: u8 `[ticks,P,H,W]`, or `[clips,ticks,P,H,W]` with `--clip-frames`, where the stream is cut into clips of that
 //! many frames, each shaped as if it were alone.
@@ -11,6 +11,7 @@ use crate::bundle::Input;
 use crate::shaper::{Region, Shaper};
 use crate::source::clip::Clip;
 use crate::source::{Payload, Source, Timestamp};
+use crate::ticks::Walk;
 use anyhow::{Context, bail, ensure};
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
@@ -90,33 +91,23 @@ fn shape(
     let mut shaper = Shaper::new(input, Region::default())?;
     let frames = clip_frames.map_or(u64::MAX, |f| f as u64);
     ensure!(frames > 0, "a clip of 0 frames has no ticks");
-    let tick = Duration::from_millis(tick_ms);
-    let mut start = Timestamp::default();
-    // The next tick's time, whether it is due at the last frame, and what was counted so far.
-    let (mut due, mut last_at) = (start, start);
-    let (mut clips, mut per_clip, mut ticks, mut index) = (0, 0, 0usize, 0u64);
+    let mut walk = Walk::new(Duration::from_millis(tick_ms));
+    let mut last_at = Timestamp::default();
+    let (mut clips, mut per_clip, mut ticks, mut index) = (0, 0, 0u64, 0u64);
+    // A recording's own time ends with its last frame: the tick at that very time is the last.
+    let end = |last: Timestamp| Some(Timestamp(last.0.saturating_add(1)));
     while let Some(frame) = clip.next()? {
         let Payload::Image(image) = frame.payload else { bail!("rows of numbers have no pixels to shape") };
         if index == 0 {
             shaper.reset();
-            (start, due, ticks) = (frame.at, frame.at, 0);
-        }
-        // Ticks before this frame belong to the one that is staged, which no tick has used yet.
-        let mut fresh = true;
-        while due < frame.at {
-            if std::mem::take(&mut fresh) {
-                out.write_all(shaper.finish())?;
-            } else {
-                shaper.hold();
-                out.write_all(shaper.planes())?;
-            }
-            ticks += 1;
-            due = due + tick;
+            (walk, ticks) = (Walk::new(Duration::from_millis(tick_ms)), 0);
+        } else {
+            ticks += fill(&mut shaper, walk.due(last_at, Some(frame.at)), out)?;
         }
         shaper.stage(&image)?;
         (index, last_at) = (index + 1, frame.at);
         if index == frames {
-            ticks += last(&mut shaper, due <= last_at, out)?;
+            ticks += fill(&mut shaper, walk.due(last_at, end(last_at)), out)?;
             ensure!(clips == 0 || ticks == per_clip, "clip {clips} has {ticks} ticks, the ones before {per_clip}");
             (clips, per_clip, index) = (clips + 1, ticks, 0);
         }
@@ -124,20 +115,24 @@ fn shape(
     let tail = vec![input.planes(), input.height, input.width];
     if clip_frames.is_some() {
         ensure!(index == 0, "the last clip has {index} frames, expected {frames}");
-        return Ok([vec![clips, per_clip], tail].concat());
+        return Ok([vec![clips, per_clip as usize], tail].concat());
     }
     ensure!(index > 0, "the stream holds no frame");
-    log::debug!("{:?} in {ticks} ticks", last_at.since(start));
-    ticks += last(&mut shaper, due <= last_at, out)?;
-    Ok([vec![ticks], tail].concat())
+    ticks += fill(&mut shaper, walk.due(last_at, end(last_at)), out)?;
+    Ok([vec![ticks as usize], tail].concat())
 }
 
-/// The tick at the end of a recording, when it is due at the very time of the last frame. 1 or 0 ticks.
-fn last(shaper: &mut Shaper, due: bool, out: &mut dyn Write) -> anyhow::Result<usize> {
-    if due {
-        out.write_all(shaper.finish())?;
+/// The ticks that the staged picture fills: the first with it, the others with what was there. As many as there are.
+fn fill(shaper: &mut Shaper, ticks: u64, out: &mut dyn Write) -> anyhow::Result<u64> {
+    for n in 0..ticks {
+        if n == 0 {
+            out.write_all(shaper.finish())?;
+        } else {
+            shaper.hold();
+            out.write_all(shaper.planes())?;
+        }
     }
-    Ok(usize::from(due))
+    Ok(ticks)
 }
 
 /// Header of a `.npy` file (format 1.0) of bytes, always 128 long so that it can be written over.

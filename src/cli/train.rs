@@ -6,6 +6,7 @@ mod words;
 use super::Failure;
 use super::setup::{BundleArg, load};
 use crate::bundle::{Channel, Input};
+use crate::extra::Extra;
 use crate::report::MAX_LABEL;
 use crate::ticks::{Kind, Maker, Ticks, program};
 use crate::train::course::{Course, cache_beside};
@@ -50,6 +51,9 @@ pub struct Args {
     /// Where in the picture it happens does not matter (whole) or does (grid)
     #[arg(long, value_enum, default_value_t = tiny::Pool::Whole)]
     pool: tiny::Pool,
+    /// Learn from numbers beside the pictures too: names of columns of the tables CLIP.extra.csv beside the recordings
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    extra: Vec<String>,
     /// Milliseconds a tick [default: the bundle's]
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(5..=60_000))]
     tick_ms: Option<u32>,
@@ -172,6 +176,11 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
             args.clips.display()
         )));
     }
+    let extra: Vec<Extra> = args.extra.iter().map(|name| Extra::named(name)).collect();
+    Extra::check(&extra).map_err(Failure::refused)?;
+    if new && !extra.is_empty() {
+        return Err(Failure::refused("--extra: a new encoder learns from pictures alone; leave out --encoder, or --extra"));
+    }
     say(&listing, args);
     let cache = args.cache.clone().unwrap_or_else(|| cache_beside(&args.out));
     let kinds = match (&input, new) {
@@ -183,7 +192,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         }
         (None, _) => vec![Kind::Rows],
     };
-    let (listing, ticks) = ticks(listing, &kinds, tick_ms, &cache)?;
+    let (listing, ticks) = ticks(listing, &kinds, &extra, tick_ms, &cache)?;
     let window = usize::from(args.window.unwrap_or(base.contract.time.window as u16));
     let width = ticks[0].1.width;
     let mut set = Set::new(&listing, ticks, tick_ms, window, args.delay_ms);
@@ -205,7 +214,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
             name,
             description: format!("{} trained on {} recordings", set.labels.join(", "), set.sequences.len()),
             input,
-            features,
+            features: features - 2 * extra.len(),
+            extra: args.extra.clone(),
             tick_ms,
             window,
             labels: set.labels.clone(),
@@ -316,11 +326,17 @@ fn say(listing: &Listing, args: &Args) {
 type Ticked = Vec<(Recording, Ticks, Option<Ticks>)>;
 
 /// Every recording in ticks. One that cannot be read is said and left out.
-fn ticks(mut listing: Listing, kinds: &[Kind], tick_ms: u32, cache: &Path) -> Result<(Listing, Ticked), Failure> {
+fn ticks(
+    mut listing: Listing,
+    kinds: &[Kind],
+    extra: &[Extra],
+    tick_ms: u32,
+    cache: &Path,
+) -> Result<(Listing, Ticked), Failure> {
     let sources: Vec<String> = listing.recordings.iter().map(|r| r.source.clone()).collect();
     let mut made = Vec::new();
     for kind in kinds {
-        let maker = Maker::new(kind.clone(), tick_ms, Some(cache)).map_err(Failure::broke)?;
+        let maker = Maker::new(kind.clone(), tick_ms, Some(cache)).map_err(Failure::broke)?.with(extra);
         let shown = std::io::stderr().is_terminal();
         let done = |n: usize| {
             if shown {
@@ -376,8 +392,8 @@ fn key(set: &Set, args: &Args, features: usize) -> String {
     hash.update(format!(
         "{encoder:?} {size} {channels:?} {width} {pool:?} {features} {tick_ms:?} {window:?} {cell:?} {hidden} {layers} {dropout}"
     ));
-    let Args { epochs, patience, batch, rate, decay, seed, folds, mirror, bundle, .. } = args;
-    hash.update(format!("{epochs} {patience} {batch} {rate} {decay} {seed} {folds} {mirror:?} {bundle:?}"));
+    let Args { epochs, patience, batch, rate, decay, seed, folds, mirror, bundle, extra, .. } = args;
+    hash.update(format!("{epochs} {patience} {batch} {rate} {decay} {seed} {folds} {mirror:?} {bundle:?} {extra:?}"));
     crate::bundle::hex(&hash.finalize())[..16].into()
 }
 

@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Where udev keeps names that survive another order of plugging in.
-pub(super) const BY_ID: &str = "/dev/serial/by-id";
+pub(crate) const BY_ID: &str = "/dev/serial/by-id";
 
 /// Why a port cannot be opened.
 #[derive(Debug)]
-pub(super) enum PortError {
+pub(crate) enum PortError {
     /// It never will be as asked.
     Never(String),
     /// Not now: try again.
@@ -24,7 +24,7 @@ pub(super) enum PortError {
 }
 
 /// An open port: raw, 8N1, exclusive, non-blocking.
-pub(super) struct Port {
+pub(crate) struct Port {
     /// Keeps the lock and the settings.
     settings: TTYPort,
     fd: OwnedFd,
@@ -117,7 +117,7 @@ fn is_console(device: &Path, list: &str) -> bool {
 }
 
 /// The name in `by_id` that leads to the same device as `path`, for a device whose number may change.
-pub(super) fn lasting_name(path: &Path, by_id: &Path) -> Option<PathBuf> {
+pub(crate) fn lasting_name(path: &Path, by_id: &Path) -> Option<PathBuf> {
     let device = path.canonicalize().ok()?;
     let mut names: Vec<_> = std::fs::read_dir(by_id).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     names.sort();

@@ -100,14 +100,20 @@ impl Rows {
 }
 
 /// What a line holds.
-enum Parsed {
+pub(crate) enum Parsed {
+    /// Blanks, or a comment.
     Nothing,
+    /// No number: a header.
     Words,
+    /// Numbers.
     Row,
 }
 
 /// Reads the numbers of a line into `row`.
-fn parse(line: &[u8], row: &mut Vec<f32>) -> Result<Parsed, String> {
+///
+/// # Errors
+/// A sentence without the line's number: which column, what stands there.
+pub(crate) fn parse(line: &[u8], row: &mut Vec<f32>) -> Result<Parsed, String> {
     row.clear();
     let text = std::str::from_utf8(line).map_err(|_| "not text".to_string())?;
     let text = text.trim_start_matches('\u{feff}');

@@ -5,6 +5,7 @@
 //! holds a `labels.csv` is that table. Groups are what must not stand on both sides of a split: scenes, people, days. UCF101's names
 //! (`v_Class_g08_c01.avi`) say theirs; without any, every recording is its own.
 
+use crate::extra::table::ENDING;
 use crate::report::Label;
 use crate::table::Table;
 use std::collections::{BTreeMap, BTreeSet};
@@ -319,10 +320,11 @@ fn clips(dir: &Path, label: &str, found: &mut Vec<Found>, depth: u32) -> Result<
     Ok(())
 }
 
-/// In order of name, without hidden ones.
+/// In order of name, without hidden ones and without the tables of extras that lie beside recordings.
 fn children(dir: &Path) -> Result<Vec<PathBuf>, String> {
     let list = std::fs::read_dir(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-    let visible = |p: &PathBuf| !p.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"."));
+    let other = |name: &[u8]| name.starts_with(b".") || name.ends_with(ENDING.as_bytes());
+    let visible = |p: &PathBuf| !p.file_name().is_some_and(|n| other(n.as_encoded_bytes()));
     let mut paths: Vec<PathBuf> = list.filter_map(|e| e.ok().map(|e| e.path())).filter(visible).collect();
     paths.sort();
     Ok(paths)

@@ -93,8 +93,10 @@ pub struct Terms {
     pub description: String,
     /// What the encoder sees; `None`: rows of numbers.
     pub input: Option<crate::bundle::Input>,
-    /// Numbers a tick.
+    /// Numbers that a frame gives.
     pub features: usize,
+    /// Names of the numbers that come beside it.
+    pub extra: Vec<String>,
     /// Milliseconds a tick.
     pub tick_ms: u32,
     /// Ticks of a window.
@@ -159,6 +161,10 @@ impl Draft {
         let mut text = String::new();
         let quoted = |list: &[String]| list.iter().map(|l| format!("{l:?}")).collect::<Vec<_>>().join(", ");
         let _ = writeln!(text, "name = {:?}\nversion = \"1.0.0\"\ndescription = {:?}\n", t.name, t.description);
+        if !t.extra.is_empty() {
+            // As they are: how they are scaled is part of the head's first layer.
+            let _ = writeln!(text, "extra = [{}]\n", quoted(&t.extra));
+        }
         if let Some(i) = &t.input {
             let channels: Vec<String> = i.channels.iter().map(|c| channel(*c).to_string()).collect();
             let resize = match i.resize {
@@ -273,6 +279,7 @@ mod tests {
                 description: String::new(),
                 input: None,
                 features: 12,
+                extra: vec![],
                 tick_ms: 100,
                 window: 8,
                 labels: ["a", "b", "c", "none"].map(String::from).into(),

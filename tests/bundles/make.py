@@ -292,16 +292,17 @@ def toml(value):
     return repr(value)
 
 
-def finish(folder, name, description, window, mode, features, input_section, golden):
+def finish(folder, name, description, window, mode, features, input_section, golden, labels=LABELS, extra=""):
     """Writes bundle.toml with the hashes of everything in the folder."""
     time = {"tick_ms": 100, "window": window, "mode": mode, "max_held": 3}
-    head = {"labels": LABELS, "background": "idle", "temperature": 1.0}
+    head = {"labels": labels, "background": "idle", "temperature": 1.0}
     if input_section is None:
         head["features"] = features
     sections = [("time", time), ("head", head), ("decision", {"enter": 0.6, "leave": 0.4, "min_ms": 200}), ("golden", golden)]
     if input_section is not None:
         sections.insert(0, ("input", input_section))
     lines = [f'name = "{name}"', 'version = "1.0.0"', f'description = "{description}"']
+    lines += [extra] if extra else []
     for title, body in sections:
         lines += ["", f"[{title}]"] + [f"{k} = {toml(v)}" for k, v in body.items()]
     lines += ["", "[files]"]
@@ -390,6 +391,50 @@ def pictures(name, description, net, channels, size, head, clip=1, int8=None, fe
     return finish(folder, name, description, window, "window", features, section, golden)
 
 
+def senses():
+    """Pictures and two extras. What it says is plain to see: `lost` without a speed, `fast` above 5 m/s, `loud` above 50, else `idle`."""
+    name, description, labels = "senses", "mean levels, an RNN that listens to speed and audio", ["idle", "fast", "lost", "loud"]
+    rng = seeds(name)
+    folder, at = fresh(name)
+    levels = scenes(rng, 3, 1, 1, 32)
+    shaped = ((levels.astype(np.float32) - 128) / 64)[:, :, 0]
+    export(nn.Sequential(nn.AvgPool2d(8), nn.Flatten()), torch.from_numpy(shaped[:1]), at("encoder.onnx"))
+    strip(at("encoder.onnx"))
+    np.save(at("golden_frames.npy"), levels[:, :, 0])
+    np.save(at("golden_features.npy"), run(at("encoder.onnx"), shaped))
+    # Hidden: speed, is there a speed, audio, is there audio; the 16 levels and the past count for little.
+    w = (rng.standard_normal((1, 4, 20)) * 0.01).astype(np.float32)
+    w[0, :, 16:] = np.array([[1.5, 0, 0, 0], [0, 4, 0, 0], [0, 0, 1.5, 0], [0, 0, 0, 4]])
+    r = (rng.standard_normal((1, 4, 4)) * 0.05).astype(np.float32)
+    b = np.array([[0, -2, 0, -2, 0, 0, 0, 0]], np.float32)
+    dense = np.array([[-3, 3, 0, 0], [3, 3, 0, 0], [0, -5, 0, 0], [0, 0, 6, 2]], np.float32)
+    weights = {"W": w, "R": r, "B": b, "axis0": np.array([0], np.int64), "C": dense, "c": np.zeros(4, np.float32)}
+    nodes = [
+        helper.make_node("Transpose", ["input"], ["time_first"], perm=[1, 0, 2]),
+        helper.make_node("RNN", ["time_first", "W", "R", "B"], ["", "last"], hidden_size=4),
+        helper.make_node("Squeeze", ["last", "axis0"], ["hidden"]),
+        helper.make_node("Gemm", ["hidden", "C", "c"], ["logits"], transB=1),
+    ]
+    graph = helper.make_graph(
+        nodes, name,
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 4, 20])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 4])],
+        [numpy_helper.from_array(v, k) for k, v in weights.items()])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="lookout-tests")
+    model.ir_version = 8
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, at("head.onnx"))
+    windows = rng.standard_normal((6, 4, 20)).astype(np.float32)
+    windows[:, :, [17, 19]] = rng.integers(0, 2, (6, 1, 2))
+    windows[:, :, [16, 18]] *= 2 * windows[:, :, [17, 19]]
+    golden = {"frames": "golden_frames.npy", "features": "golden_features.npy", **save_head(at, rng, windows)}
+    golden.update(features_tolerance=0.0001, logits_tolerance=0.00001)
+    section = {"width": 32, "height": 32, "channels": ["gray"], "mean": [128.0], "scale": [64.0], "gate": 2.0, "features": 16}
+    extra = ('extra = [{ name = "speed", mean = 5.0, scale = 2.5, age_ms = 1500 }, '
+             '{ name = "audio", mean = 50.0, scale = 10.0, age_ms = 500 }]')
+    return finish(folder, name, description, 4, "window", 16, section, golden, labels, extra)
+
+
 def main():
     torch.set_num_threads(1)
     ort.set_default_logger_severity(3)
@@ -411,6 +456,7 @@ def main():
     total += pictures("resnet", "ResNet-like int8 encoder (QDQ, s8 activations), LSTM", Resnet, "gray", 32, ("lstm",), int8=(qdq, s8))
     total += pictures("mobilenet", "MobileNet-like int8 encoder (QDQ, u8 activations), GRU", Mobilenet, "rgb", 32, ("gru",), int8=(qdq, u8))
     total += pictures("resnet-qlinear", "ResNet-like int8 encoder (QLinearConv, additions in f32), RNN", Resnet, "gray", 32, ("rnn",), int8=(qop, u8))
+    total += senses()
     total += pictures("c3d", "3-D convolutions over clips of 4 ticks, f32, GRU", C3d, "gray", 24, ("gru",), clip=4)
     print(f"{'all':16} {total:7} bytes")
     assert total < 600_000

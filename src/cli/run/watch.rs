@@ -9,6 +9,7 @@ use super::herald::Herald;
 use super::latency::Latency;
 use super::notify::Notifier;
 use crate::capture::{Arrival, Capture, Trouble};
+use crate::extra::{Listener, Value};
 use crate::health::HealthClock;
 use crate::life::Runs;
 use crate::pipeline::{Counts, Pipeline};
@@ -24,6 +25,7 @@ const LOOK_UP: Duration = Duration::from_millis(100);
 /// Everything the inference thread owns.
 pub struct Watch<'r> {
     pub capture: Capture,
+    pub extras: Listener,
     pub pipeline: Pipeline,
     pub herald: Herald,
     pub vitals: Vitals,
@@ -98,6 +100,9 @@ impl Watch<'_> {
     fn step(&mut self, round: &mut Round) -> Result<bool, Failure> {
         let Some((frame, until)) = self.capture.settled()? else { return Ok(true) };
         round.first_frame.get_or_insert(frame.at);
+        let (live, pipeline) = (self.live, &mut self.pipeline);
+        // A recording's clock is not ours: there, what is newest when a frame is worked on came with it.
+        self.extras.drain(|which, v| pipeline.sense(which, Value { at: if live { v.at } else { frame.at }, ..v }));
         let (ticks, herald) = (self.pipeline.counts().ticks, &mut self.herald);
         let done = self.pipeline.step(&frame, until, &mut (), &mut |r| herald.say(&r)).map_err(Failure::from);
         if self.live && self.pipeline.counts().ticks > ticks {
