@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn a_tick_takes_what_was_newest_at_its_stamp_and_marks_what_is_missing() {
         let mut extras = Extras::new(&[Extra { mean: 1.0, scale: 2.0, age_ms: 250, ..Extra::named("speed") }], 2);
-        let mut row = |extras: &mut Extras, ms| {
+        let row = |extras: &mut Extras, ms| {
             let news = extras.look(Timestamp::from_ms(ms));
             (extras.join(&[7.0, 8.0]).to_vec(), news)
         };

@@ -57,7 +57,10 @@ impl Place {
 
     /// A new pty behind the name `tty`: the far end, and the near one held open.
     fn plug(&self) -> (TTYPort, TTYPort) {
-        let (mut far, near) = TTYPort::pair().unwrap();
+        let (original, near) = TTYPort::pair().unwrap();
+        // A clone is closed in programs that are started, which the original is not: they would keep the line up for ever.
+        let mut far = original.try_clone_native().unwrap();
+        drop(original);
         far.set_timeout(Duration::from_millis(200)).unwrap();
         let _ = fs::remove_file(self.0.join("tty"));
         std::os::unix::fs::symlink(near.name().unwrap(), self.0.join("tty")).unwrap();

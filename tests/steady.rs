@@ -3,6 +3,7 @@
 
 use lookout::baked;
 use lookout::bundle::Bundle;
+use lookout::extra::Value;
 use lookout::head::Head;
 use lookout::pipeline::{Options, Pipeline, Probe, Stage};
 use lookout::report::sentence::Sentence;
@@ -39,8 +40,18 @@ impl Probe for Ours {
 
 #[test]
 fn our_own_stages_allocate_nothing_per_tick() {
-    let bundle = baked::bundle().unwrap();
-    let mut pipeline = Pipeline::new(&bundle, &Options::default()).unwrap();
+    play(&baked::bundle().unwrap());
+    // With a still picture's features reused beside new extras, and with none reused.
+    play(&Bundle::open(Path::new("tests/bundles/senses")).unwrap());
+    // The counter counts: it would be easy to measure nothing.
+    let before = count();
+    drop(std::hint::black_box(vec![1u8; 100]));
+    assert!(count() > before);
+}
+
+/// The built-in clip through this bundle, with a value of every extra it has for each frame.
+fn play(bundle: &Bundle) {
+    let mut pipeline = Pipeline::new(bundle, &Options::default()).unwrap();
     let mut scene = Ahead::new(Box::new(Scene::new(7)));
     let mut ours = Ours::default();
     let (mut seq, mut letters) = (0, 0);
@@ -50,14 +61,17 @@ fn our_own_stages_allocate_nothing_per_tick() {
             letters += Sentence::of(seq, &report).encode().len();
             seq += 1;
         };
+        let before = count();
+        for which in 0..bundle.contract.extra.len() {
+            pipeline.sense(which, Value { at: frame.at, value: Some((frame.at.ms() / 1000 % 10) as f32) });
+        }
+        ours.allocations += count() - before;
         pipeline.step(&frame, until, &mut ours, &mut say).unwrap();
     }
+    let counts = pipeline.counts();
     assert!(ours.ticks > 150 && letters > 1000, "{} ticks, {letters} letters: the clip was not played", ours.ticks);
-    assert_eq!(ours.allocations, 0);
-    // The counter counts: it would be easy to measure nothing.
-    let before = count();
-    drop(std::hint::black_box(vec![1u8; 100]));
-    assert!(count() > before);
+    assert!(counts.reused > 0, "{counts:?}");
+    assert_eq!(ours.allocations, 0, "{}", bundle.contract.name);
 }
 
 /// A repeatable stream of rows.

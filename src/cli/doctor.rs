@@ -9,6 +9,7 @@ mod camera;
 mod finding;
 mod lines;
 mod rights;
+mod senses;
 mod serial;
 
 use super::Failure;
@@ -184,6 +185,7 @@ fn this_bundle(config: &Config, all: &mut Findings) -> Option<Bundle> {
             if let Err(e) = config.decisions(config::PATH, &c.decision, &bundle.labels) {
                 all.add(Finding::broken("config", 2, e.to_string()));
             }
+            all.extend(senses::look(config, &bundle));
             Some(bundle)
         }
         Err(e) => {

@@ -197,7 +197,7 @@ mod tests {
         std::fs::write(&path, "1\n").unwrap();
         let mut rows = Rows::new(path.clone());
         assert!(rows.open().is_ok());
-        let mut heard = |rows: &mut Rows| {
+        let heard = |rows: &mut Rows| {
             let mut found = vec![];
             rows.read(&mut |row| found.extend_from_slice(row)).unwrap();
             found
