@@ -5,18 +5,16 @@
 //! looked for again for ever, said once; meanwhile its values grow old and are missing. None of these threads feeds the watchdog: a box
 //! whose receiver hangs still watches, and its rows say what is missing.
 
-use super::nmea::motion;
+use super::nmea::Receiver;
 use super::rows::Rows;
 use super::{Extra, KEPT, Spec, Value};
 use crate::complaint::Complaint;
-use crate::report::port::{self, Port, PortError};
-use crate::report::queries::LineAssembler;
+use crate::report::port::PortError;
 use crate::source::Timestamp;
 use heapless::Deque;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -38,71 +36,12 @@ pub(super) trait Device: Send {
     fn silence(&self) -> &'static str;
     /// Opens it.
     fn open(&mut self) -> Result<(), PortError>;
-    /// What to wait for; `None`: there is nothing to wait for, look at its pace.
+    /// What to wait for; `None`: it is only looked at now and then.
     fn fd(&self) -> Option<BorrowedFd<'_>>;
     /// Reads what is there without waiting. Numbers that are not finite say that the sensor does not know. An error: it is gone.
     fn read(&mut self, heard: &mut dyn FnMut(&[f32])) -> Result<(), String>;
     /// Lets go of it.
     fn close(&mut self);
-    /// Longest sleep between two looks.
-    fn pace(&self) -> Duration {
-        LOOK
-    }
-}
-
-/// A receiver on a serial port.
-struct Receiver {
-    path: PathBuf,
-    baud: u32,
-    /// The device's name under `/dev/serial/by-id`, once it was open.
-    lasting: Option<PathBuf>,
-    port: Option<Port>,
-    lines: LineAssembler,
-}
-
-impl Device for Receiver {
-    fn name(&self) -> String {
-        self.path.display().to_string()
-    }
-
-    fn silence(&self) -> &'static str {
-        "no RMC or VTG sentence with a fix and a right checksum (no sky, another baud rate?)"
-    }
-
-    fn open(&mut self) -> Result<(), PortError> {
-        let name = self.lasting.as_ref().filter(|name| name.exists()).unwrap_or(&self.path);
-        let port = Port::open(name, self.baud)?;
-        self.lasting = port::lasting_name(name, Path::new(port::BY_ID));
-        self.lines.reset();
-        self.port = Some(port);
-        Ok(())
-    }
-
-    fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.port.as_ref().map(Port::fd)
-    }
-
-    fn read(&mut self, heard: &mut dyn FnMut(&[f32])) -> Result<(), String> {
-        let Some(port) = &self.port else { return Ok(()) };
-        let mut bytes = [0; 256];
-        // Bounded, so that a flood cannot keep the thread from looking up.
-        for _ in 0..16 {
-            let bytes = port.read(&mut bytes).map_err(|e| format!("went away ({e})"))?;
-            if bytes.is_empty() {
-                break;
-            }
-            self.lines.feed(bytes, |line| {
-                if let Some(motion) = motion(line) {
-                    heard(&motion.map(|v| v.unwrap_or(f32::NAN)));
-                }
-            });
-        }
-        Ok(())
-    }
-
-    fn close(&mut self) {
-        self.port = None;
-    }
 }
 
 type Queue = Deque<Value, KEPT>;
@@ -176,7 +115,7 @@ impl Listener {
                     }
                     _ => job.wanted.push((place, which)),
                 },
-                None => jobs.push(Job { device: device(&spec), spec, wanted: vec![(place, which)] }),
+                None => jobs.extend(device(&spec).map(|device| Job { device, spec, wanted: vec![(place, which)] })),
             }
         }
         for name in given.keys().filter(|name| !extra.iter().any(|e| e.name == **name)) {
@@ -229,13 +168,11 @@ fn same_device(a: &Spec, b: &Spec) -> bool {
     }
 }
 
-fn device(spec: &Spec) -> Box<dyn Device> {
+fn device(spec: &Spec) -> Option<Box<dyn Device>> {
     match spec {
-        Spec::Rows { path, .. } => Box::new(Rows::new(path.clone())),
-        Spec::Nmea { path, baud, .. } => {
-            Box::new(Receiver { path: path.clone(), baud: *baud, lasting: None, port: None, lines: LineAssembler::default() })
-        }
-        Spec::None => Box::new(Rows::new(PathBuf::from("/dev/null"))),
+        Spec::Rows { path, .. } => Some(Box::new(Rows::new(path.clone()))),
+        Spec::Nmea { path, baud, .. } => Some(Box::new(Receiver::new(path.clone(), *baud))),
+        Spec::None => None,
     }
 }
 
@@ -286,19 +223,18 @@ fn work(shared: &Shared, job: Job, opened: Result<(), String>) {
     }
 }
 
-/// Until something comes, at most the device's pace.
+/// Until something comes, at most [`LOOK`].
 fn rest(device: &dyn Device) {
-    let pace = device.pace();
     match device.fd() {
         Some(fd) => {
             let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
-            let limit = Timespec { tv_sec: 0, tv_nsec: i64::from(pace.subsec_nanos()) };
+            let limit = Timespec { tv_sec: 0, tv_nsec: i64::from(LOOK.subsec_nanos()) };
             // What is wrong with it, the next read will tell. One that hangs up without end must not spin.
             if poll(&mut fds, Some(&limit)).is_err() {
-                std::thread::sleep(pace);
+                std::thread::sleep(LOOK);
             }
         }
-        None => std::thread::sleep(pace),
+        None => std::thread::sleep(LOOK),
     }
 }
 

@@ -8,8 +8,11 @@
 //! mode `N`, empty fields) says that the receiver does not know. A course is often left empty at a standstill, beside a good speed.
 //! Everything else a receiver says (GGA, GSV, its maker's own) is passed over.
 
-use super::rows::MAX_ROW;
-use super::spec::MAX_COLUMN;
+use super::listen::Device;
+use crate::report::port::{self, Port, PortError};
+use crate::report::queries::LineAssembler;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
 
 /// One knot in m/s (1852 m an hour).
 const KNOT: f32 = 1852.0 / 3600.0;
@@ -17,8 +20,6 @@ const KNOT: f32 = 1852.0 / 3600.0;
 const FASTEST: f32 = 600.0;
 /// Longest sentence taken, line end left out. The standard says 80; some receivers write more digits than it allows.
 pub const MAX_SENTENCE: usize = 126;
-
-const _: () = assert!(MAX_SENTENCE <= MAX_ROW && Field::COUNT <= MAX_COLUMN, "both fit the listener's buffers");
 
 /// What a receiver tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +96,68 @@ fn course(text: &str) -> Option<f32> {
 fn number(text: &str) -> Option<f32> {
     let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.') && text.bytes().any(|b| b.is_ascii_digit());
     text.parse().ok().filter(|_| plain)
+}
+
+/// A receiver on a serial port.
+pub(super) struct Receiver {
+    path: PathBuf,
+    baud: u32,
+    /// The device's name under `/dev/serial/by-id`, once it was open.
+    lasting: Option<PathBuf>,
+    port: Option<Port>,
+    lines: LineAssembler,
+}
+
+impl Receiver {
+    /// On this port, not yet opened.
+    pub fn new(path: PathBuf, baud: u32) -> Self {
+        Self { path, baud, lasting: None, port: None, lines: LineAssembler::default() }
+    }
+}
+
+impl Device for Receiver {
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn silence(&self) -> &'static str {
+        "no RMC or VTG sentence with a fix and a right checksum (no sky, another baud rate?)"
+    }
+
+    fn open(&mut self) -> Result<(), PortError> {
+        let name = self.lasting.as_ref().filter(|name| name.exists()).unwrap_or(&self.path);
+        let port = Port::open(name, self.baud)?;
+        self.lasting = port::lasting_name(name, Path::new(port::BY_ID));
+        self.lines.reset();
+        self.port = Some(port);
+        Ok(())
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.port.as_ref().map(Port::fd)
+    }
+
+    fn read(&mut self, heard: &mut dyn FnMut(&[f32])) -> Result<(), String> {
+        let Some(port) = &self.port else { return Ok(()) };
+        let mut bytes = [0; 256];
+        // Bounded, so that a flood cannot keep the thread from looking up.
+        for _ in 0..16 {
+            let bytes = port.read(&mut bytes).map_err(|e| format!("went away ({e})"))?;
+            if bytes.is_empty() {
+                break;
+            }
+            self.lines.feed(bytes, |line| {
+                if let Some(motion) = motion(line) {
+                    heard(&motion.map(|v| v.unwrap_or(f32::NAN)));
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        self.port = None;
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! file is looked at ten times a second and its last whole line taken whenever it was written anew; what lay there before we looked is of
 //! unknown age and does not count. Numbers are written as for `features:` ([`crate::source::rows`]); `nan` says that the sensor does not know.
 
-use super::listen::{Device, LOOK};
+use super::listen::Device;
 use crate::report::port::PortError;
 use crate::source::rows::{Parsed, parse};
 use heapless::Vec as Bounded;
@@ -144,10 +144,6 @@ impl Device for Rows {
 
     fn close(&mut self) {
         self.from = None;
-    }
-
-    fn pace(&self) -> Duration {
-        LOOK
     }
 }
 
