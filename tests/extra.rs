@@ -384,6 +384,23 @@ fn a_recording_is_classified_with_the_table_beside_it() {
     for ((label, start, end), (name, from, to)) in found.iter().zip(wanted) {
         assert!(label == name && (start - from).abs() <= 101.0 && (end - to).abs() <= 301.0, "{label} {start} {end}");
     }
+    // The same over the wire, each time the same.
+    let source = format!("y4m:{clip}");
+    let replay = || {
+        let out = program::lookout(&["run", "--board", "host", "--bundle", BUNDLE, "--source", &source, "--report", "json:-"]);
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap()
+    };
+    let said = replay();
+    let ends: Vec<(String, f64)> = said
+        .lines()
+        .map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap())
+        .filter(|o| o["type"] == "event" && o["edge"] == "start")
+        .map(|o| (o["label"].as_str().unwrap().to_string(), o["onset_ms"].as_f64().unwrap()))
+        .collect();
+    assert_eq!(said, replay());
+    println!("figure: over the wire {ends:?}");
+    assert_eq!(ends[1..], found[1..].iter().map(|s| (s.0.clone(), s.1)).collect::<Vec<_>>(), "as classify says");
     fs::write(format!("{clip}.extra.csv"), "ms,speed\n0,quick\n").unwrap();
     let out = program::lookout(&["classify", "--bundle", BUNDLE, &clip]);
     let said = String::from_utf8_lossy(&out.stderr).to_string();

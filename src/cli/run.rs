@@ -4,6 +4,7 @@
 //! of them ends the process with one line (`panic`): half a lookout is worse than one that is started again. Where there is
 //! nothing to watch with - too many ends in a minute, no bundle - the sinks still say so (`standby`).
 
+mod ears;
 mod herald;
 mod latency;
 mod notify;
@@ -21,7 +22,6 @@ use crate::complaint::Complaint;
 use crate::config::Config;
 use crate::decision::Thresholds;
 use crate::encoder::Form;
-use crate::extra::Listener;
 use crate::health::HealthClock;
 use crate::life::Runs;
 use crate::pipeline::{Options, Pipeline};
@@ -31,6 +31,7 @@ use crate::shaper::Region;
 use crate::source::open::{self, Spec};
 use crate::source::{SourceError, Timestamp};
 use crate::vitals::Vitals;
+use ears::Ears;
 use herald::Herald;
 use notify::Notifier;
 use standby::StandBy;
@@ -168,12 +169,12 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
         chosen.from
     );
     let sinks = sinks(&reports, &config, &board, &bundle, live)?;
-    let extras = Listener::start(&bundle.contract.extra, &config.extra).map_err(Failure::refused)?;
+    let ears = Ears::open(&bundle, &config, args.source.as_deref().or(config.source.as_deref()), live)?;
     let capture = Capture::start(first, Box::new(opener)).map_err(|e| Failure::broke(format!("capture thread: {e}")))?;
     let vitals = Vitals::open(&board.thermal);
     let mut watch = Watch {
         capture,
-        extras,
+        ears,
         pipeline,
         herald: Herald { sinks, seq },
         vitals,

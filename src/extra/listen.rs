@@ -4,6 +4,8 @@
 //! is kept, so that a sensor that floods us costs no more than one that does not. A device that goes away, or is not there yet, is
 //! looked for again for ever, said once; meanwhile its values grow old and are missing. None of these threads feeds the watchdog: a box
 //! whose receiver hangs still watches, and its rows say what is missing.
+//!
+//! A value is stamped when it is read. What a sensor takes to say it is not known here; it is the same in what `record` writes and `train` learns.
 
 use super::nmea::Receiver;
 use super::rows::Rows;

@@ -5,11 +5,11 @@
 //! any of these threads ends the pings within a second, and systemd does the rest.
 
 use super::Failure;
+use super::ears::Ears;
 use super::herald::Herald;
 use super::latency::Latency;
 use super::notify::Notifier;
 use crate::capture::{Arrival, Capture, Trouble};
-use crate::extra::{Listener, Value};
 use crate::health::HealthClock;
 use crate::life::Runs;
 use crate::pipeline::{Counts, Pipeline};
@@ -25,7 +25,7 @@ const LOOK_UP: Duration = Duration::from_millis(100);
 /// Everything the inference thread owns.
 pub struct Watch<'r> {
     pub capture: Capture,
-    pub extras: Listener,
+    pub ears: Ears,
     pub pipeline: Pipeline,
     pub herald: Herald,
     pub vitals: Vitals,
@@ -76,8 +76,9 @@ impl Watch<'_> {
                 }
                 Arrival::Nothing => {}
                 Arrival::End => {
-                    let herald = &mut self.herald;
-                    self.pipeline.finish(self.capture.last()?.as_ref(), &mut (), &mut |r| herald.say(&r))?;
+                    let (herald, last) = (&mut self.herald, self.capture.last()?);
+                    last.iter().for_each(|frame| self.ears.tell(frame.at, None, &mut self.pipeline));
+                    self.pipeline.finish(last.as_ref(), &mut (), &mut |r| herald.say(&r))?;
                     return Ok(());
                 }
                 Arrival::Refused(e) => return Err(e.into()),
@@ -100,9 +101,7 @@ impl Watch<'_> {
     fn step(&mut self, round: &mut Round) -> Result<bool, Failure> {
         let Some((frame, until)) = self.capture.settled()? else { return Ok(true) };
         round.first_frame.get_or_insert(frame.at);
-        let (live, pipeline) = (self.live, &mut self.pipeline);
-        // A recording's clock is not ours: there, what is newest when a frame is worked on came with it.
-        self.extras.drain(|which, v| pipeline.sense(which, Value { at: if live { v.at } else { frame.at }, ..v }));
+        self.ears.tell(frame.at, Some(until), &mut self.pipeline);
         let (ticks, herald) = (self.pipeline.counts().ticks, &mut self.herald);
         let done = self.pipeline.step(&frame, until, &mut (), &mut |r| herald.say(&r)).map_err(Failure::from);
         if self.live && self.pipeline.counts().ticks > ticks {
