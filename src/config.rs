@@ -48,6 +48,9 @@ pub struct Config {
     pub heartbeat_s: u32,
     /// Threads of the int8 encoder, 1 or 2, at most what the board has for inference. Two are for large networks.
     pub threads: usize,
+    /// Say where in the picture something moves.
+    #[serde(rename = "where")]
+    pub place: bool,
     /// Which part of the picture is looked at; left out: all of it.
     pub region: Option<Region>,
     /// When a class counts as seen, instead of what the bundle says.
@@ -72,6 +75,7 @@ impl Default for Config {
             report: None,
             heartbeat_s: 5,
             threads: 1,
+            place: false,
             region: None,
             decision: Overrides::default(),
             gpio: Gpio::default(),

@@ -24,6 +24,7 @@ pub mod capture;
 pub mod view;
 pub mod shaper;
 pub mod gate;
+pub mod place;
 pub mod encoder;
 pub mod extra;
 pub mod ring;

@@ -13,7 +13,8 @@ use crate::encoder::{Encoder, EncoderError, Form};
 use crate::extra::{Extras, Value};
 use crate::gate::Gate;
 use crate::head::{Arithmetic, Head, HeadError};
-use crate::report::{ClassId, ClassNow, Label, Report, State};
+use crate::place::Place;
+use crate::report::{ClassId, ClassNow, Label, Report, Spot, State};
 use crate::ring::{Held, Ring};
 use crate::shaper::{Region, Shaper, ShaperError};
 use crate::source::{Frame, Payload, Seq, Timestamp};
@@ -69,6 +70,8 @@ pub trait Probe {
     fn lap(&mut self, _stage: Stage) {}
     /// A tick was decided at `at` (since the first frame): probabilities in label order, and the class that is on.
     fn decided(&mut self, _at: Timestamp, _p: &[f32], _class: ClassId) {}
+    /// Something moved in the tick at `at`, in this part of the camera's picture.
+    fn placed(&mut self, _at: Timestamp, _place: Region) {}
 }
 impl Probe for () {}
 
@@ -86,6 +89,10 @@ impl<A: Probe, B: Probe> Probe for (A, B) {
         self.0.decided(at, p, class);
         self.1.decided(at, p, class);
     }
+    fn placed(&mut self, at: Timestamp, place: Region) {
+        self.0.placed(at, place);
+        self.1.placed(at, place);
+    }
 }
 
 /// What may differ from the bundle's defaults.
@@ -99,6 +106,8 @@ pub struct Options {
     pub heartbeat: Duration,
     /// Leave out the encoder where nothing changed, as far as the bundle says; `false`: encode every tick.
     pub gate: bool,
+    /// Say where something moves.
+    pub place: bool,
     /// How the encoder is run.
     pub form: Form,
     /// A recording has no past: take it that the world stood still before its first picture, and answer from the first tick on instead of
@@ -113,6 +122,7 @@ impl Default for Options {
             thresholds: vec![],
             heartbeat: Duration::from_secs(1),
             gate: true,
+            place: false,
             form: Form::AsBuilt,
             still_before: false,
         }
@@ -144,6 +154,7 @@ pub struct Pipeline {
     shaper: Option<Shaper>,
     view: View,
     gate: Option<Gate>,
+    place: Option<Place>,
     encoder: Option<Encoder>,
     extras: Extras,
     ring: Ring,
@@ -197,6 +208,9 @@ impl Pipeline {
         };
         let shaper =
             c.input.as_ref().map(|i| Shaper::new(i, options.region)).transpose().map_err(|e| bundle.refuse(e.to_string()))?;
+        if options.place && shaper.is_none() {
+            return Err(bundle.refuse("where something moves cannot be said of rows of numbers; leave `where` out".to_string()));
+        }
         let encoder = c.input.as_ref().map(|_| Encoder::load(bundle, options.form)).transpose()?;
         let d = &c.decision;
         let default = Thresholds { enter: d.enter, leave: d.leave, min: Duration::from_millis(d.min_ms.into()) };
@@ -209,6 +223,7 @@ impl Pipeline {
             shaper,
             view: View::default(),
             gate: c.input.as_ref().filter(|_| options.gate).and_then(Gate::new),
+            place: c.input.as_ref().filter(|_| options.place).map(Place::new),
             encoder,
             extras: Extras::new(&c.extra, bundle.frame_features()),
             ring: Ring::new(c.time.window, head.row_len(), c.time.max_held),
@@ -347,10 +362,12 @@ impl Pipeline {
         let at = self.since_start(tick);
         self.time.next += 1;
         self.counts.ticks += 1;
-        let taken = if std::mem::take(&mut self.time.fresh) { self.encode(tick, probe) } else { self.hold(at, out) };
+        let fresh = std::mem::take(&mut self.time.fresh);
+        let taken = if fresh { self.encode(tick, probe) } else { self.hold(at, out) };
         if taken.is_err() {
             self.hold(at, out)?;
         }
+        let spot = self.spot(fresh);
         let logits = self.head.run(&self.ring)?;
         probe.lap(Stage::Head);
         let (Some(p), Some(window)) = (logits, self.ring.window()) else {
@@ -363,6 +380,7 @@ impl Pipeline {
         if finite {
             let verdict = self.decision.update(at, p);
             probe.decided(at, p, verdict.class);
+            spot.into_iter().for_each(|place| probe.placed(at, place));
             now.class = Some(verdict.class);
             now.label = self.labels[usize::from(verdict.class.0)].clone();
             now.p = verdict.p;
@@ -373,10 +391,21 @@ impl Pipeline {
         self.state = if finite { self.view.state() } else { State::Invalid };
         if self.said.class != Some(now.class) || at.since(self.said.at) >= self.heartbeat {
             self.said = Said { class: Some(now.class), at };
+            let label = now.label.clone();
             out(Report::Class(now));
+            spot.into_iter().for_each(|place| out(Report::Place(Spot { at, label: label.clone(), place })));
         }
         probe.lap(Stage::Decision);
         taken
+    }
+
+    /// Where something moves, where that is asked for.
+    fn spot(&mut self, fresh: bool) -> Option<Region> {
+        let (place, shaper) = (self.place.as_mut()?, self.shaper.as_ref()?);
+        if fresh {
+            place.look(shaper.planes());
+        }
+        shaper.in_camera(place.now()?)
     }
 
     /// The staged picture (or row) into the ring.
@@ -452,6 +481,7 @@ impl Pipeline {
         self.view.reset();
         self.shaper.iter_mut().for_each(Shaper::reset);
         self.gate.iter_mut().for_each(Gate::reset);
+        self.place.iter_mut().for_each(Place::reset);
         self.encoder.iter_mut().for_each(Encoder::reset);
         self.said.class = None;
         self.state = State::Warming { have: 0, need: self.ring.capacity() as u16 };

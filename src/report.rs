@@ -91,6 +91,17 @@ pub struct Novelty {
     pub alarm: bool,
 }
 
+/// Where something moves, said with the class while something does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spot {
+    /// The tick.
+    pub at: Timestamp,
+    /// The class that is on.
+    pub label: Label,
+    /// The box, in fractions of the camera's picture.
+    pub place: crate::shaper::Region,
+}
+
 /// What state the box is in, in a technician's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
@@ -269,6 +280,8 @@ pub enum Report {
     Event(Event),
     /// `$PLKTN`
     Novelty(Novelty),
+    /// `$PLKTP`
+    Place(Spot),
     /// `$PLKTH`
     Health(Health),
 }
@@ -378,6 +391,10 @@ pub(crate) mod tests {
     }
     pub fn novelty(alarm: bool) -> Report {
         Report::Novelty(Novelty { at: at(), score: 2.5, threshold: 1.25, blocks: 60, alarm })
+    }
+    pub fn place() -> Report {
+        let place = crate::shaper::Region { x: 0.25, y: 0.5, w: 0.125, h: 0.3 };
+        Report::Place(Spot { at: at(), label: right(), place })
     }
     pub fn health() -> Report {
         Report::Health(Health {

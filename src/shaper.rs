@@ -82,6 +82,8 @@ pub struct Shaper {
     resize: Resize,
     region: Region,
     plan: Option<Plan>,
+    /// Width and height of the pictures that come, in pixels; 0 before the first.
+    picture: (usize, usize),
     /// Scaled components of the staged frame: luma or R, then U, V or G, B.
     parts: Vec<Vec<f32>>,
     scratch: Scratch,
@@ -121,6 +123,7 @@ impl Shaper {
             resize: input.resize,
             region,
             plan: None,
+            picture: (0, 0),
             parts: vec![vec![0.0; pixels]; 3],
             scratch: Scratch::default(),
             luma: vec![0; pixels],
@@ -155,6 +158,7 @@ impl Shaper {
             return Err(ShaperError::Tiny { region, width, height });
         }
         let plan = Plan::new(image, region, self.resize, self.size, !self.rgb.is_empty());
+        self.picture = (width, height);
         self.scratch = Scratch::new(&plan.passes);
         // Outside a letterbox: black, without colour.
         let neutral = if plan.colour == Colour::Yuv { 128.0 } else { 0.0 };
@@ -260,6 +264,25 @@ impl Shaper {
     /// The planes of the last closed tick, `[P,H,W]`.
     pub fn planes(&self) -> &[u8] {
         &self.planes
+    }
+
+    /// A box in fractions of the encoder's picture, as fractions of the camera's: region, crop and letterbox undone. `None` before
+    /// the first picture, and for what lies in a letterbox's bars.
+    pub fn in_camera(&self, inside: Region) -> Option<Region> {
+        if self.picture == (0, 0) {
+            return None;
+        }
+        let (rect, place) = layout::fit(self.region, self.resize, self.picture, self.size);
+        let edge = |at: f32, all: usize, first: usize, part: usize, from: f64, length: f64, whole: usize| {
+            let within = (f64::from(at) * all as f64 - first as f64) / part as f64;
+            ((from + within.clamp(0.0, 1.0) * length) / whole as f64) as f32
+        };
+        let ((wide, high), (pw, ph)) = (self.size, self.picture);
+        let x = |at| edge(at, wide, place.x, place.w, rect.x, rect.w, pw);
+        let y = |at| edge(at, high, place.y, place.h, rect.y, rect.h, ph);
+        let (left, top) = (x(inside.x), y(inside.y));
+        let found = Region { x: left, y: top, w: x(inside.x + inside.w) - left, h: y(inside.y + inside.h) - top };
+        (found.w > 0.0 && found.h > 0.0).then_some(found)
     }
 
     /// A tick without a new frame: the last picture counts for it, so that "several ticks ago" stays true in time.

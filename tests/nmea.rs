@@ -86,6 +86,7 @@ fn every_sentence_follows_the_rules() {
             "PLKTC" => &[7],
             "PLKTE" => &[6],
             "PLKTN" => &[6],
+            "PLKTP" => &[7],
             "PLKTH" => &[10],
             "PLKTG" => &[2],
             "PLKTQ" => &[1],
@@ -103,7 +104,8 @@ fn fields_say_what_was_reported() {
     assert_eq!(read(&all[1]), ["1", "100", "1", "left", "0.001", "16", "12"]);
     assert_eq!(read(&all[2]), ["2", "S", "right", "200", "2", "0.980"]);
     assert_eq!(read(&all[3]), ["3", "300", "-2.5714", "2.5000", "3", "0"]);
-    assert_eq!(read(&all[4]), ["4", "400", "NO FRAMES", "29.9", "4", "35", "-7", "", "0123abcd", "50"]);
+    assert_eq!(read(&all[4]), ["4", "400", "away", "676", "7", "324", "669"]);
+    assert_eq!(read(&all[5]), ["5", "500", "OK", "29.9", "5", "", "-7", "1", "0123abcd", "50"]);
     let gap = all.iter().find(|s| matches!(s, Sentence::Gap { .. })).unwrap();
     assert_eq!(read(gap), ["9998", "3"], "numbers start again after 9999");
 }

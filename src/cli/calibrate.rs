@@ -11,6 +11,7 @@ use super::segments::Timeline;
 use super::setup::{BundleArg, GateArg, load};
 use crate::bundle::Bundle;
 use crate::decision::{Decision, Thresholds};
+use crate::pipeline::Options;
 use crate::report::Edge;
 use std::io::Write;
 use std::time::Duration;
@@ -39,8 +40,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         return Err(Failure::refused(format!("--false-alarms {}: a number above 0 expected", args.false_alarms)));
     }
     let bundle = load(&args.bundle)?;
+    let options = Options { gate: args.gate.on(), still_before: true, ..Options::default() };
     let timelines: Vec<Timeline> =
-        args.clips.iter().map(|clip| timeline(clip, &bundle, args.gate.on(), None, None)).collect::<Result<_, _>>()?;
+        args.clips.iter().map(|clip| timeline(clip, &bundle, &options, None, None)).collect::<Result<_, _>>()?;
     let ticks: usize = timelines.iter().map(Timeline::ticks).sum();
     let hours = ticks as f32 * bundle.contract.time.tick_ms as f32 / 3.6e6;
     if ticks == 0 {

@@ -4,14 +4,15 @@ use super::Failure;
 use super::plot::{self, Thumbs};
 use super::score::{Score, Truth};
 use super::segments::{Segment, Timeline};
-use super::setup::{BundleArg, GateArg, load};
+use super::setup::{BundleArg, GateArg, WhereArg, load};
 use crate::bundle::Bundle;
 use crate::extra::Table;
 use crate::pipeline::{Options, Pipeline};
 use crate::report::ClassId;
+use crate::shaper::Region;
 use crate::source::ahead::Ahead;
 use crate::source::open::{self, Spec};
-use crate::source::{Frame, Payload, SourceError};
+use crate::source::{Frame, Payload, SourceError, Timestamp};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -30,6 +31,8 @@ pub struct Args {
     /// The bundle's extra numbers over time: a table (CSV) with the columns ms and names [default: CLIP.extra.csv beside each]
     #[arg(long, value_name = "CSV")]
     extra: Option<PathBuf>,
+    #[command(flatten)]
+    place: WhereArg,
     /// One JSON object a recording
     #[arg(long)]
     json: bool,
@@ -65,7 +68,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let mut score = truths.as_ref().map(|_| Score::new(&bundle));
     for (n, clip) in args.clips.iter().enumerate() {
         let mut thumbs = (args.plot.is_some() || score.is_some()).then(Thumbs::new);
-        match timeline(clip, &bundle, args.gate.on(), args.extra.as_deref(), thumbs.as_mut()) {
+        let options = Options { gate: args.gate.on(), place: args.place.on, still_before: true, ..Options::default() };
+        match timeline(clip, &bundle, &options, args.extra.as_deref(), thumbs.as_mut()) {
             Ok(timeline) => {
                 write(args, out, clip, &bundle, &timeline)?;
                 let draw = || thumbs.as_ref().map_or(String::new(), |thumbs| drawing(clip, &bundle, &timeline, thumbs));
@@ -125,7 +129,7 @@ fn save(file: &Path, text: &str) -> Result<(), Failure> {
 pub fn timeline(
     clip: &str,
     bundle: &Bundle,
-    gate: bool,
+    options: &Options,
     extra: Option<&Path>,
     mut thumbs: Option<&mut Thumbs>,
 ) -> Result<Timeline, Failure> {
@@ -134,7 +138,7 @@ pub fn timeline(
     if source.is_live() {
         return Err(Failure::refused(format!("{clip}: a camera never ends; use `lookout run` for it")));
     }
-    let mut pipeline = Pipeline::new(bundle, &Options { gate, still_before: true, ..Options::default() })?;
+    let mut pipeline = Pipeline::new(bundle, options)?;
     let mut timeline = Timeline::new(bundle.labels.len(), 0);
     let mut ends = Timeline::new(bundle.labels.len(), 0);
     let mut progress = Progress::new(clip, source.len_hint());
@@ -197,8 +201,11 @@ fn write(args: &Args, out: &mut dyn Write, clip: &str, bundle: &Bundle, timeline
     if args.json {
         let segments: Vec<_> = segments.iter().map(json).collect();
         let (name, p) = answer.map_or((None, 0.0), |(c, p)| (Some(label(c)), p));
-        let line =
+        let mut line =
             serde_json::json!({ "clip": clip, "label": name, "p": round(p), "ticks": timeline.ticks(), "segments": segments });
+        if args.place.on {
+            line["where"] = timeline.places().iter().map(|(at, b)| where_json(*at, b)).collect();
+        }
         writeln!(out, "{line}")?;
     } else if args.csv {
         for s in &segments {
@@ -227,6 +234,11 @@ fn write(args: &Args, out: &mut dyn Write, clip: &str, bundle: &Bundle, timeline
 
 fn json(s: &Segment) -> serde_json::Value {
     serde_json::json!({ "label": s.label.as_str(), "start_ms": s.start_ms, "end_ms": s.end_ms, "p": round(s.p) })
+}
+
+/// Time in ms and the box: x, y, w, h.
+fn where_json(at: Timestamp, b: &Region) -> serde_json::Value {
+    serde_json::json!([at.ms(), round(b.x), round(b.y), round(b.w), round(b.h)])
 }
 
 /// Three decimals: more would be noise, and differ between processors.

@@ -5,7 +5,7 @@
 
 use super::Failure;
 use super::segments::Timeline;
-use super::setup::{BundleArg, GateArg, load};
+use super::setup::{BundleArg, GateArg, WhereArg, load};
 use super::stopwatch::{STAGES, Stopwatch};
 use crate::health::HealthClock;
 use crate::pipeline::{Options, Pipeline};
@@ -28,6 +28,8 @@ pub struct Args {
     bundle: BundleArg,
     #[command(flatten)]
     gate: GateArg,
+    #[command(flatten)]
+    place: WhereArg,
     /// Write the clip as Y4M to this file instead (`-` for stdout)
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
@@ -47,7 +49,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         };
     }
     let bundle = load(&args.bundle)?;
-    let mut pipeline = Pipeline::new(&bundle, &Options { gate: args.gate.on(), ..Options::default() })?;
+    let mut pipeline = Pipeline::new(&bundle, &Options { gate: args.gate.on(), place: args.place.on, ..Options::default() })?;
     let ticks = usize::try_from(scene.len_hint().unwrap_or(0)).unwrap_or(0);
     let mut probe = (Stopwatch::new(ticks), Timeline::new(bundle.labels.len(), ticks));
     let mut ends = Timeline::new(bundle.labels.len(), 0);

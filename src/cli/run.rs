@@ -13,7 +13,7 @@ mod standby;
 mod watch;
 
 use super::Failure;
-use super::setup::{BundleArg, GateArg, StateArg, ThreadsArg, choose};
+use super::setup::{BundleArg, GateArg, StateArg, ThreadsArg, WhereArg, choose};
 use crate::baked;
 use crate::board::{self, Board};
 use crate::bundle::Bundle;
@@ -65,6 +65,8 @@ pub struct Args {
     gate: GateArg,
     #[command(flatten)]
     threads: ThreadsArg,
+    #[command(flatten)]
+    place: WhereArg,
     /// v4l2:PATH, pipe:-,nv12,640x480@30, y4m:FILE|-, avi:FILE, frames:DIR, features:FILE|- [default: the board's camera]
     #[arg(long, value_name = "SPEC")]
     source: Option<String>,
@@ -208,6 +210,7 @@ fn options(config: &Config, args: &Args, board: &Board, bundle: &Bundle) -> Resu
         thresholds: thresholds.collect(),
         heartbeat: Duration::from_secs(config.heartbeat_s.into()),
         gate: args.gate.on(),
+        place: args.place.on || config.place,
         form: Form::On(Engine { threads, ..Engine::best() }),
         ..Options::default()
     })

@@ -2,6 +2,7 @@
 
 use crate::pipeline::Probe;
 use crate::report::{ClassId, Edge, Label, Report};
+use crate::shaper::Region;
 use crate::source::Timestamp;
 
 /// A stretch of one class.
@@ -25,13 +26,21 @@ pub struct Timeline {
     classes: usize,
     at: Vec<Timestamp>,
     p: Vec<f32>,
+    /// Where something moved, where that was asked for.
+    places: Vec<(Timestamp, Region)>,
     segments: Vec<Segment>,
 }
 
 impl Timeline {
     /// For a bundle of `classes` labels, with room for `ticks` ticks (it grows beyond them).
     pub fn new(classes: usize, ticks: usize) -> Self {
-        Self { classes, at: Vec::with_capacity(ticks), p: Vec::with_capacity(ticks * classes), segments: Vec::with_capacity(64) }
+        Self {
+            classes,
+            at: Vec::with_capacity(ticks),
+            p: Vec::with_capacity(ticks * classes),
+            places: vec![],
+            segments: Vec::with_capacity(64),
+        }
     }
 
     /// Takes the ends of events; everything else passes by.
@@ -58,6 +67,11 @@ impl Timeline {
     /// Stamps of the decided ticks.
     pub fn stamps(&self) -> &[Timestamp] {
         &self.at
+    }
+
+    /// Ticks in which something moved, and where.
+    pub fn places(&self) -> &[(Timestamp, Region)] {
+        &self.places
     }
 
     /// Probabilities of a decided tick, in label order.
@@ -110,5 +124,8 @@ impl Probe for Timeline {
     fn decided(&mut self, at: Timestamp, p: &[f32], _class: ClassId) {
         self.at.push(at);
         self.p.extend_from_slice(p);
+    }
+    fn placed(&mut self, at: Timestamp, place: Region) {
+        self.places.push((at, place));
     }
 }

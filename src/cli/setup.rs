@@ -38,6 +38,14 @@ impl GateArg {
     }
 }
 
+/// `--where`, for every command that reports.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct WhereArg {
+    /// Say where in the picture something moves, as a box
+    #[arg(long = "where")]
+    pub on: bool,
+}
+
 /// `--threads`, for every command that runs an encoder.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct ThreadsArg {

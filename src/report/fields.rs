@@ -26,6 +26,16 @@ pub(super) fn fixed(value: f32, scale: f64) -> Option<i64> {
     value.is_finite().then(|| (f64::from(value) * scale).round().clamp(-LIMIT, LIMIT) as i64)
 }
 
+/// A box in thousandths of the picture, all of it within: x, y, w, h.
+pub(super) fn thousandths_of(place: &crate::shaper::Region) -> [u16; 4] {
+    // Clamped, so that the cast keeps its value; what is not a number is 0.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let edge = |v: f32| (v * 1_000.0).round().clamp(0.0, 1_000.0) as u16;
+    let (x, y) = (edge(place.x).min(999), edge(place.y).min(999));
+    let (right, low) = (edge(place.x + place.w).max(x + 1), edge(place.y + place.h).max(y + 1));
+    [x, y, right - x, low - y]
+}
+
 /// The value, or nothing.
 pub(super) fn optional(b: &mut Body, value: Option<impl Display>) {
     if let Some(value) = value {

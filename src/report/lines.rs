@@ -85,7 +85,7 @@ impl Class {
                 }
                 false
             }
-            Report::Novelty(_) => false,
+            Report::Novelty(_) | Report::Place(_) => false,
         }
     }
 

@@ -54,6 +54,7 @@ struct Inner {
     events: Box<Deque<Item, EVENTS>>,
     class: Option<Item>,
     novelty: Option<Item>,
+    place: Option<Item>,
     /// No two neighbours have the same state.
     health: Deque<Item, STATES>,
     /// An alarm that begins or ends is an event.
@@ -102,6 +103,7 @@ impl Outbox {
             Report::Novelty(_) if alarm_edge => inner.keep(item),
             Report::Novelty(_) => inner.novelty = Some(item),
             Report::Class(_) => inner.class = Some(item),
+            Report::Place(_) => inner.place = Some(item),
             Report::Health(_) => inner.keep_state(item),
         }
         drop(inner);
@@ -254,12 +256,14 @@ impl Inner {
     fn take_oldest(&mut self) -> Option<Item> {
         let ticket = |item: Option<&Item>| item.map_or(u64::MAX, |item| item.ticket);
         let (class, novelty) = (ticket(self.class.as_ref()), ticket(self.novelty.as_ref()));
+        let place = ticket(self.place.as_ref());
         let (health, event) = (ticket(self.health.front()), ticket(self.events.front()));
-        match class.min(novelty).min(health).min(event) {
+        match class.min(novelty).min(place).min(health).min(event) {
             u64::MAX => None,
             oldest if oldest == event => self.events.pop_front(),
             oldest if oldest == health => self.health.pop_front(),
             oldest if oldest == class => self.class.take(),
+            oldest if oldest == place => self.place.take(),
             _ => self.novelty.take(),
         }
     }

@@ -7,6 +7,7 @@
 //! $PLKTC,seq,ms,[id],label,[p],slots,age,crc*xx            class now
 //! $PLKTE,seq,S|E,label,onset,duration,[peak],crc*xx        event: start or end
 //! $PLKTN,seq,ms,[score],[threshold],blocks,0|1,crc*xx      novelty; 1: alarm
+//! $PLKTP,seq,ms,label,x,y,w,h,crc*xx                       where something moves while that class is on
 //! $PLKTH,seq,ms,state,fps,dropped,[p99],[celsius],[0|1],bundle,[still],crc*xx   health; 1: throttled
 //! $PLKTG,from,to,crc*xx                                    reports from..to had to be left out
 //! $PLKTQ,STATUS|DROPS|AGE|UPTIME|VERSION|LABELS|BUNDLE,crc*xx   query
@@ -31,6 +32,7 @@
 //! | slots | 0..999 | stays at 999 |
 //! | age | ms, 0..9999 | stays at 9999 |
 //! | score, threshold | four decimals, ±999999.9999 | clamped; empty when not a number |
+//! | x, y, w, h | thousandths of the camera's picture: left and upper edge, 0..999, width and height, from 1; x + w and y + h at most 1000 | clamped |
 //! | blocks, dropped, its causes, seconds, restarts | 0..9999999 | stays at 9999999 |
 //! | state | `OK`, `WARMING k/N` (each up to 999), or one of the table below | |
 //! | end | `none`, `stopped` (asked to), `failed` (said why), `panic`, `killed` (watchdog, kernel or somebody) | |
@@ -97,6 +99,8 @@ pub enum Sentence {
     Event { seq: u32, edge: Edge, label: Label, onset_ms: u64, duration_ms: u32, peak: Option<u16> },
     /// `$PLKTN`; score and threshold in ten-thousandths.
     Novelty { seq: u32, ms: u64, score: Option<i64>, threshold: Option<i64>, blocks: u32, alarm: bool },
+    /// `$PLKTP`; x, y, w, h in thousandths.
+    Place { seq: u32, ms: u64, label: Label, place: [u16; 4] },
     /// `$PLKTH`
     Health { seq: u32, status: Status, bundle: Text<8> },
     /// `$PLKTG`
@@ -229,6 +233,9 @@ impl Sentence {
                 blocks: n.blocks,
                 alarm: n.alarm,
             },
+            Report::Place(s) => {
+                Self::Place { seq, ms: s.at.ms(), label: s.label.clone(), place: fields::thousandths_of(&s.place) }
+            }
             Report::Health(h) => Self::Health { seq, status: Status::of(h), bundle: h.bundle.clone() },
         }
     }
@@ -258,6 +265,13 @@ impl Sentence {
                 fields::decimal4(b, *score);
                 fields::decimal4(b, *threshold);
                 push!(b, ",{},{}", blocks.min(&9_999_999), u8::from(*alarm));
+            }
+            Self::Place { seq, ms, label, place: [x, y, w, h] } => {
+                push!(b, "PLKTP,{},{}", seq % SEQ_WRAP, ms % MS_WRAP);
+                fields::label(b, label);
+                let (x, y) = (x.min(&999), y.min(&999));
+                // The last box beside the longest label fits because an edge of four digits leaves one for the other.
+                push!(b, ",{x},{y},{},{}", w.clamp(&1, &(1_000 - x)), h.clamp(&1, &(1_000 - y)));
             }
             Self::Health { seq, status, bundle } => {
                 push!(b, "PLKTH,{},", seq % SEQ_WRAP);
@@ -312,6 +326,16 @@ impl Sentence {
                 let (score, threshold) = (f.decimal4("score")?, f.decimal4("threshold")?);
                 let (blocks, alarm) = (f.number("blocks", 9_999_999)?, f.flag("alarm")?);
                 f.end(Self::Novelty { seq, ms, score, threshold, blocks, alarm })?
+            }
+            "PLKTP" => {
+                let mut f = Fields::new("PLKTP", rest);
+                let (seq, ms, label) = (f.seq("seq")?, f.ms("ms")?, f.label()?);
+                let (x, y): (u16, u16) = (f.number("x", 999)?, f.number("y", 999)?);
+                let (w, h) = (f.number("w", u64::from(1_000 - x))?, f.number("h", u64::from(1_000 - y))?);
+                if w == 0 || h == 0 {
+                    return Err(f.wrong("size", "at least a thousandth"));
+                }
+                f.end(Self::Place { seq, ms, label, place: [x, y, w, h] })?
             }
             "PLKTH" => {
                 let mut f = Fields::new("PLKTH", rest);

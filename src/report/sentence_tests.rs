@@ -1,7 +1,8 @@
 //! The promises of the wire format: length, one spelling per value, every corruption of one character noticed.
 
 use super::*;
-use crate::report::{ClassId, ClassNow, Event, Health, MAX_LABEL, Novelty, envelope::MAX_SENTENCE};
+use crate::report::{ClassId, ClassNow, Event, Health, MAX_LABEL, Novelty, Spot, envelope::MAX_SENTENCE};
+use crate::shaper::Region;
 use crate::source::Timestamp;
 use proptest::prelude::*;
 
@@ -49,7 +50,11 @@ fn report() -> impl Strategy<Value = Report> {
         let (p50_ms, reused) = (p99_ms.map(|ms| ms / 2), lost);
         Report::Health(Health { at, state, fps_tenths, drops, p50_ms, p99_ms, celsius, throttled, still, reused, life, bundle })
     });
-    prop_oneof![class, event, novelty, health]
+    let place = (at(), label(), any::<[f32; 4]>(), any::<[u16; 4]>()).prop_map(|(at, label, wild, tame)| {
+        let part = |n: usize| if tame[0] % 4 == 0 { wild[n] } else { f32::from(tame[n]) / 65_535.0 };
+        Report::Place(Spot { at, label, place: Region { x: part(0), y: part(1), w: part(2), h: part(3) } })
+    });
+    prop_oneof![class, event, novelty, place, health]
 }
 
 fn sentence() -> impl Strategy<Value = Sentence> {
@@ -92,7 +97,7 @@ proptest! {
     }
 
     #[test]
-    fn what_decodes_has_one_spelling(line in "\\$PLKT[CENHGA],[A-Z0-9a-z.,/ -]{0,60}") {
+    fn what_decodes_has_one_spelling(line in "\\$PLKT[CENPHGA],[A-Z0-9a-z.,/ -]{0,60}") {
         // Sealed here, so that the fields themselves are what is judged.
         let line = envelope::seal(&Body::try_from(&line[1..]).unwrap());
         if let Ok(said) = Sentence::decode(line.as_bytes()) {

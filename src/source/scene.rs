@@ -125,7 +125,65 @@ impl Scene {
 
     /// People and cars, far ones first.
     fn actors(&mut self, t: f32) {
-        let (canvas, busy) = (&mut self.canvas, self.play == Play::Busy);
+        let (busy, cast) = (self.play == Play::Busy, Cast::at(t, self.play == Play::Busy));
+        let Cast { near, visitor, red, jogger, white } = cast;
+        let canvas = &mut self.canvas;
+        if near < 0.3 {
+            visitor.draw(canvas);
+        }
+        if busy || (1.8..4.6).contains(&t) {
+            red.draw(canvas);
+        }
+        if busy || (5.3..8.0).contains(&t) {
+            jogger.draw(canvas);
+        }
+        if busy || t >= 19.4 {
+            white.draw(canvas);
+        }
+        if near >= 0.3 {
+            visitor.draw(canvas);
+        }
+    }
+
+    /// What the thing that comes, goes or passes by covers of the last frame, its shadow included: left and upper edge, width and
+    /// height as fractions of the picture. `None` while nothing does; of the script alone.
+    pub fn moving(&self) -> Option<[f32; 4]> {
+        let t = self.index.checked_sub(1)? as f32 / FPS as f32;
+        let mut canvas = self.still.clone();
+        let Cast { visitor, red, jogger, white, .. } = Cast::at(t, false);
+        match t {
+            t if (2.0..4.3).contains(&t) => red.draw(&mut canvas),
+            t if (5.5..7.7).contains(&t) => jogger.draw(&mut canvas),
+            t if (8.8..10.5).contains(&t) || (11.7..13.4).contains(&t) => visitor.draw(&mut canvas),
+            t if (19.6..21.9).contains(&t) => white.draw(&mut canvas),
+            _ => return None,
+        }
+        let differs = |x: usize, y: usize| {
+            let at = (y + MARGIN) * canvas.width + x + MARGIN;
+            // A few levels: the soft rim of a brush and its texture are the thing, rounding is not.
+            canvas.planes[0][at].abs_diff(self.still.planes[0][at]) > 4
+        };
+        let columns = (0..WIDTH).filter(|x| (0..HEIGHT).any(|y| differs(*x, y)));
+        let rows = (0..HEIGHT).filter(|y| (0..WIDTH).any(|x| differs(x, *y)));
+        let (left, right) = columns.fold((WIDTH, 0), |(a, b), x| (a.min(x), b.max(x + 1)));
+        let (top, low) = rows.fold((HEIGHT, 0), |(a, b), y| (a.min(y), b.max(y + 1)));
+        let (w, h) = (WIDTH as f32, HEIGHT as f32);
+        (left < right).then(|| [left as f32 / w, top as f32 / h, (right - left) as f32 / w, (low - top) as f32 / h])
+    }
+}
+
+/// Everybody's place at a time.
+struct Cast {
+    /// How far the visitor has come, 0 to 1.
+    near: f32,
+    visitor: Person,
+    red: Car,
+    jogger: Person,
+    white: Car,
+}
+
+impl Cast {
+    fn at(t: f32, busy: bool) -> Self {
         // Stands in the alley, comes up to the camera, stands, goes back.
         let (near, going) = match t {
             t if busy => (((t / 2.0) % 2.0 - 1.0).abs(), t),
@@ -147,40 +205,28 @@ impl Scene {
             jacket: rgb(52.0, 74.0, 122.0),
             trousers: rgb(46.0, 46.0, 52.0),
         };
-        let red = Car { x: 1e4, foot: 172.0, long: 150.0, way: 1.0, colour: rgb(158.0, 40.0, 38.0) };
-        let white = Car { x: 1e4, foot: 196.0, long: 176.0, way: -1.0, colour: rgb(214.0, 216.0, 218.0) };
+        // Busy: round and round, so that there is always somebody.
+        let (x, stride) =
+            if busy { (345.0 - (152.0 * t) % 380.0, 1.35 * t) } else { (345.0 - 152.0 * (t - 5.4), 1.35 * (t - 5.4)) };
+        let long_way = if busy { -75.0 + (181.0 * t) % 470.0 } else { -75.0 + 181.0 * (t - 1.85) };
+        let red = Car { x: long_way, foot: 172.0, long: 150.0, way: 1.0, colour: rgb(158.0, 40.0, 38.0) };
+        let back = if busy { 408.0 - (192.0 * t + 200.0) % 500.0 } else { 408.0 - 192.0 * (t - 19.45) };
+        let white = Car { x: back, foot: 196.0, long: 176.0, way: -1.0, colour: rgb(214.0, 216.0, 218.0) };
         let jogger = Person {
-            x: 0.0,
+            x,
             foot: 219.0,
             tall: 104.0,
-            stride: 0.0,
+            stride,
             way: -1.0,
             back: false,
             jacket: rgb(204.0, 120.0, 36.0),
             trousers: rgb(36.0, 40.0, 58.0),
         };
-        if near < 0.3 {
-            visitor.draw(canvas);
-        }
-        if busy {
-            // Round and round, so that there is always somebody.
-            Car { x: -75.0 + (181.0 * t) % 470.0, ..red }.draw(canvas);
-            Person { x: 345.0 - (152.0 * t) % 380.0, stride: 1.35 * t, ..jogger }.draw(canvas);
-            Car { x: 408.0 - (192.0 * t + 200.0) % 500.0, ..white }.draw(canvas);
-        } else if (1.8..4.6).contains(&t) {
-            Car { x: -75.0 + 181.0 * (t - 1.85), ..red }.draw(canvas);
-        }
-        if !busy && t >= 19.4 {
-            Car { x: 408.0 - 192.0 * (t - 19.45), ..white }.draw(canvas);
-        }
-        if !busy && (5.3..8.0).contains(&t) {
-            Person { x: 345.0 - 152.0 * (t - 5.4), stride: 1.35 * (t - 5.4), ..jogger }.draw(canvas);
-        }
-        if near >= 0.3 {
-            visitor.draw(canvas);
-        }
+        Self { near, visitor, red, jogger, white }
     }
+}
 
+impl Scene {
     /// The canvas seen from `dx`, `dy` pixels beside the usual place, into the frame.
     fn develop(&mut self, dx: f32, dy: f32) {
         let (luma, chroma) = self.frame.split_at_mut(WIDTH * HEIGHT);

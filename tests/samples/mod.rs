@@ -1,7 +1,10 @@
 //! Reports of every kind for the tests of the sinks: the same ones every time.
 #![allow(dead_code, clippy::unwrap_used)]
 
-use lookout::report::{ClassId, ClassNow, Drops, Edge, Event, Health, Identity, Label, LastEnd, Life, Novelty, Report, State};
+use lookout::report::{
+    ClassId, ClassNow, Drops, Edge, Event, Health, Identity, Label, LastEnd, Life, Novelty, Report, Spot, State,
+};
+use lookout::shaper::Region;
 use lookout::source::Timestamp;
 
 pub const LABELS: [&str; 7] = ["idle", "left", "right", "toward", "away", "shake", "covered"];
@@ -39,6 +42,12 @@ pub fn novelty(k: u32) -> Report {
     Report::Novelty(Novelty { at, score, threshold: 2.5, blocks: k, alarm: score > 2.5 })
 }
 
+pub fn place(k: u32) -> Report {
+    let part = |n: u32| (k.wrapping_mul(7_919).wrapping_add(n * 331) % 1_000) as f32 / 1_000.0;
+    let (at, label) = (Timestamp::from_ms(u64::from(k) * 100), label(k).1);
+    Report::Place(Spot { at, label, place: Region { x: part(0), y: part(1), w: part(2), h: part(3) } })
+}
+
 pub fn health(k: u32) -> Report {
     let states = [State::Ok, State::Warming { have: 3, need: 16 }, State::Invalid, State::NoCamera, State::NoFrames];
     let drops = Drops { lost: k / 2, damaged: k - k / 2, unread: 0, disordered: 0 };
@@ -60,10 +69,11 @@ pub fn health(k: u32) -> Report {
 
 /// A mix of all kinds.
 pub fn any(k: u32) -> Report {
-    match k % 5 {
+    match k % 6 {
         0 | 1 => class(k),
         2 => event(k),
         3 => novelty(k),
+        4 => place(k),
         _ => health(k),
     }
 }
@@ -93,7 +103,11 @@ pub fn extremes() -> Vec<Report> {
             bundle: heapless::String::try_from("ffffffff").unwrap(),
         })
     };
+    let place = |[x, y, w, h]: [f32; 4]| Report::Place(Spot { at, label: long.clone(), place: Region { x, y, w, h } });
     vec![
+        place([0.1, 0.1, 0.9, 0.9]),
+        place([f32::NAN, -1.0, f32::INFINITY, 0.0]),
+        place([1.0, 0.999, 0.0, 1.0]),
         class(Some(ClassId(255)), &long, 1.0),
         class(Some(ClassId(0)), &Label::try_from("a").unwrap(), 0.0),
         class(None, &Label::try_from("invalid").unwrap(), 0.0),

@@ -1,0 +1,219 @@
+//! The black box: the last seconds of shaped ticks, written around an event as a clip that replays to the same sentences.
+//!
+//! Kept is what the encoder saw, not the camera's picture: a tick of `motion` is 20 kB, ten seconds of it 2 MB, and nothing of the way
+//! from pixels to planes can differ on replay. A tick that was no news ([`crate::gate`]) is kept as that alone; the planes that stand for it
+//! are those of the last encoded tick, which are kept beside the ring when their own tick has left it.
+//!
+//! Everything here is pure and made at the start: [`Recorder::keep`] copies one tick, [`Recorder::write`] lays the whole clip into a buffer
+//! that goes to the [`writer`]. A gap empties the recorder as it empties the ring of features, so no clip spans one.
+//!
+//! ```text
+//! "lookout black box 1\n"
+//! a line of JSON: bundle (sha256), tick_ms, tick_bytes, rows (numbers, not planes), width and height of the camera's picture, label, at_ms
+//! for each tick: stamp of its frame, ns since the run's first (u64), 0: planes or numbers follow | 1: no news (u8), tick_bytes
+//! u64::MAX, 2 (u8), CRC-32 (ISO-HDLC) of everything before it (u32)
+//! ```
+//! Numbers are little-endian. A file without its end is torn, and is read up to there ([`crate::source::shaped`]).
+
+pub mod writer;
+
+use crate::source::{Shaped, Timestamp};
+use crc::{CRC_32_ISO_HDLC, Crc, Table};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// First line of a clip.
+pub const MAGIC: &[u8] = b"lookout black box 1\n";
+/// Longest header line, in bytes.
+pub const MAX_HEADER: usize = 4096;
+/// Bytes before the numbers of a tick, and of the end.
+pub const TICK_HEAD: usize = 9;
+/// Planes or numbers follow.
+pub const NEWS: u8 = 0;
+/// What the tick before it said stands for it too.
+pub const SAME: u8 = 1;
+/// The end, and a checksum.
+pub const END: u8 = 2;
+
+/// What a clip says of itself.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Header {
+    /// Hex sha256 of the bundle that ran.
+    pub bundle: String,
+    /// The bundle's tick, ms.
+    pub tick_ms: u32,
+    /// Bytes of a tick: planes, or four for each number.
+    pub tick_bytes: usize,
+    /// Rows of numbers instead of planes.
+    pub rows: bool,
+    /// The camera's picture, pixels; 0 for rows.
+    pub width: usize,
+    /// The camera's picture, pixels; 0 for rows.
+    pub height: usize,
+    /// What it was written for: a class, or `novelty`.
+    pub label: String,
+    /// When that began, ms since the run's first frame.
+    pub at_ms: u64,
+}
+
+/// The checksum of a clip.
+pub fn checksum(bytes: &[u8]) -> u32 {
+    const CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISO_HDLC);
+    CRC.checksum(bytes)
+}
+
+/// One tick in the ring: the stamp of its frame, and the buffer that holds it, if it was news.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    at: Timestamp,
+    buffer: Option<usize>,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Recorder {
+    header: Header,
+    ticks: usize,
+    slots: VecDeque<Slot>,
+    /// One for each tick, and one for the encoded tick before the oldest.
+    buffers: Vec<u8>,
+    free: Vec<usize>,
+    base: Option<usize>,
+}
+
+impl Recorder {
+    /// For the last `ticks` ticks, of as many bytes as `header` says.
+    pub fn new(mut header: Header, ticks: usize) -> Self {
+        // Room for any label, so that an event allocates nothing.
+        header.label.reserve(crate::report::MAX_LABEL);
+        let buffers = vec![0; (ticks + 1) * header.tick_bytes];
+        Self { header, ticks, slots: VecDeque::with_capacity(ticks), buffers, free: (0..=ticks).collect(), base: None }
+    }
+
+    /// Ticks kept.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Nothing is kept.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Bytes of the longest clip.
+    pub fn max_bytes(&self) -> usize {
+        MAGIC.len() + MAX_HEADER + (self.ticks + 1) * (TICK_HEAD + self.header.tick_bytes) + 4
+    }
+
+    /// Forgets everything (after a gap).
+    pub fn clear(&mut self) {
+        self.slots.clear();
+        self.base = None;
+        self.free.clear();
+        self.free.extend(0..=self.ticks);
+    }
+
+    /// A tick whose frame was taken at `at`.
+    pub fn keep(&mut self, at: Timestamp, tick: Shaped<'_>) {
+        if self.slots.len() == self.ticks
+            && let Some(Slot { buffer: Some(oldest), .. }) = self.slots.pop_front()
+        {
+            self.free.extend(self.base.replace(oldest));
+        }
+        let bytes = self.header.tick_bytes;
+        let buffer = match tick {
+            Shaped::Same => None,
+            Shaped::Planes { .. } | Shaped::Row(_) => self.free.pop(),
+        };
+        if let Some(n) = buffer {
+            let to = &mut self.buffers[n * bytes..(n + 1) * bytes];
+            match tick {
+                Shaped::Planes { levels, picture } => {
+                    to.copy_from_slice(levels);
+                    (self.header.width, self.header.height) = picture;
+                }
+                Shaped::Row(row) => to.chunks_exact_mut(4).zip(row).for_each(|(to, v)| to.copy_from_slice(&v.to_le_bytes())),
+                Shaped::Same => {}
+            }
+        }
+        self.slots.push_back(Slot { at, buffer });
+    }
+
+    /// Lays all that is kept into `out` as a clip, written for `label` at `at_ms`.
+    pub fn write(&mut self, label: &str, at_ms: u64, out: &mut Vec<u8>) {
+        out.clear();
+        out.extend_from_slice(MAGIC);
+        self.header.label.clear();
+        self.header.label.push_str(label);
+        self.header.at_ms = at_ms;
+        // Plain data into memory cannot fail.
+        let _ = serde_json::to_writer(&mut *out, &self.header);
+        out.push(b'\n');
+        let bytes = self.header.tick_bytes;
+        for (n, slot) in self.slots.iter().enumerate() {
+            out.extend_from_slice(&slot.at.0.to_le_bytes());
+            // The first tick of a clip has no tick before it: what stands for it is said.
+            let buffer = slot.buffer.or(self.base.filter(|_| n == 0));
+            out.push(if buffer.is_some() { NEWS } else { SAME });
+            if let Some(k) = buffer {
+                out.extend_from_slice(&self.buffers[k * bytes..(k + 1) * bytes]);
+            }
+        }
+        out.extend_from_slice(&u64::MAX.to_le_bytes());
+        out.push(END);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recorder(ticks: usize) -> Recorder {
+        Recorder::new(Header { tick_bytes: 4, tick_ms: 100, ..Header::default() }, ticks)
+    }
+
+    fn planes(levels: &[u8]) -> Shaped<'_> {
+        Shaped::Planes { levels, picture: (8, 6) }
+    }
+
+    /// Stamp, flag, first byte of each tick of a clip.
+    fn ticks(clip: &[u8]) -> Vec<(u64, u8, u8)> {
+        let start = MAGIC.len() + clip[MAGIC.len()..].iter().position(|b| *b == b'\n').unwrap() + 1;
+        let (mut at, mut all) = (start, vec![]);
+        loop {
+            let stamp = u64::from_le_bytes(clip[at..at + 8].try_into().unwrap());
+            match clip[at + 8] {
+                NEWS => all.push((stamp, NEWS, clip[at + 9])),
+                SAME => all.push((stamp, SAME, 0)),
+                _ => return all,
+            }
+            at += TICK_HEAD + if clip[at + 8] == NEWS { 4 } else { 0 };
+        }
+    }
+
+    #[test]
+    fn the_last_ticks_are_kept_and_what_stands_for_a_tick_without_news_never_leaves_before_it() {
+        let mut recorder = recorder(3);
+        let mut clip = Vec::with_capacity(recorder.max_bytes());
+        for n in 0..3u8 {
+            recorder.keep(Timestamp(u64::from(n)), planes(&[n; 4]));
+        }
+        (3..5).for_each(|n| recorder.keep(Timestamp(n), Shaped::Same));
+        recorder.write("right", 7, &mut clip);
+        assert_eq!(ticks(&clip), [(2, NEWS, 2), (3, SAME, 0), (4, SAME, 0)]);
+        // Its own tick leaves: its planes stay, for the oldest tick that they stand for.
+        (5..20).for_each(|n| recorder.keep(Timestamp(n), Shaped::Same));
+        recorder.write("right", 7, &mut clip);
+        assert_eq!(ticks(&clip), [(17, NEWS, 2), (18, SAME, 0), (19, SAME, 0)]);
+        (20..23).for_each(|n| recorder.keep(Timestamp(n), planes(&[n as u8; 4])));
+        recorder.write("right", 7, &mut clip);
+        assert_eq!(ticks(&clip), [(20, NEWS, 20), (21, NEWS, 21), (22, NEWS, 22)]);
+        recorder.clear();
+        assert!(recorder.is_empty());
+        recorder.keep(Timestamp(30), planes(&[9; 4]));
+        recorder.write("left", 8, &mut clip);
+        assert_eq!(ticks(&clip), [(30, NEWS, 9)]);
+        assert!(clip.capacity() >= recorder.max_bytes() && clip.len() < recorder.max_bytes());
+    }
+}

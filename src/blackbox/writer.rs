@@ -1,0 +1,267 @@
+//! Clips to the disk, on a thread of its own: one buffer goes to and fro, so inference never waits for a disk.
+//!
+//! A clip is written under another name, flushed to the disk and renamed: under its own name it is whole, whatever happens. What was
+//! left half written is deleted at the next start. Before a clip is written the oldest ones are deleted until it fits the bound. A disk that is full or
+//! broken costs clips and is said; reports go on. While the writer is busy the next clip is lost, counted and said.
+
+use super::{Header, Recorder, checksum};
+use crate::complaint::Complaint;
+use crate::pipeline::Probe;
+use crate::report::Label;
+use crate::source::{Shaped, Timestamp};
+use heapless::Deque;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What a finished clip is called.
+pub const EXTENSION: &str = "lkb";
+/// Clips that may be in progress at a time; they overlap.
+const OPEN: usize = 4;
+/// What an unfinished one is called.
+const PART: &str = "lkb.part";
+
+/// What is wanted of the black box.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// The folder, made if need be.
+    pub dir: PathBuf,
+    /// Ticks before the event.
+    pub before: usize,
+    /// Ticks after it.
+    pub after: usize,
+    /// Bytes of all clips together.
+    pub limit: u64,
+    /// A recording is being played: wait for the disk instead of losing clips.
+    pub patient: bool,
+}
+
+/// The one buffer, and where it is.
+#[derive(Debug)]
+enum Hand {
+    /// At hand.
+    Free(Vec<u8>),
+    /// To be written under this label.
+    Full(Vec<u8>, Label),
+    /// The writer has it.
+    Writing,
+    /// No more comes.
+    Closed,
+}
+
+#[derive(Debug)]
+struct Shared {
+    hand: Mutex<Hand>,
+    moved: Condvar,
+}
+
+impl Shared {
+    /// Every state is a whole one, so a thread that panicked has left nothing half done.
+    fn lock(&self) -> MutexGuard<'_, Hand> {
+        self.hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A clip in progress.
+#[derive(Debug)]
+struct Open {
+    /// What it is for.
+    label: Label,
+    /// When that was, ms.
+    at_ms: u64,
+    /// Ticks still to come.
+    left: usize,
+}
+
+/// Listens to the pipeline as a [`Probe`], and has clips written.
+#[derive(Debug)]
+pub struct BlackBox {
+    recorder: Recorder,
+    shared: Arc<Shared>,
+    after: usize,
+    patient: bool,
+    /// Clips in progress, oldest first.
+    open: Deque<Open, OPEN>,
+    lost: u32,
+    complaint: Complaint,
+}
+
+impl BlackBox {
+    /// Makes the folder, deletes what was left half written, and starts the writer.
+    ///
+    /// # Errors
+    /// A folder that cannot be made or read, or no thread.
+    pub fn start(header: Header, wish: Wish) -> Result<Self, String> {
+        let named = |e: std::io::Error| format!("black box {}: {e}", wish.dir.display());
+        fs::create_dir_all(&wish.dir).map_err(named)?;
+        let mut next = 0;
+        for entry in fs::read_dir(&wish.dir).map_err(named)?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.ends_with(PART) {
+                let _ = fs::remove_file(entry.path());
+            } else if let Some(n) = number(&entry.path()) {
+                next = next.max(n + 1);
+            }
+        }
+        let recorder = Recorder::new(header, wish.before + wish.after);
+        let buffer = Vec::with_capacity(recorder.max_bytes());
+        let shared = Arc::new(Shared { hand: Mutex::new(Hand::Free(buffer)), moved: Condvar::new() });
+        let (theirs, after, patient) = (shared.clone(), wish.after, wish.patient);
+        let work = move || Writer { dir: wish.dir, limit: wish.limit, next, complaint: Complaint::default() }.run(&theirs);
+        let thread = std::thread::Builder::new().name("black box".into()).spawn(work);
+        thread.map_err(|e| format!("black box: no thread: {e}"))?;
+        Ok(Self { recorder, shared, after, patient, open: Deque::new(), lost: 0, complaint: Complaint::default() })
+    }
+
+    /// Something happened: what is kept, and what comes after it, is to be written. It is in the clip in progress if that has most of its way
+    /// to go; else it has its own, which begins in that one.
+    pub fn press(&mut self, label: &Label, at: Timestamp) {
+        if self.open.back().is_none_or(|open| open.left * 2 < self.after) {
+            // Four that overlap by half span more than the ring: the fifth would hold nothing new.
+            let _ = self.open.push_back(Open { label: label.clone(), at_ms: at.ms(), left: self.after });
+            self.settle();
+        }
+    }
+
+    /// The stream broke or ends: what is in progress is written as it is.
+    pub fn cut(&mut self) {
+        self.open.iter_mut().for_each(|open| open.left = 0);
+        self.settle();
+        self.recorder.clear();
+    }
+
+    /// Ends the writer, which may take `limit` for what it has in hand.
+    pub fn close(&mut self, limit: Duration) {
+        self.cut();
+        let until = Instant::now() + limit;
+        let mut hand = self.shared.lock();
+        while !matches!(*hand, Hand::Free(_) | Hand::Closed) && Instant::now() < until {
+            let left = until.saturating_duration_since(Instant::now());
+            hand = self.shared.moved.wait_timeout(hand, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *hand = Hand::Closed;
+        self.shared.moved.notify_all();
+    }
+
+    /// Hands over the clips whose last tick is there.
+    fn settle(&mut self) {
+        while self.open.front().is_some_and(|open| open.left == 0) {
+            let Some(open) = self.open.pop_front() else { return };
+            let mut hand = self.shared.lock();
+            while self.patient && !matches!(*hand, Hand::Free(_) | Hand::Closed) {
+                hand = self.shared.moved.wait(hand).unwrap_or_else(PoisonError::into_inner);
+            }
+            match &mut *hand {
+                Hand::Free(buffer) => {
+                    let mut buffer = std::mem::take(buffer);
+                    self.recorder.write(&open.label, open.at_ms, &mut buffer);
+                    *hand = Hand::Full(buffer, open.label);
+                    self.shared.moved.notify_all();
+                }
+                _ => {
+                    self.lost += 1;
+                    self.complaint.say(format!("black box: the disk is slower than events come; {} clips lost", self.lost));
+                }
+            }
+        }
+    }
+}
+
+impl Probe for BlackBox {
+    fn taken(&mut self, at: Timestamp, tick: Shaped<'_>, first: bool) {
+        if first {
+            self.cut();
+        }
+        self.recorder.keep(at, tick);
+        self.open.iter_mut().for_each(|open| open.left = open.left.saturating_sub(1));
+        self.settle();
+    }
+}
+
+struct Writer {
+    dir: PathBuf,
+    limit: u64,
+    next: u32,
+    complaint: Complaint,
+}
+
+impl Writer {
+    fn run(mut self, shared: &Shared) {
+        loop {
+            let mut hand = shared.lock();
+            let (mut clip, label) = loop {
+                match std::mem::replace(&mut *hand, Hand::Writing) {
+                    Hand::Full(clip, label) => break (clip, label),
+                    Hand::Closed => {
+                        *hand = Hand::Closed;
+                        return;
+                    }
+                    other => *hand = other,
+                }
+                hand = shared.moved.wait(hand).unwrap_or_else(PoisonError::into_inner);
+            };
+            drop(hand);
+            let sum = checksum(&clip);
+            clip.extend_from_slice(&sum.to_le_bytes());
+            match self.save(&clip, &label) {
+                Ok(file) => {
+                    self.complaint.end(format_args!("black box: clips are written again"));
+                    log::info!("black box: {}", file.display());
+                }
+                Err(why) => self.complaint.say(format!("black box {}: {why}; reports go on", self.dir.display())),
+            }
+            let mut hand = shared.lock();
+            if matches!(*hand, Hand::Writing) {
+                *hand = Hand::Free(clip);
+            }
+            shared.moved.notify_all();
+        }
+    }
+
+    fn save(&mut self, clip: &[u8], label: &str) -> Result<PathBuf, String> {
+        if clip.len() as u64 > self.limit {
+            return Err(format!("a clip of {} bytes is more than all may have together ({})", clip.len(), self.limit));
+        }
+        self.make_room(clip.len() as u64).map_err(|e| e.to_string())?;
+        let file = self.dir.join(format!("{:06}-{label}.{EXTENSION}", self.next));
+        let part = file.with_extension(PART);
+        let written = File::create(&part).and_then(|mut f| f.write_all(clip).and_then(|()| f.sync_all()));
+        written.and_then(|()| fs::rename(&part, &file)).map_err(|e| {
+            // What is half there would take the room of what could be whole.
+            let _ = fs::remove_file(&part);
+            e.to_string()
+        })?;
+        // The name too must be on the disk; file systems that cannot say so keep it anyway, later.
+        let _ = File::open(&self.dir).and_then(|dir| dir.sync_all());
+        self.next += 1;
+        Ok(file)
+    }
+
+    /// Deletes the oldest clips until `bytes` more stay within the limit.
+    fn make_room(&self, bytes: u64) -> std::io::Result<()> {
+        let mut clips: Vec<(u32, u64, PathBuf)> = fs::read_dir(&self.dir)?
+            .flatten()
+            .filter_map(|e| Some((number(&e.path())?, e.metadata().ok()?.len(), e.path())))
+            .collect();
+        clips.sort_unstable();
+        let mut all: u64 = clips.iter().map(|c| c.1).sum();
+        for (_, size, path) in clips {
+            if all + bytes <= self.limit {
+                break;
+            }
+            fs::remove_file(&path)?;
+            all -= size;
+        }
+        Ok(())
+    }
+}
+
+/// The number of a clip, from its name.
+fn number(path: &Path) -> Option<u32> {
+    if path.extension()? != EXTENSION {
+        return None;
+    }
+    path.file_stem()?.to_str()?.split_once('-')?.0.parse().ok()
+}

@@ -1,0 +1,133 @@
+//! A black box's clip, tick by tick: what the encoder saw, as it saw it, at the stamps of the run that kept it.
+//!
+//! The whole file is read first: it is a few MB, and its checksum stands at its end. A torn file (power went while it was copied) is
+//! played up to its tear, and said; one whose bytes differ from its checksum is refused, because what it would replay to is not what was seen.
+
+use super::input::{refused, words};
+use super::{Frame, Payload, Seq, Shaped, Source, SourceError, Timestamp};
+use crate::blackbox::{END, Header, MAGIC, MAX_HEADER, NEWS, SAME, TICK_HEAD, checksum};
+
+/// Largest file that is read, in bytes: an hour of `motion` at ten ticks a second.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// A clip in memory.
+pub struct Replay {
+    path: String,
+    header: Header,
+    bytes: Vec<u8>,
+    /// Where the next tick begins, and where the last one ends.
+    at: usize,
+    end: usize,
+    n: u32,
+    numbers: Vec<f32>,
+    ticks: u64,
+}
+
+impl Replay {
+    /// Opens a clip. `bundle`: the hash of the one that will replay it, and the bytes that its ticks have.
+    ///
+    /// # Errors
+    /// [`SourceError::Refused`]: no black box, another bundle's, damaged, or without a whole tick.
+    pub fn open(path: &str, bundle: Option<&(String, usize)>) -> Result<Self, SourceError> {
+        let refuse = |why: String| refused(path, why);
+        let meta = std::fs::metadata(path).map_err(|e| refused(path, words(&e)))?;
+        if meta.len() > MAX_BYTES {
+            return Err(refuse(format!("{} bytes, a black box of at most {MAX_BYTES} expected", meta.len())));
+        }
+        let bytes = std::fs::read(path).map_err(|e| refused(path, words(&e)))?;
+        let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| refuse("no black box of this program".into()))?;
+        let line =
+            rest.iter().take(MAX_HEADER).position(|b| *b == b'\n').ok_or_else(|| refuse("torn within its header".into()))?;
+        let header: Header =
+            serde_json::from_slice(&rest[..line]).map_err(|e| refuse(format!("its header cannot be read: {e}")))?;
+        if header.tick_bytes == 0 || (header.rows && !header.tick_bytes.is_multiple_of(4)) || header.tick_ms == 0 {
+            return Err(refuse(format!("ticks of {} bytes and {} ms in its header", header.tick_bytes, header.tick_ms)));
+        }
+        if !header.rows && (header.width == 0 || header.height == 0) {
+            return Err(refuse("pictures of no size in its header".into()));
+        }
+        let short = |hash: &str| hash.chars().take(8).collect::<String>();
+        match bundle {
+            Some((hash, tick_bytes)) if *hash == header.bundle && *tick_bytes == header.tick_bytes => {}
+            Some((hash, _)) => {
+                let why = format!(
+                    "kept with bundle {}, this one is {}; say the other with --bundle",
+                    short(&header.bundle),
+                    short(hash)
+                );
+                return Err(refuse(why));
+            }
+            None => return Err(refuse("a black box holds what an encoder saw, no pictures; classify and run replay it".into())),
+        }
+        let start = MAGIC.len() + line + 1;
+        let (mut end, mut ticks, mut whole) = (start, 0, false);
+        while let Some(head) = bytes.get(end..end + TICK_HEAD) {
+            let next = match head[8] {
+                NEWS => end + TICK_HEAD + header.tick_bytes,
+                SAME => end + TICK_HEAD,
+                END => {
+                    let said =
+                        bytes.get(end + TICK_HEAD..end + TICK_HEAD + 4).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
+                    if said.is_some_and(|said| said != checksum(&bytes[..end + TICK_HEAD])) {
+                        return Err(refuse("damaged: its checksum is another one".into()));
+                    }
+                    whole = said.is_some();
+                    break;
+                }
+                found => return Err(refuse(format!("damaged: tick {ticks} is of kind {found}, expected 0 to 2"))),
+            };
+            if next > bytes.len() {
+                break;
+            }
+            (end, ticks) = (next, ticks + 1);
+        }
+        if ticks == 0 {
+            return Err(refuse("not one whole tick in it".into()));
+        }
+        if !whole {
+            log::warn!("{path}: torn; its first {ticks} ticks are whole and are replayed");
+        }
+        let numbers = vec![0.0; if header.rows { header.tick_bytes / 4 } else { 0 }];
+        Ok(Self { path: path.into(), header, bytes, at: start, end, n: 0, numbers, ticks })
+    }
+}
+
+impl Source for Replay {
+    fn next(&mut self) -> Result<Option<Frame<'_>>, SourceError> {
+        if self.at >= self.end {
+            return Ok(None);
+        }
+        // `open` walked the same way.
+        let (head, rest) = self.bytes[self.at..self.end].split_at(TICK_HEAD);
+        let at = Timestamp(head[..8].iter().rev().fold(0, |all, b| all << 8 | u64::from(*b)));
+        let tick = if head[8] == NEWS {
+            let levels = &rest[..self.header.tick_bytes];
+            if self.header.rows {
+                for (v, b) in self.numbers.iter_mut().zip(levels.chunks_exact(4)) {
+                    *v = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+                }
+                Shaped::Row(&self.numbers)
+            } else {
+                Shaped::Planes { levels, picture: (self.header.width, self.header.height) }
+            }
+        } else {
+            Shaped::Same
+        };
+        self.at += TICK_HEAD + if head[8] == NEWS { self.header.tick_bytes } else { 0 };
+        self.n += 1;
+        Ok(Some(Frame { at, seq: Seq(self.n - 1), payload: Payload::Shaped(tick) }))
+    }
+
+    fn describe(&self) -> String {
+        let Header { tick_ms, label, at_ms, .. } = &self.header;
+        format!("{}: black box, {} ticks of {tick_ms} ms around {label} at {:.1} s", self.path, self.ticks, *at_ms as f64 / 1e3)
+    }
+
+    fn len_hint(&self) -> Option<u64> {
+        Some(self.ticks)
+    }
+
+    fn has_past(&self) -> bool {
+        true
+    }
+}
