@@ -327,6 +327,11 @@ impl Bundle {
         self.files.get(name).map(Vec::as_slice)
     }
 
+    /// Bytes of a tick as the encoder (or, of rows, the head) is given it.
+    pub fn tick_bytes(&self) -> usize {
+        self.contract.input.as_ref().map_or(4 * self.frame_features(), |i| i.planes() * i.width * i.height)
+    }
+
     /// Numbers the head reads a tick (a ring row before projection): what a frame gives, then two for each extra.
     pub fn features(&self) -> usize {
         self.frame_features() + 2 * self.contract.extra.len()

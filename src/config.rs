@@ -59,6 +59,8 @@ pub struct Config {
     pub gpio: Gpio,
     /// Where the bundle's extra numbers come from, name to [`extra::Spec`]; one that is left out is always missing.
     pub extra: BTreeMap<String, String>,
+    /// Clips of what was seen around events.
+    pub blackbox: BlackBox,
     /// What a reader of the serial line may change.
     pub commands: Commands,
     /// Which bundles may be installed and run.
@@ -80,6 +82,7 @@ impl Default for Config {
             decision: Overrides::default(),
             gpio: Gpio::default(),
             extra: BTreeMap::new(),
+            blackbox: BlackBox::default(),
             commands: Commands::default(),
             install: Install::default(),
         }
@@ -139,6 +142,26 @@ pub struct Gpio {
     pub lines: BTreeMap<String, Line>,
 }
 
+/// `[blackbox]`: what was seen around an event, kept as a clip that `lookout classify` replays.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct BlackBox {
+    /// The folder; left out: nothing is kept.
+    pub dir: Option<PathBuf>,
+    /// Seconds before the event's report, 1 to 600.
+    pub seconds_before: u32,
+    /// Seconds after it, 0 to 600.
+    pub seconds_after: u32,
+    /// MiB that all clips may take together, from 1; the oldest go first.
+    pub max_mib: u32,
+}
+
+impl Default for BlackBox {
+    fn default() -> Self {
+        Self { dir: None, seconds_before: 5, seconds_after: 5, max_mib: 64 }
+    }
+}
+
 /// `[commands]`.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
@@ -193,6 +216,14 @@ impl Config {
         }
         if !(1..=MAX_THREADS).contains(&self.threads) {
             return Err(format!("threads = {}, expected 1 to {MAX_THREADS}", self.threads));
+        }
+        let b = &self.blackbox;
+        if !(1..=600).contains(&b.seconds_before) || b.seconds_after > 600 {
+            let (before, after) = (b.seconds_before, b.seconds_after);
+            return Err(format!("blackbox: seconds_before = {before}, seconds_after = {after}, expected 1 to 600 and 0 to 600"));
+        }
+        if b.max_mib == 0 {
+            return Err("blackbox.max_mib = 0, expected 1 or more; leave `dir` out to keep nothing".into());
         }
         if self.report.as_ref().is_some_and(Vec::is_empty) {
             return Err("report = [] says nothing to anyone; name a sink, or leave the key out for the board's own".into());

@@ -32,6 +32,7 @@ pub mod head;
 pub mod decision;
 pub mod pipeline;
 pub mod ticks;
+pub mod blackbox;
 pub mod health;
 pub mod report;
 

@@ -17,7 +17,7 @@ use crate::place::Place;
 use crate::report::{ClassId, ClassNow, Label, Report, Spot, State};
 use crate::ring::{Held, Ring};
 use crate::shaper::{Region, Shaper, ShaperError};
-use crate::source::{Frame, Payload, Seq, Timestamp};
+use crate::source::{Frame, Payload, Seq, Shaped, Timestamp};
 use crate::view::View;
 use std::time::Duration;
 
@@ -70,10 +70,31 @@ pub trait Probe {
     fn lap(&mut self, _stage: Stage) {}
     /// A tick was decided at `at` (since the first frame): probabilities in label order, and the class that is on.
     fn decided(&mut self, _at: Timestamp, _p: &[f32], _class: ClassId) {}
+    /// A tick went into the ring, made from the frame of `at` (since the first frame); `first`: the ring was empty.
+    fn taken(&mut self, _at: Timestamp, _tick: Shaped<'_>, _first: bool) {}
     /// Something moved in the tick at `at`, in this part of the camera's picture.
     fn placed(&mut self, _at: Timestamp, _place: Region) {}
 }
 impl Probe for () {}
+
+/// It is told if it is there.
+impl<P: Probe> Probe for Option<P> {
+    fn start(&mut self) {
+        self.iter_mut().for_each(P::start);
+    }
+    fn lap(&mut self, stage: Stage) {
+        self.iter_mut().for_each(|p| p.lap(stage));
+    }
+    fn decided(&mut self, at: Timestamp, p: &[f32], class: ClassId) {
+        self.iter_mut().for_each(|probe| probe.decided(at, p, class));
+    }
+    fn taken(&mut self, at: Timestamp, tick: Shaped<'_>, first: bool) {
+        self.iter_mut().for_each(|p| p.taken(at, tick, first));
+    }
+    fn placed(&mut self, at: Timestamp, place: Region) {
+        self.iter_mut().for_each(|p| p.placed(at, place));
+    }
+}
 
 /// Both are told.
 impl<A: Probe, B: Probe> Probe for (A, B) {
@@ -88,6 +109,10 @@ impl<A: Probe, B: Probe> Probe for (A, B) {
     fn decided(&mut self, at: Timestamp, p: &[f32], class: ClassId) {
         self.0.decided(at, p, class);
         self.1.decided(at, p, class);
+    }
+    fn taken(&mut self, at: Timestamp, tick: Shaped<'_>, first: bool) {
+        self.0.taken(at, tick, first);
+        self.1.taken(at, tick, first);
     }
     fn placed(&mut self, at: Timestamp, place: Region) {
         self.0.placed(at, place);
@@ -183,6 +208,8 @@ struct Time {
     next: u64,
     /// A picture or row is staged and waits for its tick.
     fresh: bool,
+    /// It is another run's tick, which says whether it is no news.
+    same: Option<bool>,
     /// Stamp of the newest frame.
     newest: Timestamp,
     seq: Option<Seq>,
@@ -259,6 +286,11 @@ impl Pipeline {
         probe: &mut impl Probe,
         out: &mut impl FnMut(Report),
     ) -> Result<(), PipelineError> {
+        if let (None, Payload::Shaped(_)) = (self.time.start, frame.payload) {
+            // An earlier run's ticks keep its time.
+            self.time.start = Some(Timestamp(0));
+            self.time.next = u128::from(frame.at.0).div_ceil(self.tick.as_nanos()) as u64;
+        }
         let start = *self.time.start.get_or_insert(frame.at);
         self.count(frame);
         if self.time.newest > frame.at && self.counts.frames > 1 {
@@ -413,17 +445,20 @@ impl Pipeline {
         probe.start();
         let news = self.extras.look(tick);
         let mut still = false;
+        let (at, first) = (self.since_start(self.time.newest), self.ring.is_empty());
         let features = match (&mut self.shaper, &mut self.encoder) {
             (Some(shaper), Some(encoder)) => {
                 shaper.close();
                 probe.lap(Stage::Shaper);
-                still = self.gate.as_mut().is_some_and(|g| g.is_still(shaper.planes())) && !self.ring.is_empty();
+                let same = self.time.same.take();
+                still = same.unwrap_or_else(|| self.gate.as_mut().is_some_and(|g| g.is_still(shaper.planes()))) && !self.ring.is_empty();
                 probe.lap(Stage::Gate);
                 if still {
                     self.counts.reused += 1;
                     shaper.skip_flow();
                     probe.lap(Stage::Flow);
                     if !news && self.ring.repeat() {
+                        probe.taken(at, Shaped::Same, first);
                         return Ok(());
                     }
                     self.extras.rejoin()
@@ -446,6 +481,9 @@ impl Pipeline {
         if let (Some(gate), Some(shaper), false) = (&mut self.gate, &self.shaper, still) {
             gate.keep(shaper.planes());
         }
+        let planes = self.shaper.as_ref().map(|s| (s.planes(), s.picture()));
+        let tick = planes.map_or(Shaped::Row(&self.staged_row), |(levels, picture)| Shaped::Planes { levels, picture });
+        probe.taken(at, tick, first);
         if std::mem::take(&mut self.still_before) {
             self.ring.fill();
         }
@@ -493,15 +531,25 @@ impl Pipeline {
         match (&frame.payload, &mut self.shaper) {
             (Payload::Image(image), Some(shaper)) => {
                 self.view.look(image, frame.at);
+                self.time.same = None;
                 Ok(shaper.stage(image)?)
             }
-            (Payload::Row(row), None) if row.len() == self.staged_row.len() => {
+            (Payload::Shaped(Shaped::Planes { levels, picture }), Some(shaper)) => {
+                self.time.same = Some(false);
+                if shaper.adopt(levels, *picture) { Ok(()) } else { wrong("a tick of another bundle".into(), "its own".into()) }
+            }
+            (Payload::Shaped(Shaped::Same), Some(_)) => {
+                self.time.same = Some(true);
+                Ok(())
+            }
+            (Payload::Row(row) | Payload::Shaped(Shaped::Row(row)), None) if row.len() == self.staged_row.len() => {
                 self.staged_row.copy_from_slice(row);
                 Ok(())
             }
             (Payload::Row(row), None) => {
                 wrong(format!("a row of {} numbers", row.len()), format!("rows of {}", self.staged_row.len()))
             }
+            (Payload::Shaped(_), _) => wrong("a tick of another bundle".into(), "its own".into()),
             (Payload::Row(_), Some(_)) => wrong("a row of numbers".into(), "pictures".into()),
             (Payload::Image(_), None) => wrong("a picture".into(), format!("rows of {} numbers", self.staged_row.len())),
         }

@@ -84,6 +84,8 @@ pub struct Shaper {
     plan: Option<Plan>,
     /// Width and height of the pictures that come, in pixels; 0 before the first.
     picture: (usize, usize),
+    /// The planes are another run's: nothing is left to do for this tick.
+    adopted: bool,
     /// Scaled components of the staged frame: luma or R, then U, V or G, B.
     parts: Vec<Vec<f32>>,
     scratch: Scratch,
@@ -124,6 +126,7 @@ impl Shaper {
             region,
             plan: None,
             picture: (0, 0),
+            adopted: false,
             parts: vec![vec![0.0; pixels]; 3],
             scratch: Scratch::default(),
             luma: vec![0; pixels],
@@ -149,7 +152,18 @@ impl Shaper {
         }
         self.colour(plan.colour);
         self.plan = Some(plan);
+        self.adopted = false;
         Ok(())
+    }
+
+    /// Instead of [`Shaper::stage`]: the planes that an earlier run made of a picture of this size, in pixels. `false` when they are of another length.
+    pub fn adopt(&mut self, planes: &[u8], picture: (usize, usize)) -> bool {
+        let fits = planes.len() == self.planes.len();
+        if fits {
+            self.planes.copy_from_slice(planes);
+            (self.picture, self.adopted) = (picture, true);
+        }
+        fits
     }
 
     fn replan(&mut self, image: &Image<'_>) -> Result<Plan, ShaperError> {
@@ -212,6 +226,9 @@ impl Shaper {
 
     /// The first half of [`Shaper::finish`]: the picture and its changes. [`Shaper::flow`] must follow.
     pub fn close(&mut self) {
+        if self.adopted {
+            return;
+        }
         let pixels = self.luma.len();
         self.history.push(&self.luma);
         let mut rest = &mut self.planes[..];
@@ -233,7 +250,7 @@ impl Shaper {
 
     /// The second half of [`Shaper::finish`]: optical flow, where a channel asks for it.
     pub fn flow(&mut self) {
-        let Some(flow) = &mut self.flow else { return };
+        let Some(flow) = self.flow.as_mut().filter(|_| !self.adopted) else { return };
         let pixels = self.luma.len();
         let mut at = 0;
         let mut first: Option<usize> = None;
@@ -259,6 +276,11 @@ impl Shaper {
         if let Some(flow) = &mut self.flow {
             flow.skip(&self.luma);
         }
+    }
+
+    /// Width and height of the camera's picture, pixels; 0 before the first.
+    pub fn picture(&self) -> (usize, usize) {
+        self.picture
     }
 
     /// The planes of the last closed tick, `[P,H,W]`.

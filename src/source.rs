@@ -19,6 +19,7 @@ pub mod pipe;
 mod rate;
 pub mod rows;
 pub mod scene;
+pub mod shaped;
 pub mod v4l2;
 
 pub use rate::Rate;
@@ -170,8 +171,26 @@ impl<'a> Image<'a> {
 pub enum Payload<'a> {
     /// Pixels for the shaper and the encoder.
     Image(Image<'a>),
+    /// What an earlier run made of a frame: goes around the shaper and the gate.
+    Shaped(Shaped<'a>),
     /// One row of numbers that goes straight into the ring: the recurrent network alone.
     Row(&'a [f32]),
+}
+
+/// A tick as the encoder (or the head, of rows) saw it.
+#[derive(Clone, Copy, Debug)]
+pub enum Shaped<'a> {
+    /// Planes, and the size of the camera's picture.
+    Planes {
+        /// `[P, H, W]` levels.
+        levels: &'a [u8],
+        /// Width and height, pixels.
+        picture: (usize, usize),
+    },
+    /// Numbers.
+    Row(&'a [f32]),
+    /// No news: what the tick before it said stands for it.
+    Same,
 }
 
 /// One frame, lent by a [`Source`] until the next call.
@@ -279,6 +298,11 @@ pub trait Source: Send {
     /// Does it help to open the source again after [`SourceError::Stalled`]? A camera may have hung itself up; in a pipe, what has
     /// arrived so far would be lost.
     fn reopens_after_stall(&self) -> bool {
+        false
+    }
+
+    /// Is this a piece of a longer run: did the world go on before its first frame?
+    fn has_past(&self) -> bool {
         false
     }
 

@@ -138,7 +138,9 @@ pub fn timeline(
     if source.is_live() {
         return Err(Failure::refused(format!("{clip}: a camera never ends; use `lookout run` for it")));
     }
-    let mut pipeline = Pipeline::new(bundle, options)?;
+    // A piece of a longer run has a past, of which nothing may be made up.
+    let mut pipeline =
+        Pipeline::new(bundle, &Options { still_before: options.still_before && !source.has_past(), ..options.clone() })?;
     let mut timeline = Timeline::new(bundle.labels.len(), 0);
     let mut ends = Timeline::new(bundle.labels.len(), 0);
     let mut progress = Progress::new(clip, source.len_hint());

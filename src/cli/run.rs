@@ -15,6 +15,8 @@ mod watch;
 use super::Failure;
 use super::setup::{BundleArg, GateArg, StateArg, ThreadsArg, WhereArg, choose};
 use crate::baked;
+use crate::blackbox::Header;
+use crate::blackbox::writer::{BlackBox, Wish};
 use crate::board::{self, Board};
 use crate::bundle::Bundle;
 use crate::capture::Capture;
@@ -73,6 +75,9 @@ pub struct Args {
     /// serial:/dev/ttyAMA0,115200, gpio, stdout, file:PATH, json:-|PATH; may be given more than once
     #[arg(long, value_name = "SPEC")]
     report: Vec<String>,
+    /// Keep what was seen around events in this folder, as clips that `classify` replays
+    #[arg(long, value_name = "DIR")]
+    blackbox: Option<PathBuf>,
     /// Wait for a camera or bundle that is not there yet, and say so, instead of ending with exit code 1 or 2
     #[arg(long)]
     wait: bool,
@@ -173,12 +178,14 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
     let sinks = sinks(&reports, &config, &board, &bundle, live)?;
     let ears = Ears::open(&bundle, &config, args.source.as_deref().or(config.source.as_deref()), live)?;
     let capture = Capture::start(first, Box::new(opener)).map_err(|e| Failure::broke(format!("capture thread: {e}")))?;
+    let blackbox = blackbox(args, &config, &bundle, live)?;
     let vitals = Vitals::open(&board.thermal);
     let mut watch = Watch {
         capture,
         ears,
         pipeline,
-        herald: Herald { sinks, seq },
+        herald: Herald { sinks, seq, begun: None, alarm: false },
+        blackbox,
         vitals,
         health: HealthClock::new(&bundle.hash).instead(fallback),
         live,
@@ -191,7 +198,35 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
     let done = watch.until(&stop);
     watch.notifier.stopping();
     watch.herald.close(DRAIN);
+    watch.blackbox.iter_mut().for_each(|b| b.close(DRAIN));
     done
+}
+
+/// What is kept around events, where that is asked for.
+fn blackbox(args: &Args, config: &Config, bundle: &Bundle, live: bool) -> Result<Option<BlackBox>, Failure> {
+    let (wish, time) = (&config.blackbox, &bundle.contract.time);
+    let Some(dir) = args.blackbox.clone().or_else(|| wish.dir.clone()) else { return Ok(None) };
+    if !bundle.contract.extra.is_empty() {
+        let why = format!("blackbox: bundle {} reads extra numbers, which are not kept, so nothing could be replayed; leave it out", bundle.contract.name);
+        return Err(Failure::refused(why));
+    }
+    let ticks = |seconds: u32| (u64::from(seconds) * 1000).div_ceil(time.tick_ms.into()) as usize;
+    let header = Header {
+        bundle: bundle.hash.clone(),
+        tick_ms: time.tick_ms,
+        tick_bytes: bundle.tick_bytes(),
+        rows: bundle.contract.input.is_none(),
+        ..Header::default()
+    };
+    let wish = Wish {
+        dir,
+        // A window before the event's own first tick, or its replay would still be warming up.
+        before: ticks(wish.seconds_before).max(2 * time.window),
+        after: ticks(wish.seconds_after),
+        limit: u64::from(wish.max_mib) << 20,
+        patient: !live,
+    };
+    BlackBox::start(header, wish).map(Some).map_err(Failure::refused)
 }
 
 fn options(config: &Config, args: &Args, board: &Board, bundle: &Bundle) -> Result<Options, Failure> {

@@ -4,7 +4,7 @@
 //! one is there. Looking one frame ahead lets the pipeline leave frames alone that no tick will ask for: at 30 fps and
 //! ten ticks a second, two of three.
 
-use super::{Frame, Image, Payload, PixelFormat, Seq, Source, SourceError, Timestamp};
+use super::{Frame, Image, Payload, PixelFormat, Seq, Shaped, Source, SourceError, Timestamp};
 
 /// A frame that owns its pixels or numbers; refilled in place, so it allocates only until it has seen its largest frame.
 #[derive(Debug, Default)]
@@ -12,15 +12,39 @@ pub struct Owned {
     at: Timestamp,
     seq: Seq,
     shape: Option<(PixelFormat, usize, usize, usize)>,
+    shaped: Option<Kept>,
     bytes: Vec<u8>,
     row: Vec<f32>,
+}
+
+/// Of which kind the tick of an earlier run is, and the size of its camera's picture.
+#[derive(Clone, Copy, Debug)]
+enum Kept {
+    Planes((usize, usize)),
+    Row,
+    Same,
 }
 
 impl Owned {
     /// Takes over what `frame` shows.
     pub fn copy(&mut self, frame: &Frame<'_>) {
-        (self.at, self.seq) = (frame.at, frame.seq);
+        (self.at, self.seq, self.shaped) = (frame.at, frame.seq, None);
         match frame.payload {
+            Payload::Shaped(tick) => {
+                self.shaped = Some(match tick {
+                    Shaped::Planes { levels, picture } => {
+                        self.bytes.clear();
+                        self.bytes.extend_from_slice(levels);
+                        Kept::Planes(picture)
+                    }
+                    Shaped::Row(row) => {
+                        self.row.clear();
+                        self.row.extend_from_slice(row);
+                        Kept::Row
+                    }
+                    Shaped::Same => Kept::Same,
+                });
+            }
             Payload::Image(image) => {
                 self.shape = Some((image.format(), image.width(), image.height(), image.stride_bytes()));
                 self.bytes.clear();
@@ -44,9 +68,14 @@ impl Owned {
     /// # Errors
     /// Never for a frame that was copied from a valid one.
     pub fn frame(&self) -> Result<Frame<'_>, SourceError> {
-        let payload = match self.shape {
-            Some((format, width, height, stride)) => Payload::Image(Image::new(format, width, height, stride, &self.bytes)?),
-            None => Payload::Row(&self.row),
+        let payload = match (self.shaped, self.shape) {
+            (Some(Kept::Planes(picture)), _) => Payload::Shaped(Shaped::Planes { levels: &self.bytes, picture }),
+            (Some(Kept::Row), _) => Payload::Shaped(Shaped::Row(&self.row)),
+            (Some(Kept::Same), _) => Payload::Shaped(Shaped::Same),
+            (None, Some((format, width, height, stride))) => {
+                Payload::Image(Image::new(format, width, height, stride, &self.bytes)?)
+            }
+            (None, None) => Payload::Row(&self.row),
         };
         Ok(Frame { at: self.at, seq: self.seq, payload })
     }

@@ -9,6 +9,7 @@
 //! | `frames:DIR[@RATE]` | folder of PNG, JPEG, PGM, one a tick or at a rate |
 //! | `features:FILE` | rows of numbers, one a tick; standard input for `-` |
 //! | `ffmpeg:FILE` | any other recording, where the program ffmpeg is installed |
+//! | `blackbox:FILE` | a clip that the black box wrote |
 //! | `faulty:FAULTS:SPEC` | any of these, with faults |
 //! | a bare path | what the file begins with |
 
@@ -20,6 +21,7 @@ use super::images::{Images, is_picture};
 use super::input::{refused, words};
 use super::pipe::{Pipe, PipeSpec};
 use super::rows::Rows;
+use super::shaped::Replay;
 use super::v4l2::{self, Camera, CameraSpec};
 use super::{Rate, Source, SourceError};
 use crate::board;
@@ -44,6 +46,8 @@ pub enum Spec {
     Frames(String, Option<Rate>),
     /// Rows of numbers: a path or `-`.
     Features(String),
+    /// A clip of the black box: a path.
+    BlackBox(String),
     /// Anything that ffmpeg reads: a path.
     Ffmpeg(String),
     /// Another source with faults.
@@ -63,13 +67,15 @@ pub struct Options {
     pub replay: bool,
     /// Nobody looks at colour: JPEGs may leave it out, which saves about a third of their time.
     pub luma_only: bool,
+    /// The bundle's hash and the bytes of one of its ticks: what the black box kept is this bundle's or none.
+    pub shaped: Option<(String, usize)>,
     /// What the board asks of its camera; what the spec says comes first.
     pub board: Option<board::Camera>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { tick_ms: 100, columns: None, replay: false, luma_only: false, board: None }
+        Self { tick_ms: 100, columns: None, replay: false, luma_only: false, shaped: None, board: None }
     }
 }
 
@@ -81,12 +87,13 @@ impl Options {
             tick_ms: contract.time.tick_ms,
             columns: contract.head.features,
             luma_only: contract.input.as_ref().is_some_and(|i| !i.channels.contains(&Channel::Rgb)),
+            shaped: Some((bundle.hash.clone(), bundle.tick_bytes())),
             ..Self::default()
         }
     }
 }
 
-const SCHEMES: &str = "v4l2:, pipe:, y4m:, avi:, frames:, features:, ffmpeg:, faulty: or the path of a clip";
+const SCHEMES: &str = "v4l2:, pipe:, y4m:, avi:, frames:, features:, ffmpeg:, blackbox:, faulty: or the path of a clip";
 
 impl FromStr for Spec {
     type Err = SourceError;
@@ -104,6 +111,7 @@ impl FromStr for Spec {
             "avi" => Self::Avi(path),
             "features" => Self::Features(path),
             "ffmpeg" => Self::Ffmpeg(path),
+            "blackbox" => Self::BlackBox(path),
             "frames" => match rest.rsplit_once('@').map(|(dir, rate)| (dir, rate.parse())) {
                 Some((dir, Ok(rate))) => Self::Frames(dir.into(), Some(rate)),
                 // A folder may have an @ in its name, if no rate was meant.
@@ -137,6 +145,7 @@ impl fmt::Display for Spec {
             Self::Frames(dir, None) => write!(f, "frames:{dir}"),
             Self::Frames(dir, Some(rate)) => write!(f, "frames:{dir}@{rate}"),
             Self::Features(path) => write!(f, "features:{path}"),
+            Self::BlackBox(path) => write!(f, "blackbox:{path}"),
             Self::Ffmpeg(path) => write!(f, "ffmpeg:{path}"),
             Self::Faulty(faults, inner) => write!(f, "faulty:{faults}:{inner}"),
             Self::Guess(path) => f.write_str(path),
@@ -157,7 +166,11 @@ pub fn open(spec: &Spec, options: &Options) -> Result<Box<dyn Source>, SourceErr
         Spec::Avi(path) => Box::new(Avi::open(path, options.luma_only)?),
         Spec::Frames(dir, rate) => Box::new(Images::open(dir, rate.unwrap_or(tick), options.luma_only)?),
         Spec::Features(path) => Box::new(Rows::open(path, tick, options.columns)?),
+        Spec::BlackBox(path) => Box::new(Replay::open(path, options.shaped.as_ref())?),
         Spec::Ffmpeg(path) => Box::new(Ffmpeg::open(path)?),
+        Spec::Faulty(_, inner) if matches!(**inner, Spec::BlackBox(_)) => {
+            return Err(refused(&inner.to_string(), "faults are made before the shaper, a black box comes after it"));
+        }
         Spec::Faulty(faults, inner) => Box::new(Faulty::new(open(inner, options)?, *faults)),
         Spec::Guess(path) => return open(&guess(path)?, options),
     })
@@ -196,6 +209,7 @@ fn guess(path: &str) -> Result<Spec, SourceError> {
     let numbers = head.iter().take(64).all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace());
     match head.as_slice() {
         [] => Err(refused(path, "0 bytes, expected a clip")),
+        h if h.starts_with(crate::blackbox::MAGIC) => Ok(Spec::BlackBox(path.into())),
         h if h.starts_with(b"YUV4MPEG2") => Ok(Spec::Y4m(path.into())),
         // Its codec stands behind `vids` in the stream's header.
         h if is_avi(h) && ffmpeg::installed() && codec(h).is_some_and(|c| !c.eq_ignore_ascii_case(b"MJPG")) => {
@@ -238,6 +252,7 @@ mod tests {
             "frames:slices@12",
             "features:rows.csv",
             "ffmpeg:a.mp4",
+            "blackbox:000001-right.lkb",
             "faulty:seed=7,drop=0.2,repeat=0,delay=0,corrupt=0,back=0:frames:slices@12",
             "clip.y4m",
         ] {

@@ -1,16 +1,31 @@
 //! Numbers the reports and hands each to every sink.
 
-use crate::report::{Report, Sink};
+use crate::report::{Edge, Label, Report, Sink};
+use crate::source::Timestamp;
 use std::time::Duration;
 
 /// See the module's documentation.
 pub struct Herald {
     pub sinks: Vec<Box<dyn Sink>>,
     pub seq: u32,
+    /// What began since somebody last looked, and when: a class, or an alarm.
+    pub begun: Option<(Label, Timestamp)>,
+    /// Is there an alarm?
+    pub alarm: bool,
 }
 
 impl Herald {
     pub fn say(&mut self, report: &Report) {
+        match report {
+            Report::Event(e) if e.edge == Edge::Start => self.begun = Some((e.label.clone(), e.at)),
+            Report::Novelty(n) => {
+                if n.alarm && !self.alarm {
+                    self.begun = Label::try_from("novelty").ok().map(|label| (label, n.at));
+                }
+                self.alarm = n.alarm;
+            }
+            _ => {}
+        }
         self.sinks.iter_mut().for_each(|s| s.send(self.seq, report));
         self.seq = self.seq.wrapping_add(1);
     }

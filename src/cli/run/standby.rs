@@ -33,7 +33,7 @@ impl StandBy {
         let identity = Identity { version: concat!("lookout ", env!("CARGO_PKG_VERSION")).into(), ..Identity::default() };
         let open = |spec| Ok(report::open(spec, &identity, None, Pace::Live)?);
         let sinks = reports.iter().filter(|spec| **spec != ReportSpec::Gpio).map(open).collect::<Result<_, Failure>>()?;
-        let herald = Herald { sinks, seq: 0 };
+        let herald = Herald { sinks, seq: 0, begun: None, alarm: false };
         Ok(Self { herald, vitals: Vitals::open(&board.thermal), state, begin, next: Timestamp::now() })
     }
 

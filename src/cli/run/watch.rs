@@ -9,6 +9,7 @@ use super::ears::Ears;
 use super::herald::Herald;
 use super::latency::Latency;
 use super::notify::Notifier;
+use crate::blackbox::writer::BlackBox;
 use crate::capture::{Arrival, Capture, Trouble};
 use crate::health::HealthClock;
 use crate::life::Runs;
@@ -28,6 +29,7 @@ pub struct Watch<'r> {
     pub ears: Ears,
     pub pipeline: Pipeline,
     pub herald: Herald,
+    pub blackbox: Option<BlackBox>,
     pub vitals: Vitals,
     pub health: HealthClock,
     /// A camera; a recording's health counts its own time, so that it says the same each time.
@@ -71,6 +73,7 @@ impl Watch<'_> {
                     // What comes back is another stream: nothing connects it with the frame in hand.
                     self.capture.last()?;
                     self.pipeline.interrupt(&mut |r| herald.say(&r));
+                    self.blackbox.iter_mut().for_each(BlackBox::cut);
                     round.missing = Some(in_words(trouble));
                     self.health.hasten();
                 }
@@ -78,7 +81,7 @@ impl Watch<'_> {
                 Arrival::End => {
                     let (herald, last) = (&mut self.herald, self.capture.last()?);
                     last.iter().for_each(|frame| self.ears.tell(frame.at, None, &mut self.pipeline));
-                    self.pipeline.finish(last.as_ref(), &mut (), &mut |r| herald.say(&r))?;
+                    self.pipeline.finish(last.as_ref(), &mut self.blackbox, &mut |r| herald.say(&r))?;
                     return Ok(());
                 }
                 Arrival::Refused(e) => return Err(e.into()),
@@ -103,7 +106,10 @@ impl Watch<'_> {
         round.first_frame.get_or_insert(frame.at);
         self.ears.tell(frame.at, Some(until), &mut self.pipeline);
         let (ticks, herald) = (self.pipeline.counts().ticks, &mut self.herald);
-        let done = self.pipeline.step(&frame, until, &mut (), &mut |r| herald.say(&r)).map_err(Failure::from);
+        let done = self.pipeline.step(&frame, until, &mut self.blackbox, &mut |r| herald.say(&r)).map_err(Failure::from);
+        if let (Some((label, at)), Some(blackbox)) = (self.herald.begun.take(), &mut self.blackbox) {
+            blackbox.press(&label, at);
+        }
         if self.live && self.pipeline.counts().ticks > ticks {
             round.latency.add(Timestamp::now().since(frame.at));
         }
