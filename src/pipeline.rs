@@ -451,7 +451,8 @@ impl Pipeline {
                 shaper.close();
                 probe.lap(Stage::Shaper);
                 let same = self.time.same.take();
-                still = same.unwrap_or_else(|| self.gate.as_mut().is_some_and(|g| g.is_still(shaper.planes()))) && !self.ring.is_empty();
+                still = same.unwrap_or_else(|| self.gate.as_mut().is_some_and(|g| g.is_still(shaper.planes())))
+                    && !self.ring.is_empty();
                 probe.lap(Stage::Gate);
                 if still {
                     self.counts.reused += 1;

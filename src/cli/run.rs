@@ -207,7 +207,10 @@ fn blackbox(args: &Args, config: &Config, bundle: &Bundle, live: bool) -> Result
     let (wish, time) = (&config.blackbox, &bundle.contract.time);
     let Some(dir) = args.blackbox.clone().or_else(|| wish.dir.clone()) else { return Ok(None) };
     if !bundle.contract.extra.is_empty() {
-        let why = format!("blackbox: bundle {} reads extra numbers, which are not kept, so nothing could be replayed; leave it out", bundle.contract.name);
+        let why = format!(
+            "blackbox: bundle {} reads extra numbers, which are not kept, so nothing could be replayed; leave it out",
+            bundle.contract.name
+        );
         return Err(Failure::refused(why));
     }
     let ticks = |seconds: u32| (u64::from(seconds) * 1000).div_ceil(time.tick_ms.into()) as usize;
