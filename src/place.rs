@@ -179,7 +179,7 @@ impl Place {
         // A thing has two cells beside each other; a quarter of the way to it is still the thing, its shadow less.
         let peak =
             self.apart.iter().zip(&self.apart[1.min(self.apart.len() - 1)..]).fold(0, |most, (a, b)| (*a.min(b)).max(most));
-        let apart = FLOOR.max(4 * self.noise).max((i32::from(peak) * 1 / 4) as i16);
+        let apart = FLOOR.max(4 * self.noise).max(peak / 4);
         let change = CHANGE.max(3 * self.noise);
         let (wide, high) = self.cells;
         for (s, c) in self.still.iter_mut().zip(&self.change) {

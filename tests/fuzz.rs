@@ -7,6 +7,7 @@
 //! merge, parts of one file inside another. It has no view of the code, as cargo-fuzz has; it needs no nightly compiler.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test stops where something is missing and says what it saw")]
 
+use lookout::blackbox::{Header, Recorder, checksum};
 use lookout::board::Board;
 use lookout::bundle::{Bundle, BundleError};
 use lookout::config::Config;
@@ -23,7 +24,8 @@ use lookout::source::jpeg::Jpeg;
 use lookout::source::open::Spec;
 use lookout::source::picture::Picture;
 use lookout::source::rows::Rows;
-use lookout::source::{Payload, Rate, Source, SourceError};
+use lookout::source::shaped::Replay;
+use lookout::source::{Payload, Rate, Shaped, Source, SourceError, Timestamp};
 use lookout::store::{Record, policy};
 use lookout::sys::alloc::{self, Counting};
 use std::io::Cursor;
@@ -214,6 +216,7 @@ fn sentences() -> Vec<Vec<u8>> {
         "$PLKTC,3,2100,0,idle,0.001,12,0,8436*51\r\n",
         "$PLKTE,4,S,right,1900,300,0.995,C9DC*00\r\n",
         "$PLKTE,10,E,right,1900,2700,0.996,9246*62\r\n",
+        "$PLKTP,5,2100,right,250,500,125,300,41A3*75\r\n",
         "$PLKTQ,STATUS,5333*40\r\n",
         "$PLKTQ,VERSION,1DA6*0A\r\n",
         "$PLKTQ,LABELS,FDDD*45\r\n",
@@ -456,6 +459,28 @@ fn play(source: Result<impl Source, SourceError>, bytes: usize) {
 fn y4m_clips() {
     let seeds: Vec<Vec<u8>> = files("tests/golden/sources", ".y4m").into_iter().filter(|s| s.len() < 20_000).collect();
     fuzz("y4m", &seeds, |bytes| play(Clip::from_reader("t", Cursor::new(bytes.to_vec())), bytes.len()));
+}
+
+#[test]
+fn clips_of_the_black_box() {
+    let header = Header { bundle: "00aa".into(), tick_ms: 100, tick_bytes: 8, label: "right".into(), ..Header::default() };
+    let seeds = [false, true].map(|rows| {
+        let mut recorder = Recorder::new(Header { rows, ..header.clone() }, 5);
+        for n in 0..7 {
+            let planes = Shaped::Planes { levels: &[n as u8; 8], picture: (4, 2) };
+            let news = if rows { Shaped::Row(&[n as f32, 0.5]) } else { planes };
+            recorder.keep(Timestamp::from_ms(n * 100), if n % 3 == 2 { Shaped::Same } else { news });
+        }
+        let mut clip = vec![];
+        recorder.write("right", 300, &mut clip);
+        clip.extend_from_slice(&checksum(&clip).to_le_bytes());
+        clip
+    });
+    let bundle = ("00aa".to_string(), 8);
+    for seed in &seeds {
+        assert!(Replay::read("t", seed.clone(), Some(&bundle)).is_ok());
+    }
+    fuzz("black box", &seeds, |bytes| play(Replay::read("t", bytes.to_vec(), Some(&bundle)), bytes.len()));
 }
 
 #[test]

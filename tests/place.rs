@@ -1,7 +1,7 @@
 //! The promise: where something moves, `--where` says so, and the box is the thing's; without `--where` nothing is said.
 //!
 //! The painted street knows what it paints, so the truth is exact. An act of its script is one clip: a car, a jogger, a visitor who comes and goes, a car,
-//! under six textures and noises. Real footage is judged by tests/real/where.py, which the models' README speaks of.
+//! under six textures and noises. Real footage is judged by tests/real/where.py, harder renders by models/motion/where.py.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test stops where something is missing and says what it saw")]
 
 use lookout::baked;

@@ -34,12 +34,25 @@ impl Replay {
         if meta.len() > MAX_BYTES {
             return Err(refuse(format!("{} bytes, a black box of at most {MAX_BYTES} expected", meta.len())));
         }
-        let bytes = std::fs::read(path).map_err(|e| refused(path, words(&e)))?;
+        Self::read(path, std::fs::read(path).map_err(|e| refused(path, words(&e)))?, bundle)
+    }
+
+    /// The same from memory; `path` is for messages.
+    ///
+    /// # Errors
+    /// As [`Replay::open`].
+    pub fn read(path: &str, bytes: Vec<u8>, bundle: Option<&(String, usize)>) -> Result<Self, SourceError> {
+        let refuse = |why: String| refused(path, why);
         let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| refuse("no black box of this program".into()))?;
         let line =
             rest.iter().take(MAX_HEADER).position(|b| *b == b'\n').ok_or_else(|| refuse("torn within its header".into()))?;
-        let header: Header =
-            serde_json::from_slice(&rest[..line]).map_err(|e| refuse(format!("its header cannot be read: {e}")))?;
+        let header: Header = serde_json::from_slice(&rest[..line])
+            .map_err(|e| refuse(format!("its header cannot be read at column {}", e.column())))?;
+        // Both are said on consoles.
+        let plain = |text: &str| text.len() <= 64 && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
+        if !plain(&header.bundle) || !plain(&header.label) {
+            return Err(refuse("its header names no bundle or no class".into()));
+        }
         if header.tick_bytes == 0 || (header.rows && !header.tick_bytes.is_multiple_of(4)) || header.tick_ms == 0 {
             return Err(refuse(format!("ticks of {} bytes and {} ms in its header", header.tick_bytes, header.tick_ms)));
         }
