@@ -46,7 +46,7 @@ fn json_lines_are_objects() {
     let objects: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(objects.len(), 500);
     for (k, object) in objects.iter().enumerate() {
-        let kind = ["class", "class", "event", "novelty", "health"][k % 5];
+        let kind = ["class", "class", "event", "novelty", "place", "health"][k % 6];
         assert_eq!((object["seq"].as_u64(), object["type"].as_str()), (Some(u64::try_from(k).unwrap()), Some(kind)));
     }
 }
@@ -72,7 +72,7 @@ fn sending_allocates_nothing() {
     let path = temporary("allocations");
     for pace in [Pace::Live, Pace::Recording] {
         let mut sink = open(&format!("file:{}", path.display()).parse().unwrap(), &identity(), None, pace).unwrap();
-        let reports: Vec<_> = (0..5).map(any).collect();
+        let reports: Vec<_> = (0..6).map(any).collect();
         let before = count();
         for k in 0..2_000 {
             sink.send(k, &reports[usize::try_from(k).unwrap() % 5]);
