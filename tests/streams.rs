@@ -75,7 +75,7 @@ fn sending_allocates_nothing() {
         let reports: Vec<_> = (0..6).map(any).collect();
         let before = count();
         for k in 0..2_000 {
-            sink.send(k, &reports[usize::try_from(k).unwrap() % 5]);
+            sink.send(k, &reports[usize::try_from(k).unwrap() % 6]);
         }
         assert_eq!(count(), before, "{pace:?}");
         assert!(before > 0, "the counter counts");
