@@ -283,6 +283,15 @@ impl Head {
         Ok(ring.window().is_some().then_some(&mut self.logits))
     }
 
+    /// The last recurrent layer's state behind the answer that [`Head::run`] gave last, one number a hidden unit; a window
+    /// that holds nothing new has the state it had. `None` where tract runs the head: it does not show its states.
+    pub fn state(&self) -> Option<&[f32]> {
+        match &self.kind {
+            Kind::Own { own, .. } => Some(own.state()),
+            _ => None,
+        }
+    }
+
     /// The logits of one window of features, `window * features` numbers: for golden vectors. In `carried` mode the
     /// state starts at zero and the window is fed tick by tick.
     ///

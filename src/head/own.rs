@@ -102,6 +102,12 @@ impl Own {
         logits.copy_from_slice(run(after, &last.out[..last.width]));
     }
 
+    /// The last recurrent layer's visible state after the last step; forgetting leaves it readable.
+    pub(super) fn state(&self) -> &[f32] {
+        let last = &self.stages[self.last];
+        &last.out[..last.width]
+    }
+
     /// Back to zero state.
     pub(super) fn forget(&mut self) {
         self.stages.iter_mut().for_each(|s| {
