@@ -40,7 +40,16 @@ fn bake() -> Result<(), String> {
     for (name, path) in &files {
         let _ = writeln!(out, "    ({name:?}, include_bytes!({path:?})),");
     }
-    out.push_str("];\n");
+    out.push_str(
+        "];\n/// What is ordinary to its head, where its maker has summed that up: `ordinary.json` beside the bundle.\n",
+    );
+    let ordinary = bundle.join("ordinary.json");
+    println!("cargo::rerun-if-changed={}", ordinary.display());
+    if ordinary.is_file() {
+        let _ = writeln!(out, "static ORDINARY: &[u8] = include_bytes!({ordinary:?});");
+    } else {
+        out.push_str("static ORDINARY: &[u8] = &[];\n");
+    }
     let target = Path::new(&env("OUT_DIR")?).join("baked.rs");
     std::fs::write(&target, out).map_err(|e| format!("{}: {e}", target.display()))
 }

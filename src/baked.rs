@@ -23,6 +23,11 @@ pub fn bundle() -> Result<Bundle, BundleError> {
     })
 }
 
+/// What is ordinary to the baked bundle's head, as `ordinary.json` has it; empty where its maker did not say.
+pub fn ordinary() -> &'static [u8] {
+    ORDINARY
+}
+
 /// All baked boards, in name order.
 ///
 /// # Errors

@@ -6,6 +6,7 @@
 
 use crate::extra::Extra;
 use crate::report::{Label, MAX_LABEL};
+use crate::taught::lesson::{self, Lesson};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -241,13 +242,16 @@ pub struct Bundle {
     pub origin: String,
     /// The contract, checked against itself.
     pub contract: Contract,
-    /// Labels in output order.
+    /// Labels in output order; behind the head's own, those that were taught.
     pub labels: Vec<Label>,
     /// Index of the background class.
     pub background: usize,
     /// Hex sha256 over `bundle.toml`, which holds the hashes of all files.
     pub hash: String,
+    /// What was taught on top of it, if anything was.
+    pub lesson: Option<Lesson>,
     files: BTreeMap<String, Vec<u8>>,
+    text: String,
 }
 
 /// File names of the two networks.
@@ -301,13 +305,43 @@ impl Bundle {
             }
             files.insert(name.clone(), bytes);
         }
-        let bundle = Self { origin: origin.to_string(), contract, labels, background, hash, files };
+        let mut bundle =
+            Self { origin: origin.to_string(), contract, labels, background, hash, lesson: None, files, text: text.to_string() };
         for name in bundle.needed() {
             if !bundle.files.contains_key(&name) {
                 return Err(bundle.refuse(format!("files: {name} is missing from the list")));
             }
         }
+        // A bundle that was exported with what had been taught; its own hash stands for the file.
+        if let Some(bytes) = bundle.file(lesson::FILE) {
+            let lesson = Lesson::parse(bytes).map_err(|why| bundle.refuse(format!("{}: {why}", lesson::FILE)))?;
+            bundle.teach(lesson)?;
+        }
         Ok(bundle)
+    }
+
+    /// Puts what was taught on top, instead of what was taught before: its labels follow the head's own.
+    ///
+    /// # Errors
+    /// A label that cannot be one, or more classes than there are ids.
+    pub fn teach(&mut self, lesson: Lesson) -> Result<(), BundleError> {
+        let own = self.contract.head.labels.len();
+        self.labels.truncate(own);
+        for text in lesson.labels() {
+            let taught = label("a taught class", text).map_err(|why| self.refuse(why))?;
+            if !self.labels.contains(&taught) {
+                self.labels.push(taught);
+            }
+        }
+        let taught = self.labels.len() - own;
+        if taught > lesson::MAX_CLASSES || self.labels.len() > 256 {
+            return Err(self.refuse(format!(
+                "{own} classes and {taught} taught ones, at most {} are taught, and at most 256 in all",
+                lesson::MAX_CLASSES
+            )));
+        }
+        self.lesson = Some(lesson);
+        Ok(())
     }
 
     fn needed(&self) -> Vec<String> {
@@ -330,6 +364,11 @@ impl Bundle {
     /// Bytes of a tick as the encoder (or, of rows, the head) is given it.
     pub fn tick_bytes(&self) -> usize {
         self.contract.input.as_ref().map_or(4 * self.frame_features(), |i| i.planes() * i.width * i.height)
+    }
+
+    /// `bundle.toml` as it stands.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Numbers the head reads a tick (a ring row before projection): what a frame gives, then two for each extra.

@@ -23,6 +23,7 @@ mod setup;
 pub mod shape;
 mod stillness;
 mod stopwatch;
+mod teach;
 #[cfg(feature = "train")]
 mod train;
 mod trial;
@@ -64,6 +65,8 @@ enum Command {
     Index(index::IndexArgs),
     /// Moments in an indexed collection that are like a recording
     Find(index::FindArgs),
+    /// Classes taught on this box: a few shown examples, no training
+    Teach(teach::Args),
     /// Install a bundle on this box, go back to the one before, or say which one runs
     Install(install::Args),
     /// What is there, what is missing, and what to do about it
@@ -111,6 +114,7 @@ pub fn main() -> ExitCode {
         Command::Label(args) => record::label(&args, &mut out),
         Command::Index(args) => index::index(&args, &mut out),
         Command::Find(args) => index::find(&args, &mut out),
+        Command::Teach(args) => teach::run(&args, &mut out),
         Command::Install(args) => install::run(&args, &mut out),
         Command::Doctor(args) => doctor::run(&args, &mut out),
         Command::Bench(args) => bench::run(&args, &mut out),

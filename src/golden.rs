@@ -55,7 +55,7 @@ fn compare(bundle: &Bundle, encoder: Option<&mut Encoder>, head: &mut Head) -> R
         found.features = Some(worst);
     }
     let windows: ArrayD<f32> = read(bundle, &golden.windows, &[0, bundle.contract.time.window, bundle.features()])?;
-    let logits: ArrayD<f32> = read(bundle, &golden.logits, &[windows.len_of(Axis(0)), bundle.labels.len()])?;
+    let logits: ArrayD<f32> = read(bundle, &golden.logits, &[windows.len_of(Axis(0)), bundle.contract.head.labels.len()])?;
     for (window, wanted) in windows.outer_iter().zip(logits.outer_iter()) {
         let window: Vec<f32> = window.iter().copied().collect();
         let got = head.run_window(&window).map_err(|e| bundle.refuse(e.to_string()))?;

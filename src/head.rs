@@ -158,7 +158,7 @@ impl Head {
 
     fn load_as(bundle: &Bundle, arithmetic: Arithmetic, isa: Isa) -> Result<Self, BundleError> {
         let refuse = |why: String| bundle.refuse(format!("{HEAD}: {why}"));
-        let (window, features, labels) = (bundle.contract.time.window, bundle.features(), bundle.labels.len());
+        let (window, features, labels) = (bundle.contract.time.window, bundle.features(), bundle.contract.head.labels.len());
         let proto = onnx::parse(bundle.file(HEAD).unwrap_or_default()).map_err(refuse)?;
         let mode = bundle.contract.time.mode;
         contract(&proto, window, features, mode).map_err(refuse)?;

@@ -29,6 +29,7 @@ pub mod encoder;
 pub mod extra;
 pub mod ring;
 pub mod head;
+pub mod taught;
 pub mod decision;
 pub mod pipeline;
 pub mod ticks;

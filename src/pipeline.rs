@@ -1,7 +1,7 @@
 //! The order of the stages: the only file that knows it. No I/O, no clock.
 //!
 //! ```text
-//! frame -> shaper -> (gate) -> encoder -> (extras) -> (head's projections) -> ring -> head -> decision -> reports
+//! frame -> shaper -> (gate) -> encoder -> (extras) -> (head's projections) -> ring -> head -> (taught) -> decision -> reports
 //! ```
 //! Time is cut into ticks from the first frame on: tick k is at `start + k * tick`. The newest frame at or before a
 //! tick fills its slot, so each frame comes with the stamp until which it was the newest: the next frame's. A live camera
@@ -18,6 +18,7 @@ use crate::report::{ClassId, ClassNow, Label, Report, Spot, State};
 use crate::ring::{Held, Ring};
 use crate::shaper::{Region, Shaper, ShaperError};
 use crate::source::{Frame, Payload, Seq, Shaped, Timestamp};
+use crate::taught::{Taught, lesson::Lesson};
 use crate::view::View;
 use std::time::Duration;
 
@@ -74,6 +75,8 @@ pub trait Probe {
     fn taken(&mut self, _at: Timestamp, _tick: Shaped<'_>, _first: bool) {}
     /// Something moved in the tick at `at`, in this part of the camera's picture.
     fn placed(&mut self, _at: Timestamp, _place: Region) {}
+    /// The state of the head behind what was decided just now, where it shows one.
+    fn felt(&mut self, _state: Option<&[f32]>) {}
 }
 impl Probe for () {}
 
@@ -93,6 +96,31 @@ impl<P: Probe> Probe for Option<P> {
     }
     fn placed(&mut self, at: Timestamp, place: Region) {
         self.iter_mut().for_each(|p| p.placed(at, place));
+    }
+    fn felt(&mut self, state: Option<&[f32]>) {
+        self.iter_mut().for_each(|p| p.felt(state));
+    }
+}
+
+/// One that somebody else keeps.
+impl<P: Probe> Probe for &mut P {
+    fn start(&mut self) {
+        P::start(self);
+    }
+    fn lap(&mut self, stage: Stage) {
+        P::lap(self, stage);
+    }
+    fn decided(&mut self, at: Timestamp, p: &[f32], class: ClassId) {
+        P::decided(self, at, p, class);
+    }
+    fn taken(&mut self, at: Timestamp, tick: Shaped<'_>, first: bool) {
+        P::taken(self, at, tick, first);
+    }
+    fn placed(&mut self, at: Timestamp, place: Region) {
+        P::placed(self, at, place);
+    }
+    fn felt(&mut self, state: Option<&[f32]>) {
+        P::felt(self, state);
     }
 }
 
@@ -117,6 +145,10 @@ impl<A: Probe, B: Probe> Probe for (A, B) {
     fn placed(&mut self, at: Timestamp, place: Region) {
         self.0.placed(at, place);
         self.1.placed(at, place);
+    }
+    fn felt(&mut self, state: Option<&[f32]>) {
+        self.0.felt(state);
+        self.1.felt(state);
     }
 }
 
@@ -184,6 +216,7 @@ pub struct Pipeline {
     extras: Extras,
     ring: Ring,
     head: Head,
+    taught: Option<Taught>,
     decision: Decision,
     labels: Box<[Label]>,
     temperature: f32,
@@ -254,6 +287,7 @@ impl Pipeline {
             encoder,
             extras: Extras::new(&c.extra, bundle.frame_features()),
             ring: Ring::new(c.time.window, head.row_len(), c.time.max_held),
+            taught: bundle.lesson.as_ref().map_or(Ok(None), |lesson| taught(bundle, lesson, &head))?,
             head,
             decision: Decision::new(&bundle.labels, &thresholds, bundle.background),
             labels: bundle.labels.clone().into(),
@@ -367,6 +401,11 @@ impl Pipeline {
         self.head.is_cached()
     }
 
+    /// Numbers of the head's state, where it shows one.
+    pub fn hidden(&self) -> Option<usize> {
+        self.head.state().map(<[f32]>::len)
+    }
+
     /// Is there a gate that may leave out the encoder?
     pub fn has_gate(&self) -> bool {
         self.gate.is_some()
@@ -410,9 +449,17 @@ impl Pipeline {
         let finite = window.finite && softmax(p, self.temperature);
         let mut now = ClassNow { at, class: None, label: invalid(), p: 0.0, valid_slots: window.fresh, age_ms };
         if finite {
+            let p: &[f32] = match &mut self.taught {
+                Some(taught) => {
+                    taught.take(p);
+                    taught.judge(self.head.state().unwrap_or_default())
+                }
+                None => p,
+            };
             let verdict = self.decision.update(at, p);
             probe.decided(at, p, verdict.class);
             spot.into_iter().for_each(|place| probe.placed(at, place));
+            probe.felt(self.head.state());
             now.class = Some(verdict.class);
             now.label = self.labels[usize::from(verdict.class.0)].clone();
             now.p = verdict.p;
@@ -517,6 +564,7 @@ impl Pipeline {
     fn emptied(&mut self, at: Timestamp, out: &mut impl FnMut(Report)) {
         self.counts.gaps += 1;
         self.head.reset();
+        self.taught.iter_mut().for_each(Taught::reset);
         self.view.reset();
         self.shaper.iter_mut().for_each(Shaper::reset);
         self.gate.iter_mut().for_each(Gate::reset);
@@ -574,6 +622,14 @@ impl Pipeline {
     fn since_start(&self, at: Timestamp) -> Timestamp {
         Timestamp(at.0.saturating_sub(self.time.start.unwrap_or_default().0))
     }
+}
+
+/// What was taught on top of the bundle, fitted to its head.
+fn taught(bundle: &Bundle, lesson: &Lesson, head: &Head) -> Result<Option<Taught>, BundleError> {
+    let refuse = |why: String| bundle.refuse(format!("what was taught: {why}"));
+    let state =
+        head.state().ok_or_else(|| refuse("tract runs this head and does not show its state; see `lookout check`".into()))?;
+    Taught::new(lesson, &bundle.contract.head.labels, state.len()).map_err(refuse)
 }
 
 /// What stands in the place of a label when a number is not finite.

@@ -3,6 +3,7 @@
 //! Reports are made by pure stages, so they hold stamps, never clocks. A sink must never hold up inference: it is
 //! handed a report, queues it within a fixed bound and says itself what it had to leave out.
 
+pub mod desk;
 pub mod envelope;
 mod fields;
 pub mod gpio;
@@ -287,7 +288,7 @@ pub enum Report {
 }
 
 /// Who is reporting: what queries on the wire are answered with.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Identity {
     /// Program and version, as `lookout 0.1.0`.
     pub version: String,
@@ -297,6 +298,8 @@ pub struct Identity {
     pub hash: String,
     /// Its labels in output order, at most 256.
     pub labels: Vec<String>,
+    /// Where commands go, on a box that is armed.
+    pub desk: desk::Desk,
 }
 
 impl Identity {
@@ -307,6 +310,7 @@ impl Identity {
             bundle: format!("{} {}", bundle.contract.name, bundle.contract.version),
             hash: bundle.hash.clone(),
             labels: bundle.labels.iter().map(|label| label.to_string()).collect(),
+            desk: desk::Desk::default(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! /var/lib/lookout/
 //!   lock                 held while something changes here
 //!   installed.toml       which bundle runs, which ran before it, and the versions below which none is taken
+//!   taught/<sha256>.json what was taught on top of the bundle with that hash
 //!   bundles/<sha256>/    one folder a bundle, named by its hash, never changed once it has that name
 //! ```
 //! A power cut or a kill at any instant leaves the old state or the new one. A bundle is written under another name,
@@ -15,6 +16,7 @@
 //! Files are readable by everyone whatever the umask: root installs, the service reads as a user of its own.
 
 pub mod policy;
+mod taught;
 pub mod trial;
 
 use crate::bundle::{Bundle, plain};
@@ -164,7 +166,7 @@ impl Store {
         flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|e| match e {
             rustix::io::Errno::WOULDBLOCK => StoreError::Lost {
                 what: self.dir.display().to_string(),
-                why: "another install is at work here; wait for it".into(),
+                why: "another install is at work here, or something is being taught; wait for it".into(),
             },
             e => at(&lock)(e.into()),
         })?;

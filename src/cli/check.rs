@@ -169,6 +169,9 @@ fn describe(bundle: &Bundle, out: &mut dyn Write) -> std::io::Result<()> {
     }
     writeln!(out, "time      a tick is {} ms, a window {} of them, mode {:?}", c.time.tick_ms, c.time.window, c.time.mode)?;
     writeln!(out, "classes   {} (background: {})", c.head.labels.join(" "), c.head.background)?;
+    if let Some(lesson) = bundle.lesson.as_ref().filter(|l| !l.labels().is_empty()) {
+        writeln!(out, "taught    {} ({} examples)", lesson.labels().join(" "), lesson.shown().count())?;
+    }
     let kb = |f: &str| bundle.file(f).map_or(0.0, |b| b.len() as f64 / 1e3);
     writeln!(out, "files     {ENCODER} {:.0} kB, {HEAD} {:.0} kB", kb(ENCODER), kb(HEAD))
 }

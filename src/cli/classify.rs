@@ -4,11 +4,12 @@ use super::Failure;
 use super::plot::{self, Thumbs};
 use super::score::{Score, Truth};
 use super::segments::{Segment, Timeline};
-use super::setup::{BundleArg, GateArg, WhereArg, load};
+use super::setup::{self, BundleArg, GateArg, StateArg, WhereArg, load};
 use crate::bundle::Bundle;
+use crate::config::Config;
 use crate::extra::Table;
-use crate::pipeline::{Options, Pipeline};
-use crate::report::ClassId;
+use crate::pipeline::{Counts, Options, Pipeline, Probe};
+use crate::report::{ClassId, Report};
 use crate::shaper::Region;
 use crate::source::ahead::Ahead;
 use crate::source::open::{self, Spec};
@@ -33,6 +34,11 @@ pub struct Args {
     extra: Option<PathBuf>,
     #[command(flatten)]
     place: WhereArg,
+    /// With the classes that were taught on this box (`lookout teach`); without it the answer is the bundle's alone
+    #[arg(long)]
+    taught: bool,
+    #[command(flatten)]
+    state: StateArg,
     /// One JSON object a recording
     #[arg(long)]
     json: bool,
@@ -55,7 +61,10 @@ pub struct Args {
 
 /// Runs the command. A recording that cannot be read is said on stderr and the others go on; the exit code tells.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
-    let bundle = load(&args.bundle)?;
+    let mut bundle = load(&args.bundle)?;
+    if args.taught {
+        setup::add_taught(&mut bundle, &args.state.store(&Config::default()))?;
+    }
     let mut failed: Option<Failure> = None;
     if args.csv {
         writeln!(out, "clip,label,start_ms,end_ms,p")?;
@@ -133,38 +142,72 @@ pub fn timeline(
     extra: Option<&Path>,
     mut thumbs: Option<&mut Thumbs>,
 ) -> Result<Timeline, Failure> {
-    let spec: Spec = clip.parse()?;
-    let source = open::open(&spec, &open::Options { replay: true, ..open::Options::for_bundle(bundle) })?;
-    if source.is_live() {
-        return Err(Failure::refused(format!("{clip}: a camera never ends; use `lookout run` for it")));
-    }
-    // A piece of a longer run has a past, of which nothing may be made up.
-    let mut pipeline =
-        Pipeline::new(bundle, &Options { still_before: options.still_before && !source.has_past(), ..options.clone() })?;
     let mut timeline = Timeline::new(bundle.labels.len(), 0);
     let mut ends = Timeline::new(bundle.labels.len(), 0);
-    let mut progress = Progress::new(clip, source.len_hint());
-    let mut source = Ahead::new(source);
-    let mut extras = Table::of(clip, extra, &bundle.contract.extra).map_err(Failure::refused)?.unwrap_or_default();
-    let mut broken = 0u32;
     let mut look = |frame: &Frame<'_>| {
         if let (Some(thumbs), Payload::Image(image)) = (&mut thumbs, &frame.payload) {
             thumbs.take(frame.at, image);
         }
     };
+    let counts = play(clip, bundle, Played { options, extra, most: None }, &mut timeline, &mut look, &mut |r| ends.take(&r))?;
+    if timeline.ticks() == 0 {
+        let (found, needed) = (counts.ticks, bundle.contract.time.window);
+        log::warn!(
+            "{clip}: {found} ticks of {} ms are too few for a window of {needed}; no answer",
+            bundle.contract.time.tick_ms
+        );
+    }
+    timeline.adopt(ends);
+    Ok(timeline)
+}
+
+/// How a recording is played.
+#[derive(Clone, Copy, Debug)]
+pub struct Played<'a> {
+    /// How; a piece of a longer run has a past whatever they say, and so has a live source.
+    pub options: &'a Options,
+    /// The table of its extras, where it does not lie beside it.
+    pub extra: Option<&'a Path>,
+    /// Not longer than this; without it nothing that never ends is played.
+    pub most: Option<Duration>,
+}
+
+/// Plays one recording, or a stretch of a live source, through a pipeline of its own.
+pub fn play(
+    clip: &str,
+    bundle: &Bundle,
+    played: Played<'_>,
+    probe: &mut impl Probe,
+    look: &mut impl FnMut(&Frame<'_>),
+    out: &mut impl FnMut(Report),
+) -> Result<Counts, Failure> {
+    let spec: Spec = clip.parse()?;
+    let source = open::open(&spec, &open::Options { replay: played.most.is_none(), ..open::Options::for_bundle(bundle) })?;
+    if source.is_live() && played.most.is_none() {
+        return Err(Failure::refused(format!("{clip}: a camera never ends; use `lookout run` for it")));
+    }
+    // A piece of a longer run has a past, of which nothing may be made up.
+    let still_before = played.options.still_before && !source.has_past() && !source.is_live();
+    let mut pipeline = Pipeline::new(bundle, &Options { still_before, ..played.options.clone() })?;
+    let mut progress = Progress::new(clip, source.len_hint());
+    let mut source = Ahead::new(source);
+    let mut extras = Table::of(clip, played.extra, &bundle.contract.extra).map_err(Failure::refused)?.unwrap_or_default();
+    let (mut broken, mut begin) = (0u32, None);
     loop {
         match source.read() {
-            Ok(Some((frame, Some(until)))) => {
-                look(&frame);
-                extras.feed(frame.at, until, |which, value| pipeline.sense(which, value));
-                pipeline.step(&frame, until, &mut timeline, &mut |r| ends.take(&r))?;
-            }
-            Ok(Some((frame, None))) => {
+            Ok(Some((frame, until))) => {
                 look(&frame);
                 // The last frame fills the tick after it.
-                let until = frame.at + Duration::from_millis(bundle.contract.time.tick_ms.into());
-                extras.feed(frame.at, until, |which, value| pipeline.sense(which, value));
-                pipeline.finish(Some(&frame), &mut timeline, &mut |r| ends.take(&r))?;
+                let next = until.unwrap_or(frame.at + Duration::from_millis(bundle.contract.time.tick_ms.into()));
+                extras.feed(frame.at, next, |which, value| pipeline.sense(which, value));
+                let over = played.most.is_some_and(|most| frame.at.since(*begin.get_or_insert(frame.at)) >= most);
+                match until.filter(|_| !over) {
+                    Some(until) => pipeline.step(&frame, until, probe, out)?,
+                    None => pipeline.finish(Some(&frame), probe, out)?,
+                }
+                if over {
+                    break;
+                }
             }
             Ok(None) => break,
             Err(SourceError::Broken { what, why }) => {
@@ -185,15 +228,7 @@ pub fn timeline(
     if pipeline.counts().frames == 0 {
         return Err(Failure::refused(format!("{clip}: no frame could be read from it")));
     }
-    if timeline.ticks() == 0 {
-        let (found, needed) = (pipeline.counts().ticks, bundle.contract.time.window);
-        log::warn!(
-            "{clip}: {found} ticks of {} ms are too few for a window of {needed}; no answer",
-            bundle.contract.time.tick_ms
-        );
-    }
-    timeline.adopt(ends);
-    Ok(timeline)
+    Ok(pipeline.counts())
 }
 
 fn write(args: &Args, out: &mut dyn Write, clip: &str, bundle: &Bundle, timeline: &Timeline) -> Result<(), Failure> {

@@ -10,10 +10,11 @@ mod latency;
 mod notify;
 mod panic;
 mod standby;
+mod teacher;
 mod watch;
 
 use super::Failure;
-use super::setup::{BundleArg, GateArg, StateArg, ThreadsArg, WhereArg, choose};
+use super::setup::{self, BundleArg, GateArg, StateArg, ThreadsArg, WhereArg, choose};
 use crate::baked;
 use crate::blackbox::Header;
 use crate::blackbox::writer::{BlackBox, Wish};
@@ -28,6 +29,7 @@ use crate::health::HealthClock;
 use crate::life::Runs;
 use crate::pipeline::{Options, Pipeline};
 use crate::qnn::Engine;
+use crate::report::desk::Desk;
 use crate::report::{self, Identity, LastEnd, Pace, ReportSpec, Sink, State};
 use crate::shaper::Region;
 use crate::source::open::{self, Spec};
@@ -41,6 +43,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use teacher::Teacher;
 use watch::Watch;
 
 /// How long sinks may take to send what is queued when we are told to stop.
@@ -128,13 +131,15 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
     }
     let prepare = || {
         let named = args.bundle.bundle.as_deref().or(config.bundle.as_deref());
-        let chosen = choose(named, &config, &args.state.store(&config))?;
+        let store = args.state.store(&config);
+        let mut chosen = choose(named, &config, &store)?;
+        let taught = setup::run_taught(&mut chosen.bundle, &store);
         let options = options(&config, args, &board, &chosen.bundle)?;
         let pipeline = Pipeline::new(&chosen.bundle, &options)?;
-        Ok::<_, Failure>((chosen, pipeline))
+        Ok::<_, Failure>((chosen, pipeline, taught))
     };
     let (mut standby, mut complaint) = (None, Complaint::default());
-    let (chosen, pipeline) = loop {
+    let (chosen, pipeline, taught) = loop {
         match prepare() {
             Ok(ready) => break ready,
             Err(e) if stop.load(Ordering::Relaxed) || !args.wait => return if args.wait { Ok(()) } else { Err(e) },
@@ -150,6 +155,9 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
     drop(standby);
     if let Some(trouble) = &chosen.trouble {
         log::error!("{trouble}");
+    }
+    if taught > 0 {
+        log::info!("{taught} taught classes behind the bundle's own");
     }
     let fallback = chosen.trouble.is_some();
     let bundle = chosen.bundle;
@@ -175,7 +183,8 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
         &bundle.hash[..8],
         chosen.from
     );
-    let sinks = sinks(&reports, &config, &board, &bundle, live)?;
+    let desk = if config.commands.armed { Desk::armed() } else { Desk::default() };
+    let sinks = sinks(&reports, &config, &board, &bundle, &desk, live)?;
     let ears = Ears::open(&bundle, &config, args.source.as_deref().or(config.source.as_deref()), live)?;
     let capture = Capture::start(first, Box::new(opener)).map_err(|e| Failure::broke(format!("capture thread: {e}")))?;
     let blackbox = blackbox(args, &config, &bundle, live)?;
@@ -186,6 +195,7 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
         pipeline,
         herald: Herald { sinks, seq, begun: None, alarm: false },
         blackbox,
+        teacher: Teacher::new(desk, &bundle, args.state.store(&config)),
         vitals,
         health: HealthClock::new(&bundle.hash).instead(fallback),
         live,
@@ -277,9 +287,10 @@ fn sinks(
     config: &Config,
     board: &Board,
     bundle: &Bundle,
+    desk: &Desk,
     live: bool,
 ) -> Result<Vec<Box<dyn Sink>>, Failure> {
-    let identity = Identity::new(bundle);
+    let identity = Identity { desk: desk.clone(), ..Identity::new(bundle) };
     let wiring = board.wiring(&config.gpio, &bundle.labels).map_err(|e| Failure::refused(e.to_string()))?;
     let pace = if live { Pace::Live } else { Pace::Recording };
     specs.iter().map(|spec| Ok(report::open(spec, &identity, wiring.as_ref(), pace)?)).collect()

@@ -3,8 +3,11 @@
 use super::Failure;
 use crate::bundle::Bundle;
 use crate::config::Config;
+use crate::head::Head;
 use crate::qnn::MAX_THREADS;
 use crate::store::{self, Record, Store, policy, trial};
+use crate::taught::Taught;
+use crate::taught::lesson::{Lesson, MAX_BYTES};
 use crate::{baked, golden};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -82,6 +85,79 @@ impl StateArg {
     pub fn store(&self, config: &Config) -> Store {
         Store::at(self.state.as_deref().unwrap_or(&config.state))
     }
+}
+
+/// Puts what was taught on this box on top of a bundle. True if there is anything.
+pub fn add_taught(bundle: &mut Bundle, store: &Store) -> Result<bool, Failure> {
+    match store.taught(&bundle.hash)? {
+        Some(lesson) => {
+            bundle.teach(lesson)?;
+            Ok(true)
+        }
+        None => {
+            if let Some(other) = store.taught_bundles().first() {
+                log::info!(
+                    "something was taught here on bundle {}, this is {}: it is kept, and not used",
+                    short(other),
+                    short(&bundle.hash)
+                );
+            }
+            Ok(false)
+        }
+    }
+}
+
+/// What is ordinary to a bundle's head, beside the bundle: what `lookout teach --ordinary CLIP... --to FILE` wrote.
+const ORDINARY: &str = "ordinary.json";
+
+/// A lesson in which nothing was taught yet, with what the bundle's maker knew to be ordinary.
+pub fn beginning(bundle: &Bundle) -> Result<Lesson, Failure> {
+    let file = Path::new(&bundle.origin).join(ORDINARY);
+    let beside = file.is_file();
+    let refuse = |why: String| Failure::refused(format!("{}: {why}", file.display()));
+    let bytes = if beside {
+        let length = std::fs::metadata(&file).map_err(|e| refuse(e.to_string()))?.len();
+        if length > MAX_BYTES {
+            return Err(refuse(format!("{length} bytes, at most {MAX_BYTES} are read")));
+        }
+        std::fs::read(&file).map_err(|e| refuse(e.to_string()))?
+    } else {
+        baked::ordinary().to_vec()
+    };
+    let nothing = Lesson::new(&bundle.hash, None);
+    if bytes.is_empty() {
+        return Ok(nothing);
+    }
+    let found = Lesson::parse(&bytes).map_err(refuse)?;
+    match (found.bundle == bundle.hash, beside) {
+        (true, _) => Ok(found),
+        // The built-in one is the built-in bundle's, wherever that one lies.
+        (false, false) => Ok(nothing),
+        (false, true) => Err(refuse(format!("it belongs to bundle {}, this is {}", short(&found.bundle), short(&bundle.hash)))),
+    }
+}
+
+/// As [`add_taught`] for a box that must run: what cannot be used is said, and the bundle runs without it. How many classes were added.
+pub fn run_taught(bundle: &mut Bundle, store: &Store) -> usize {
+    let before = bundle.clone();
+    let fitted = add_taught(bundle, store).and_then(|_| {
+        let Some(lesson) = bundle.lesson.as_ref().filter(|l| !l.labels().is_empty()) else { return Ok(0) };
+        let refuse = |why: String| Failure::from(bundle.refuse(why));
+        let head = Head::load(bundle)?;
+        let state = head.state().ok_or_else(|| refuse("tract runs its head, which does not show its state".into()))?;
+        Taught::new(lesson, &bundle.contract.head.labels, state.len()).map_err(refuse)?;
+        Ok(lesson.labels().len())
+    });
+    fitted.unwrap_or_else(|e| {
+        log::error!("what was taught cannot be used, the bundle's own classes run without it: {}", e.why);
+        *bundle = before;
+        0
+    })
+}
+
+/// The beginning of a hash, as people compare them.
+pub fn short(hash: &str) -> &str {
+    hash.get(..8).unwrap_or(hash)
 }
 
 /// Where the bundle that runs comes from.

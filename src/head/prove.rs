@@ -45,7 +45,7 @@ impl Terms {
         Self {
             window,
             features,
-            classes: bundle.labels.len(),
+            classes: bundle.contract.head.labels.len(),
             temperature: bundle.contract.head.temperature,
             allowed: golden.map_or(f32::INFINITY, |g| g.logits_tolerance / 2.0),
             golden: windows.chunks_exact(window * features).take(8).map(<[f32]>::to_vec).collect(),

@@ -1,7 +1,8 @@
 //! What is asked on the wire, and what is answered.
 //!
-//! Nothing that comes in can change anything: the only lines that have an effect are intact queries, and their effect is
-//! an answer. Noise is dropped up to the next line end; it is counted and never answered.
+//! Nothing that comes in can change anything on a box that is not armed (`[commands]`, `armed`): the only lines that have an effect are intact
+//! queries, and their effect is an answer. On an armed box an intact command is put on inference's desk ([`super::desk`]), and what can
+//! change is what was taught, nothing else. Noise is dropped up to the next line end; it is counted and never answered.
 
 use super::envelope::{Line, MAX_COMMAND};
 use super::sentence::{Answer, Page, Query, Sentence, Status};
@@ -37,6 +38,14 @@ impl LineAssembler {
     }
 }
 
+/// What waits for its answer.
+#[derive(Clone, Copy)]
+enum Asked {
+    Query(Query),
+    /// A command that was not even put down, and why.
+    Refused(&'static str),
+}
+
 /// Queries that wait for their answer, and where the answers come from.
 pub(super) struct Replies {
     identity: Identity,
@@ -45,7 +54,7 @@ pub(super) struct Replies {
     age: (Option<u32>, Option<u32>),
     life: Life,
     /// More questions than this at a time are dropped: a reader has no use for the answers anyway.
-    asked: Deque<Query, 8>,
+    asked: Deque<Asked, 8>,
     /// The page of labels that is next, from 1, and the id of its first label.
     page: Option<(u16, usize)>,
 }
@@ -65,11 +74,18 @@ impl Replies {
         }
     }
 
-    /// Takes a line from the wire. True if it was a query.
+    /// Takes a line from the wire. True if it was a query or a command.
     pub fn hear(&mut self, line: &[u8]) -> bool {
-        let Ok(Sentence::Query(query)) = Sentence::decode(line) else { return false };
+        let asked = match Sentence::decode(line) {
+            Ok(Sentence::Query(query)) => Asked::Query(query),
+            Ok(Sentence::Command(_)) if !self.identity.desk.is_armed() => Asked::Refused("not armed; see [commands]"),
+            // Inference answers when it is done.
+            Ok(Sentence::Command(command)) if self.identity.desk.put(command.clone()) => return true,
+            Ok(Sentence::Command(_)) => Asked::Refused("busy with another command"),
+            _ => return false,
+        };
         // A full queue drops the question; the asker will ask again.
-        let _ = self.asked.push_back(query);
+        let _ = self.asked.push_back(asked);
         true
     }
 
@@ -77,18 +93,26 @@ impl Replies {
     pub fn next(&mut self) -> Option<Line> {
         let answer = match self.page {
             Some((page, first)) => self.labels(page, first),
-            None => match self.asked.pop_front()? {
-                Query::Status => Answer::Status(self.status.clone()),
-                Query::Drops => Answer::Drops(self.drops),
-                Query::Age => Answer::Age(self.age.0, self.age.1),
-                Query::Uptime => Answer::Uptime(self.life),
-                Query::Version => Answer::Version(cut(&self.identity.version)),
-                Query::Bundle => Answer::Bundle { name: cut(&self.identity.bundle), hash: cut(&self.identity.hash) },
-                Query::Labels => self.labels(1, 0),
-                Query::Unknown => Answer::Error(cut("unknown query")),
+            None => match self.asked.pop_front() {
+                Some(Asked::Query(query)) => self.answer(query),
+                Some(Asked::Refused(why)) => Answer::Error(cut(why)),
+                None => self.identity.desk.outcome()?.map_or_else(Answer::Error, Answer::Teach),
             },
         };
         Some(Sentence::Answer(answer).encode())
+    }
+
+    fn answer(&mut self, query: Query) -> Answer {
+        match query {
+            Query::Status => Answer::Status(self.status.clone()),
+            Query::Drops => Answer::Drops(self.drops),
+            Query::Age => Answer::Age(self.age.0, self.age.1),
+            Query::Uptime => Answer::Uptime(self.life),
+            Query::Version => Answer::Version(cut(&self.identity.version)),
+            Query::Bundle => Answer::Bundle { name: cut(&self.identity.bundle), hash: cut(&self.identity.hash) },
+            Query::Labels => self.labels(1, 0),
+            Query::Unknown => Answer::Error(cut("unknown query")),
+        }
     }
 
     fn labels(&mut self, page: u16, first: usize) -> Answer {
@@ -132,11 +156,19 @@ fn cut<const N: usize>(text: &str) -> Text<N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Label;
+    use crate::report::desk::{Command, Desk};
     use crate::report::tests::health;
 
     fn replies(labels: Vec<String, 300>) -> Replies {
         let labels = labels.into_iter().collect();
-        Replies::new(Identity { version: "lookout 0.1.0".into(), bundle: "motion 3".into(), hash: "0011aabbccdd".into(), labels })
+        Replies::new(Identity {
+            version: "lookout 0.1.0".into(),
+            bundle: "motion 3".into(),
+            hash: "0011aabbccdd".into(),
+            labels,
+            ..Identity::default()
+        })
     }
 
     fn ask(replies: &mut Replies, query: Query) -> String {
@@ -165,6 +197,27 @@ mod tests {
         let unknown = super::super::envelope::seal(&Text::try_from("PLKTQ,REBOOT").unwrap());
         assert!(replies.hear(unknown.as_bytes()));
         assert!(replies.next().unwrap().starts_with("$PLKTA,ERROR,unknown query,"));
+    }
+
+    #[test]
+    fn a_command_is_put_down_on_an_armed_box_and_refused_on_any_other() {
+        let command = |word: &str| super::super::envelope::seal(&Text::try_from(word).unwrap());
+        let mut asleep = replies(Vec::new());
+        assert!(asleep.hear(command("PLKTQ,TEACH,circling").as_bytes()));
+        assert!(asleep.next().unwrap().starts_with("$PLKTA,ERROR,not armed; see [commands],"));
+        let desk = Desk::armed();
+        let mut armed = Replies::new(Identity { desk: desk.clone(), ..Identity::default() });
+        assert!(armed.hear(command("PLKTQ,TEACH,circling").as_bytes()));
+        assert!(armed.next().is_none(), "inference answers");
+        assert!(armed.hear(command("PLKTQ,KEEP,circling").as_bytes()));
+        assert!(armed.next().unwrap().starts_with("$PLKTA,ERROR,busy"));
+        assert_eq!(desk.take(), Some(Command::Teach(Label::try_from("circling").unwrap())));
+        desk.say(Ok(cut("showing circling")));
+        assert!(armed.next().unwrap().starts_with("$PLKTA,TEACH,showing circling,"));
+        // A label that cannot be one is no command.
+        assert!(armed.hear(command("PLKTQ,TEACH,../../etc").as_bytes()));
+        assert!(armed.next().unwrap().starts_with("$PLKTA,ERROR,unknown query,"));
+        assert_eq!(desk.take(), None);
     }
 
     #[test]

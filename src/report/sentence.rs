@@ -11,6 +11,7 @@
 //! $PLKTH,seq,ms,state,fps,dropped,[p99],[celsius],[0|1],bundle,[still],crc*xx   health; 1: throttled
 //! $PLKTG,from,to,crc*xx                                    reports from..to had to be left out
 //! $PLKTQ,STATUS|DROPS|AGE|UPTIME|VERSION|LABELS|BUNDLE,crc*xx   query
+//! $PLKTQ,TEACH|KEEP|FORGET,label,crc*xx                    command, for an armed box only: begin an example, keep it, forget the class
 //! $PLKTA,STATUS,[ms],[state],[fps],[dropped],[p99],[celsius],[0|1],[still],crc*xx   the last health; all empty before the first
 //! $PLKTA,DROPS,lost,damaged,unread,disordered,crc*xx       frames that nobody looked at, by cause; their sum is `dropped`
 //! $PLKTA,AGE,[p50],[p99],crc*xx                            from frame to decision over the last minute
@@ -18,7 +19,8 @@
 //! $PLKTA,VERSION,text,crc*xx
 //! $PLKTA,LABELS,k/n,first id,label,...,crc*xx              page k of n
 //! $PLKTA,BUNDLE,name version,hash,crc*xx
-//! $PLKTA,ERROR,text,crc*xx                                 an intact query that we do not know
+//! $PLKTA,TEACH,text,crc*xx                                 what came of a command: showing, kept with the number of examples, forgotten
+//! $PLKTA,ERROR,text,crc*xx                                 an intact query that we do not know, or a command that was not done, and why
 //! ```
 //!
 //! | field | form | beyond its range |
@@ -73,6 +75,7 @@
 //! $PLKTQ,BUNDLE,FAD7*32
 //! ```
 
+use super::desk::Command;
 use super::envelope::{self, Body, Line, SentenceError};
 use super::fields::{self, Fields, fixed, push};
 use super::{Drops, Edge, Label, LastEnd, Life, Report, State};
@@ -107,6 +110,8 @@ pub enum Sentence {
     Gap { from: u32, to: u32 },
     /// `$PLKTQ`
     Query(Query),
+    /// `$PLKTQ`
+    Command(Command),
     /// `$PLKTA`
     Answer(Answer),
 }
@@ -202,7 +207,9 @@ pub enum Answer {
         /// Its hash.
         hash: Text<8>,
     },
-    /// The query was intact, but is not known here.
+    /// What came of a command.
+    Teach(Text<40>),
+    /// The query was intact, but is not known here; or the command was not done.
     Error(Text<40>),
 }
 
@@ -284,6 +291,11 @@ impl Sentence {
                 let word = Query::WORDS.iter().find(|(_, q)| q == query).map_or("UNKNOWN", |(word, _)| word);
                 push!(b, "PLKTQ,{word}");
             }
+            Self::Command(command) => {
+                let (word, label) = command.parts();
+                push!(b, "PLKTQ,{word}");
+                fields::label(b, label);
+            }
             Self::Answer(answer) => answer.encode(b),
         }
         envelope::seal(&body)
@@ -348,7 +360,10 @@ impl Sentence {
                 let said = Self::Gap { from: f.seq("from")?, to: f.seq("to")? };
                 f.end(said)?
             }
-            "PLKTQ" => Self::Query(Query::WORDS.iter().find(|(w, _)| *w == rest).map_or(Query::Unknown, |(_, q)| *q)),
+            "PLKTQ" => match Command::decode(rest) {
+                Some(command) => Self::Command(command),
+                None => Self::Query(Query::WORDS.iter().find(|(w, _)| *w == rest).map_or(Query::Unknown, |(_, q)| *q)),
+            },
             "PLKTA" => Self::Answer(Answer::decode(rest)?),
             _ => return Err(unknown(body)),
         };
@@ -456,6 +471,10 @@ impl Answer {
                 fields::text(b, name);
                 fields::text(b, hash);
             }
+            Self::Teach(text) => {
+                push!(b, "PLKTA,TEACH");
+                fields::text(b, text);
+            }
             Self::Error(text) => {
                 push!(b, "PLKTA,ERROR");
                 fields::text(b, text);
@@ -504,6 +523,10 @@ impl Answer {
             "BUNDLE" => {
                 let (name, hash) = (f.text("name")?, f.text("hash")?);
                 f.end(Self::Bundle { name, hash })
+            }
+            "TEACH" => {
+                let text = f.text("text")?;
+                f.end(Self::Teach(text))
             }
             "ERROR" => {
                 let text = f.text("text")?;

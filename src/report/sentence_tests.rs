@@ -66,6 +66,11 @@ fn sentence() -> impl Strategy<Value = Sentence> {
         6 => (any::<u32>(), report()).prop_map(|(seq, report)| Sentence::of(seq, &report)),
         1 => (any::<u32>(), any::<u32>()).prop_map(|(from, to)| Sentence::Gap { from, to }),
         1 => proptest::sample::select(queries.to_vec()).prop_map(Sentence::Query),
+        1 => (0..3usize, "[a-z0-9_-]{1,32}").prop_map(|(word, label)| {
+            let label = Label::try_from(label.as_str()).unwrap();
+            Sentence::Command([Command::Teach, Command::Keep, Command::Forget][word](label))
+        }),
+        1 => text().prop_map(|t: Text<40>| Sentence::Answer(Answer::Teach(t))),
         1 => text().prop_map(|t: Text<40>| Sentence::Answer(Answer::Version(t))),
         1 => "[ -~]{0,32}".prop_map(|s| Text::try_from(s.as_str()).unwrap()).prop_map(|name| Sentence::Answer(Answer::Bundle { name, hash: Text::new() })),
         1 => (1..=256u16, any::<u8>(), names).prop_map(|(pages, first, names)| {

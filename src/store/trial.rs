@@ -66,6 +66,7 @@ pub fn attempt(dir: &Path, limited: bool) -> Result<Verdict, BundleError> {
             bundle.refuse("it has no golden vectors: nothing shows that it computes here what it computed where it was trained")
         );
     };
+    let labels = bundle.labels.iter().map(|l| l.to_string()).collect();
     let c = bundle.contract;
     let mut files = c.files;
     files.insert("bundle.toml".into(), bundle.hash.clone());
@@ -73,7 +74,7 @@ pub fn attempt(dir: &Path, limited: bool) -> Result<Verdict, BundleError> {
         name: c.name,
         version: c.version,
         hash: bundle.hash,
-        labels: c.head.labels,
+        labels,
         decision: (c.decision.enter, c.decision.leave, c.decision.min_ms),
         files,
         vectors: found.vectors,

@@ -15,6 +15,7 @@ pub fn identity() -> Identity {
         bundle: "motion 3".into(),
         hash: "0123456789abcdef".into(),
         labels: LABELS.map(String::from).to_vec(),
+        ..Identity::default()
     }
 }
 

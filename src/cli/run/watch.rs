@@ -9,6 +9,7 @@ use super::ears::Ears;
 use super::herald::Herald;
 use super::latency::Latency;
 use super::notify::Notifier;
+use super::teacher::Teacher;
 use crate::blackbox::writer::BlackBox;
 use crate::capture::{Arrival, Capture, Trouble};
 use crate::health::HealthClock;
@@ -30,6 +31,7 @@ pub struct Watch<'r> {
     pub pipeline: Pipeline,
     pub herald: Herald,
     pub blackbox: Option<BlackBox>,
+    pub teacher: Teacher,
     pub vitals: Vitals,
     pub health: HealthClock,
     /// A camera; a recording's health counts its own time, so that it says the same each time.
@@ -106,7 +108,9 @@ impl Watch<'_> {
         round.first_frame.get_or_insert(frame.at);
         self.ears.tell(frame.at, Some(until), &mut self.pipeline);
         let (ticks, herald) = (self.pipeline.counts().ticks, &mut self.herald);
-        let done = self.pipeline.step(&frame, until, &mut self.blackbox, &mut |r| herald.say(&r)).map_err(Failure::from);
+        self.teacher.attend(self.pipeline.hidden());
+        let mut probe = (&mut self.blackbox, &mut self.teacher);
+        let done = self.pipeline.step(&frame, until, &mut probe, &mut |r| herald.say(&r)).map_err(Failure::from);
         if let (Some((label, at)), Some(blackbox)) = (self.herald.begun.take(), &mut self.blackbox) {
             blackbox.press(&label, at);
         }

@@ -1,0 +1,111 @@
+//! Where a command from the wire waits for inference, and what is answered waits for the wire.
+//!
+//! The writer's thread puts one command down and goes on; inference takes it between two frames and answers when it is done. Neither waits
+//! for the other: a second command while one lies there is refused, of answers the last four are kept. A box that is not armed has no
+//! desk, so nothing that comes in can reach anything.
+
+use super::Label;
+use heapless::{Deque, String as Text};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What an armed box does on command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// What is seen from now on is an example of this class.
+    Teach(Label),
+    /// The example ends here and is kept.
+    Keep(Label),
+    /// Forget the class, or the example that is being shown.
+    Forget(Label),
+}
+
+impl Command {
+    /// The words on the wire.
+    pub const WORDS: [&'static str; 3] = ["TEACH", "KEEP", "FORGET"];
+
+    /// Word and label.
+    pub fn parts(&self) -> (&'static str, &Label) {
+        match self {
+            Self::Teach(label) => ("TEACH", label),
+            Self::Keep(label) => ("KEEP", label),
+            Self::Forget(label) => ("FORGET", label),
+        }
+    }
+
+    /// From `WORD,label`; `None` for anything else.
+    pub fn decode(rest: &str) -> Option<Self> {
+        let (word, label) = rest.split_once(',')?;
+        let label = crate::bundle::label("label", label).ok()?;
+        match word {
+            "TEACH" => Some(Self::Teach(label)),
+            "KEEP" => Some(Self::Keep(label)),
+            "FORGET" => Some(Self::Forget(label)),
+            _ => None,
+        }
+    }
+}
+
+/// What was done, or why not.
+pub type Outcome = Result<Text<40>, Text<40>>;
+
+#[derive(Debug, Default)]
+struct Top {
+    command: Mutex<Option<Command>>,
+    outcomes: Mutex<Deque<Outcome, 4>>,
+}
+
+/// See the module's documentation. By default there is none.
+#[derive(Clone, Debug, Default)]
+pub struct Desk(Option<Arc<Top>>);
+
+impl Desk {
+    /// One of an armed box.
+    pub fn armed() -> Self {
+        Self(Some(Arc::default()))
+    }
+
+    /// Is there one?
+    pub fn is_armed(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Puts a command down. False where there is no desk or another one lies there.
+    pub fn put(&self, command: Command) -> bool {
+        let Some(top) = &self.0 else { return false };
+        let mut place = top.command.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = place.is_none();
+        if free {
+            *place = Some(command);
+        }
+        free
+    }
+
+    /// Takes the command that lies there. Never waits: while the writer puts one down there is none.
+    pub fn take(&self) -> Option<Command> {
+        self.0.as_ref()?.command.try_lock().ok()?.take()
+    }
+
+    /// Answers.
+    pub fn say(&self, outcome: Outcome) {
+        if let Some(top) = &self.0 {
+            let mut outcomes = top.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+            if outcomes.is_full() {
+                outcomes.pop_front();
+            }
+            let _ = outcomes.push_back(outcome);
+        }
+    }
+
+    /// The next answer.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.0.as_ref()?.outcomes.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+}
+
+/// The beginning of a text, as much as an answer holds.
+pub fn cut(text: &str) -> Text<40> {
+    let mut out = Text::new();
+    // Stops at the first character that no longer fits.
+    let _ = text.chars().try_for_each(|c| out.push(c));
+    out
+}

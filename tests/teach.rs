@@ -1,0 +1,334 @@
+//! The promise of `lookout teach`: a few shown examples make a class, nothing else changes, what cannot be taught is refused with a sentence, and what
+//! was acknowledged survives a kill at any instant.
+//!
+//! Rows of numbers and a recurrent network alone: quick, and the same on every machine. Pictures are measured by `models/motion/teach.py`.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a failed step is a failed test, and a figure is said")]
+
+mod program;
+
+use lookout::report::Label;
+use lookout::report::desk::Command as Order;
+use lookout::report::sentence::Sentence;
+use program::lookout;
+use serialport::{SerialPort, TTYPort};
+use std::fmt::Write as _;
+use std::io::{Read, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+const BUNDLE: &str = "tests/bundles/rows-lstm2";
+
+fn folder(name: &str) -> PathBuf {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("teach-{name}"));
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("empty.toml"), "").unwrap();
+    dir
+}
+
+struct Random(u32);
+
+impl Random {
+    /// -1 to 1; the Numerical Recipes generator.
+    fn next(&mut self) -> f32 {
+        self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (self.0 >> 8) as f32 / (1 << 23) as f32 - 1.0
+    }
+}
+
+/// A recording of 6 s: ordinary numbers wander slowly; `wave` goes up and down in one of them, `pair` in two against each other.
+fn rows(dir: &Path, kind: &str, seed: u32) -> String {
+    let (mut random, mut at, mut text) = (Random(seed * 7_919 + 17), [0.0f32; 6], String::new());
+    for _ in 0..50 {
+        random.next();
+    }
+    let (period, phase, high) = (8.0 + random.next(), 6.3 * random.next(), 3.0 + 0.5 * random.next());
+    for tick in 0..60 {
+        at.iter_mut().for_each(|v| *v = 0.85 * *v + 0.1 * random.next());
+        let mut row = at;
+        if tick >= 15 {
+            let swing = high * (std::f32::consts::TAU * tick as f32 / period + phase).sin();
+            match kind {
+                "wave" => row[0] += swing,
+                "pair" => (row[3], row[4]) = (row[3] + swing, row[4] - swing),
+                _ => {}
+            }
+        }
+        for (n, v) in row.iter().enumerate() {
+            write!(text, "{}{v:.4}", if n > 0 { "," } else { "" }).unwrap();
+        }
+        text.push('\n');
+    }
+    let path = dir.join(format!("{kind}{seed}.csv"));
+    std::fs::write(&path, text).unwrap();
+    format!("features:{}", path.display())
+}
+
+fn call(dir: &Path, args: &[&str], clips: &[String]) -> Output {
+    let (state, config) = (dir.join("state"), dir.join("empty.toml"));
+    let mut all = vec!["teach", "--bundle", BUNDLE, "--state", state.to_str().unwrap(), "--config", config.to_str().unwrap()];
+    all.extend(args);
+    all.extend(clips.iter().map(String::as_str));
+    lookout(&all)
+}
+
+fn said(out: Output) -> String {
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap()
+}
+
+/// The sentence of a refusal.
+fn refused(out: Output) -> String {
+    assert_eq!(out.status.code(), Some(2), "{}", String::from_utf8_lossy(&out.stdout));
+    let text = String::from_utf8(out.stderr).unwrap();
+    let ours: Vec<&str> = text.lines().filter(|l| !l.starts_with('[')).collect();
+    assert_eq!(ours.len(), 1, "{text}");
+    ours[0].into()
+}
+
+/// The one answer of each recording.
+fn answers(dir: &Path, bundle: &str, taught: bool, clips: &[String]) -> Vec<String> {
+    let state = dir.join("state");
+    let mut all = vec!["classify", "--bundle", bundle, "--json", "--state", state.to_str().unwrap()];
+    all.extend(taught.then_some("--taught"));
+    all.extend(clips.iter().map(String::as_str));
+    let lines = said(lookout(&all));
+    lines.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap()["label"].as_str().unwrap().to_string()).collect()
+}
+
+fn some(dir: &Path, kind: &str, seeds: std::ops::Range<u32>) -> Vec<String> {
+    seeds.map(|s| rows(dir, kind, s)).collect()
+}
+
+#[test]
+fn five_examples_make_a_class_one_nearly_so_and_ordinary_answers_stay() {
+    for (shots, least) in [(5, 0.85), (1, 0.6)] {
+        let dir = folder(&format!("five{shots}"));
+        let unseen = |kind: &str| some(&dir, kind, 1000..1020);
+        let before = answers(&dir, BUNDLE, false, &unseen("ordinary"));
+        said(call(&dir, &["--ordinary"], &some(&dir, "ordinary", 100..120)));
+        said(call(&dir, &["wave"], &some(&dir, "wave", 0..shots)));
+        said(call(&dir, &["pair"], &some(&dir, "pair", 0..shots)));
+        for kind in ["wave", "pair"] {
+            let right = answers(&dir, BUNDLE, true, &unseen(kind)).iter().filter(|a| *a == kind).count();
+            println!("{kind}: {right} of 20 unseen with {shots} examples");
+            assert!(right as f32 >= 20.0 * least);
+        }
+        let after = answers(&dir, BUNDLE, true, &unseen("ordinary"));
+        let changed = before.iter().zip(&after).filter(|(a, b)| a != b).count();
+        println!("ordinary: {changed} of 20 answers changed");
+        assert_eq!(changed, 0);
+        assert_eq!(answers(&dir, BUNDLE, false, &unseen("ordinary")), before, "without --taught nothing is different");
+    }
+}
+
+#[test]
+fn a_class_is_listed_forgotten_brought_back_and_exported_as_a_bundle() {
+    let dir = folder("steps");
+    let refusal = refused(call(&dir, &["wave"], &some(&dir, "wave", 0..2)));
+    assert!(refusal.contains("--ordinary"), "{refusal}");
+    said(call(&dir, &["--ordinary"], &some(&dir, "ordinary", 100..110)));
+    said(call(&dir, &["wave"], &some(&dir, "wave", 0..3)));
+    assert!(said(call(&dir, &["pair"], &some(&dir, "pair", 0..3))).contains("pair, class 5, 3 examples"));
+    assert!(!said(call(&dir, &["--forget", "wave"], &[])).contains("wave"));
+    assert!(refused(call(&dir, &["--forget", "wave"], &[])).contains("taught: pair"));
+    let list = said(call(&dir, &["--undo"], &[]));
+    assert!(list.contains("wave, class 4, 3 examples"), "{list}");
+    let list: serde_json::Value = serde_json::from_str(&said(call(&dir, &["--list", "--json"], &[]))).unwrap();
+    assert_eq!(list["taught"], serde_json::json!({ "wave": 3, "pair": 3 }));
+
+    let exported = dir.join("exported");
+    let to = exported.to_str().unwrap();
+    said(call(&dir, &["--export", to], &[]));
+    let unseen: Vec<String> = ["wave", "pair", "ordinary"].iter().flat_map(|k| some(&dir, k, 2000..2005)).collect();
+    assert_eq!(answers(&dir, to, false, &unseen), answers(&dir, BUNDLE, true, &unseen), "the bundle knows what the box knows");
+    let checked = said(lookout(&["check", to]));
+    assert!(checked.contains("wave pair (6 examples)"), "{checked}");
+    assert!(refused(call(&dir, &["--export", to], &[])).contains("not empty"));
+    // What lies in the exported folder is covered by its hash.
+    let file = exported.join("taught.json");
+    std::fs::write(&file, std::fs::read_to_string(&file).unwrap().replace("wave", "tide")).unwrap();
+    assert!(refused(lookout(&["check", to])).contains("taught.json: sha256"));
+}
+
+#[test]
+fn what_cannot_be_taught_is_refused_and_changes_nothing() {
+    let dir = folder("refused");
+    said(call(&dir, &["--ordinary"], &some(&dir, "ordinary", 100..110)));
+    said(call(&dir, &["wave"], &some(&dir, "wave", 0..3)));
+    let before = std::fs::read_dir(dir.join("state/taught"))
+        .unwrap()
+        .map(|e| std::fs::read(e.unwrap().path()).unwrap())
+        .collect::<Vec<_>>();
+    let short = dir.join("short.csv");
+    std::fs::write(&short, "1,2,3,4,5,6\n").unwrap();
+    let (short, wave) = (format!("features:{}", short.display()), rows(&dir, "wave", 1));
+    for (args, clips, names) in [
+        (vec!["pair"], vec![], "no example"),
+        (vec![], vec![], "which class?"),
+        (vec!["pair"], vec![wave.clone()], "shown as wave before"),
+        (vec!["wave"], vec![wave], "it counts already"),
+        (vec!["pair"], [rows(&dir, "pair", 1), rows(&dir, "pair", 1)].to_vec(), "counts once"),
+        (vec!["nothing"], some(&dir, "ordinary", 300..304), "cannot be told from"),
+        (vec!["left"], some(&dir, "pair", 0..1), "a class of the bundle already"),
+        (vec!["Big Label"], some(&dir, "pair", 0..1), "expected 1 to 32 of a-z"),
+        (vec!["pair"], vec![short], "too short"),
+        (vec!["pair"], vec!["nowhere.y4m".into()], "nowhere.y4m"),
+        (vec!["pair", "--source", "features:-", "--seconds", "900"], vec![], "1 to 60"),
+    ] {
+        let sentence = refused(call(&dir, &args, &clips));
+        assert!(sentence.contains(names), "{args:?}: {sentence}");
+    }
+    // Another bundle's lesson, put where this one's belongs.
+    let ours = std::fs::read_dir(dir.join("state/taught")).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(before[0], std::fs::read(&ours).unwrap(), "nothing was changed");
+    let text = std::fs::read_to_string(&ours).unwrap();
+    std::fs::write(&ours, text.replacen("\"bundle\":\"", "\"bundle\":\"f00d", 1)).unwrap();
+    let out = call(&dir, &["--list"], &[]);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("taught on bundle f00d"), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
+#[test]
+fn a_kill_at_any_instant_loses_nothing_that_was_acknowledged() {
+    let dir = folder("kill");
+    said(call(&dir, &["--ordinary"], &some(&dir, "ordinary", 100..110)));
+    let start = std::time::Instant::now();
+    said(call(&dir, &["wave"], &some(&dir, "wave", 400..401)));
+    let whole = start.elapsed();
+    let (mut acknowledged, mut killed) = (1, 0);
+    for round in 0..40u32 {
+        let clip = rows(&dir, "wave", 500 + round);
+        let (state, config) = (dir.join("state"), dir.join("empty.toml"));
+        let mut child = Command::new(env!("CARGO_BIN_EXE_lookout"))
+            .args([
+                "teach",
+                "--bundle",
+                BUNDLE,
+                "--json",
+                "wave",
+                &clip,
+                "--state",
+                state.to_str().unwrap(),
+                "--config",
+                config.to_str().unwrap(),
+            ])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // From before it has begun to after it is done, most often where it writes: at the end.
+        std::thread::sleep(whole.mul_f32(if round < 8 { round as f32 / 8.0 } else { 0.6 + round as f32 / 60.0 }));
+        let _ = child.kill();
+        let out = child.wait_with_output().unwrap();
+        let said_so = String::from_utf8(out.stdout).unwrap().contains("\"wave\"");
+        killed += u32::from(!said_so);
+        let list: serde_json::Value = serde_json::from_str(&said(call(&dir, &["--list", "--json"], &[]))).unwrap();
+        let now = list["taught"]["wave"].as_u64().unwrap_or(0);
+        // One that was not acknowledged may be there or not; one that was, must.
+        let least = acknowledged + u64::from(said_so);
+        assert!(
+            now == least || (!said_so && now == acknowledged + 1),
+            "round {round}: {now} examples, {acknowledged} before, said so: {said_so}"
+        );
+        acknowledged = now;
+    }
+    println!("{killed} of 40 teachers were killed before they said so; {acknowledged} examples are kept");
+    assert!(killed > 0, "none was killed in time");
+    said(call(&dir, &["wave"], &some(&dir, "wave", 900..901)));
+}
+
+/// A running box whose rows the test writes and whose wire the test reads.
+struct Wired {
+    child: std::process::Child,
+    rows: std::process::ChildStdin,
+    master: TTYPort,
+    _near: TTYPort,
+    tick: u32,
+    heard: String,
+}
+
+impl Wired {
+    fn start(dir: &Path, armed: bool) -> Self {
+        let (mut master, near) = TTYPort::pair().unwrap();
+        master.set_timeout(Duration::from_millis(5)).unwrap();
+        let config = dir.join(if armed { "armed.toml" } else { "asleep.toml" });
+        std::fs::write(&config, if armed { "[commands]\narmed = true\n" } else { "" }).unwrap();
+        let serial = format!("serial:{}", near.name().unwrap());
+        let mut child = Command::new(env!("CARGO_BIN_EXE_lookout"))
+            .args(["run", "--board", "host", "--bundle", BUNDLE, "--source", "features:-", "--report", &serial])
+            .args(["--state", dir.join("state").to_str().unwrap(), "--config", config.to_str().unwrap()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let rows = child.stdin.take().unwrap();
+        Self { child, rows, master, _near: near, tick: 0, heard: String::new() }
+    }
+
+    /// One tick of a wave.
+    fn feed(&mut self) {
+        let swing = 3.0 * (std::f32::consts::TAU * self.tick as f32 / 8.0).sin();
+        self.tick += 1;
+        writeln!(self.rows, "{swing},0.1,0.2,-0.1,0,0.3").unwrap();
+        self.rows.flush().unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        let mut buffer = [0; 1024];
+        if let Ok(n) = self.master.read(&mut buffer) {
+            self.heard.push_str(std::str::from_utf8(&buffer[..n]).unwrap());
+        }
+    }
+
+    /// Says a command and goes on feeding until it is answered.
+    fn say(&mut self, command: Order) -> String {
+        self.heard.clear();
+        self.master.write_all(Sentence::Command(command).encode().as_bytes()).unwrap();
+        for _ in 0..1000 {
+            self.feed();
+            if let Some(line) =
+                self.heard.lines().find(|l| l.starts_with("$PLKTA,") && l.len() > 15 && l[l.len() - 3..].starts_with('*'))
+            {
+                return line.rsplit_once(',').unwrap().0.to_string();
+            }
+        }
+        panic!("no answer: {}", self.heard);
+    }
+}
+
+impl Drop for Wired {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn an_armed_box_learns_over_the_wire_and_any_other_does_not() {
+    let dir = folder("wire");
+    said(call(&dir, &["--ordinary"], &some(&dir, "ordinary", 100..110)));
+    let label = |text: &str| Label::try_from(text).unwrap();
+    let mut asleep = Wired::start(&dir, false);
+    assert_eq!(asleep.say(Order::Teach(label("wave"))), "$PLKTA,ERROR,not armed; see [commands]");
+    drop(asleep);
+    assert!(!said(call(&dir, &["--list"], &[])).contains("wave"), "nothing was changed");
+
+    let mut armed = Wired::start(&dir, true);
+    // The head is warm before the example begins.
+    (0..30).for_each(|_| armed.feed());
+    assert_eq!(armed.say(Order::Keep(label("wave"))), "$PLKTA,ERROR,not showing wave");
+    assert_eq!(armed.say(Order::Teach(label("left"))), "$PLKTA,ERROR,left is a class of the bundle");
+    assert_eq!(armed.say(Order::Teach(label("wave"))), "$PLKTA,TEACH,showing wave");
+    (0..40).for_each(|_| armed.feed());
+    assert_eq!(armed.say(Order::Keep(label("wave"))), "$PLKTA,TEACH,kept wave 1");
+    // Acknowledged is on the card: SIGKILL.
+    drop(armed);
+    assert!(said(call(&dir, &["--list"], &[])).contains("wave, class 4, 1 example"));
+    let mut again = Wired::start(&dir, true);
+    (0..120).for_each(|_| again.feed());
+    assert!(again.heard.contains(",wave,"), "it calls out what it was shown: {}", again.heard);
+    assert_eq!(again.say(Order::Forget(label("wave"))), "$PLKTA,TEACH,forgot wave");
+    drop(again);
+    assert!(said(call(&dir, &["--list"], &[])).contains("taught   nothing"));
+}
