@@ -371,6 +371,11 @@ impl Bundle {
         &self.text
     }
 
+    /// All listed files by name.
+    pub fn all_files(&self) -> BTreeMap<String, Vec<u8>> {
+        self.files.clone()
+    }
+
     /// Numbers the head reads a tick (a ring row before projection): what a frame gives, then two for each extra.
     pub fn features(&self) -> usize {
         self.frame_features() + 2 * self.contract.extra.len()

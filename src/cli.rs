@@ -14,6 +14,7 @@ mod estimate;
 mod failure;
 mod index;
 mod install;
+mod learn;
 mod plot;
 mod record;
 mod run;
@@ -67,6 +68,10 @@ enum Command {
     Find(index::FindArgs),
     /// Classes taught on this box: a few shown examples, no training
     Teach(teach::Args),
+    /// What is normal here, from the box's own camera or recordings, without labels
+    Learn(learn::LearnArgs),
+    /// How strange recordings are, tick by tick, against what was learnt
+    Novelty(learn::NoveltyArgs),
     /// Install a bundle on this box, go back to the one before, or say which one runs
     Install(install::Args),
     /// What is there, what is missing, and what to do about it
@@ -115,6 +120,8 @@ pub fn main() -> ExitCode {
         Command::Index(args) => index::index(&args, &mut out),
         Command::Find(args) => index::find(&args, &mut out),
         Command::Teach(args) => teach::run(&args, &mut out),
+        Command::Learn(args) => learn::learn(&args, &mut out),
+        Command::Novelty(args) => learn::novelty(&args, &mut out),
         Command::Install(args) => install::run(&args, &mut out),
         Command::Doctor(args) => doctor::run(&args, &mut out),
         Command::Bench(args) => bench::run(&args, &mut out),

@@ -7,6 +7,7 @@
 use crate::board::{Line, LineSpec, check_lines, from_toml};
 use crate::bundle::Decision;
 use crate::extra;
+use crate::novelty::Setup;
 use crate::qnn::MAX_THREADS;
 use crate::report::Label;
 use crate::store::{self, policy::check_key};
@@ -63,6 +64,8 @@ pub struct Config {
     pub blackbox: BlackBox,
     /// What a reader of the serial line may change.
     pub commands: Commands,
+    /// What was never here before.
+    pub novelty: Novelty,
     /// Which bundles may be installed and run.
     pub install: Install,
 }
@@ -84,6 +87,7 @@ impl Default for Config {
             extra: BTreeMap::new(),
             blackbox: BlackBox::default(),
             commands: Commands::default(),
+            novelty: Novelty::default(),
             install: Install::default(),
         }
     }
@@ -170,6 +174,33 @@ pub struct Commands {
     pub armed: bool,
 }
 
+/// `[novelty]`: the alarm for what was never here before, where `lookout learn` or the bundle says what is normal.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Novelty {
+    /// May it be said?
+    pub enabled: bool,
+    /// False alarms a day that are allowed, more than 0.
+    pub false_alarms: f64,
+    /// Seconds of a block, whose highest score counts; 1 to 3600. Longer ones promise less often and can be promised later.
+    pub block_s: u32,
+}
+
+impl Default for Novelty {
+    fn default() -> Self {
+        Self { enabled: true, false_alarms: 1.0, block_s: 60 }
+    }
+}
+
+impl Novelty {
+    /// What is known of a place, under these wishes.
+    pub fn apply(&self, setup: Setup) -> Option<Setup> {
+        let block = (self.block_s * 1000 / setup.normal.tick_ms.max(1)).max(1);
+        let rate = self.false_alarms * f64::from(self.block_s) / 86_400.0;
+        self.enabled.then_some(Setup { rate, block, ..setup })
+    }
+}
+
 /// `[install]`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
@@ -213,6 +244,13 @@ impl Config {
     fn check(&self) -> Result<(), String> {
         if !(1..=3600).contains(&self.heartbeat_s) {
             return Err(format!("heartbeat_s = {}, expected 1 to 3600", self.heartbeat_s));
+        }
+        let n = &self.novelty;
+        if !(n.false_alarms > 0.0 && n.false_alarms.is_finite()) {
+            return Err(format!("novelty.false_alarms = {}, expected a number a day above 0", n.false_alarms));
+        }
+        if !(1..=3600).contains(&n.block_s) {
+            return Err(format!("novelty.block_s = {}, expected 1 to 3600", n.block_s));
         }
         if !(1..=MAX_THREADS).contains(&self.threads) {
             return Err(format!("threads = {}, expected 1 to {MAX_THREADS}", self.threads));

@@ -16,6 +16,7 @@
 mod carried;
 mod cell;
 mod dot;
+pub mod echo;
 mod file;
 mod gates;
 mod own;

@@ -31,6 +31,7 @@ pub mod ring;
 pub mod head;
 pub mod taught;
 pub mod decision;
+pub mod novelty;
 pub mod pipeline;
 pub mod ticks;
 pub mod blackbox;

@@ -13,6 +13,7 @@ use crate::encoder::{Encoder, EncoderError, Form};
 use crate::extra::{Extras, Value};
 use crate::gate::Gate;
 use crate::head::{Arithmetic, Head, HeadError};
+use crate::novelty::{Novelty, Setup};
 use crate::place::Place;
 use crate::report::{ClassId, ClassNow, Label, Report, Spot, State};
 use crate::ring::{Held, Ring};
@@ -61,6 +62,8 @@ pub enum Stage {
     Head,
     /// Softmax, classes, events.
     Decision,
+    /// Has this been here before?
+    Novelty,
 }
 
 /// Is told when each stage of a tick has ended. `()` does nothing and costs nothing.
@@ -69,6 +72,8 @@ pub trait Probe {
     fn start(&mut self) {}
     /// `stage` has ended; the next one begins.
     fn lap(&mut self, _stage: Stage) {}
+    /// What stands for this tick in the ring: features of the encoder, or the row of numbers.
+    fn features(&mut self, _features: &[f32]) {}
     /// A tick was decided at `at` (since the first frame): probabilities in label order, and the class that is on.
     fn decided(&mut self, _at: Timestamp, _p: &[f32], _class: ClassId) {}
     /// A tick went into the ring, made from the frame of `at` (since the first frame); `first`: the ring was empty.
@@ -134,6 +139,10 @@ impl<A: Probe, B: Probe> Probe for (A, B) {
         self.0.lap(stage);
         self.1.lap(stage);
     }
+    fn features(&mut self, features: &[f32]) {
+        self.0.features(features);
+        self.1.features(features);
+    }
     fn decided(&mut self, at: Timestamp, p: &[f32], class: ClassId) {
         self.0.decided(at, p, class);
         self.1.decided(at, p, class);
@@ -170,6 +179,8 @@ pub struct Options {
     /// A recording has no past: take it that the world stood still before its first picture, and answer from the first tick on instead of
     /// warming up. In `window` mode; a carried state starts at zero anyway.
     pub still_before: bool,
+    /// What is normal here; nothing is called novel without it.
+    pub novelty: Option<Setup>,
 }
 
 impl Default for Options {
@@ -182,6 +193,7 @@ impl Default for Options {
             place: false,
             form: Form::AsBuilt,
             still_before: false,
+            novelty: None,
         }
     }
 }
@@ -218,6 +230,7 @@ pub struct Pipeline {
     head: Head,
     taught: Option<Taught>,
     decision: Decision,
+    novelty: Option<Novelty>,
     labels: Box<[Label]>,
     temperature: f32,
     tick: Duration,
@@ -226,6 +239,8 @@ pub struct Pipeline {
     still_before: bool,
     /// A row of numbers that waits for its tick.
     staged_row: Box<[f32]>,
+    /// What the newest slot of the ring stands for: features or the row, and extras.
+    row: Box<[f32]>,
     time: Time,
     said: Said,
     state: State,
@@ -274,6 +289,11 @@ impl Pipeline {
         let encoder = c.input.as_ref().map(|_| Encoder::load(bundle, options.form)).transpose()?;
         let d = &c.decision;
         let default = Thresholds { enter: d.enter, leave: d.leave, min: Duration::from_millis(d.min_ms.into()) };
+        let novelty = options.novelty.clone().map(|setup| {
+            setup.normal.fits(bundle.features(), c.time.tick_ms)?;
+            Novelty::new(setup, options.heartbeat)
+        });
+        let novelty = novelty.transpose().map_err(|why| bundle.refuse(format!("{}: {why}", crate::novelty::FILE)))?;
         let thresholds = if options.thresholds.len() == bundle.labels.len() {
             options.thresholds.clone()
         } else {
@@ -290,12 +310,14 @@ impl Pipeline {
             taught: bundle.lesson.as_ref().map_or(Ok(None), |lesson| taught(bundle, lesson, &head))?,
             head,
             decision: Decision::new(&bundle.labels, &thresholds, bundle.background),
+            novelty,
             labels: bundle.labels.clone().into(),
             temperature: c.head.temperature,
             tick: Duration::from_millis(c.time.tick_ms.into()),
             heartbeat: options.heartbeat,
             still_before: options.still_before && c.time.mode == Mode::Window,
             staged_row: vec![0.0; if c.input.is_some() { 0 } else { bundle.frame_features() }].into(),
+            row: vec![0.0; bundle.features()].into(),
             time: Time::default(),
             said: Said::default(),
             state: State::Warming { have: 0, need: c.time.window as u16 },
@@ -406,6 +428,11 @@ impl Pipeline {
         self.head.state().map(<[f32]>::len)
     }
 
+    /// The alarm for what was never here, where one is set up.
+    pub fn novelty(&self) -> Option<&Novelty> {
+        self.novelty.as_ref()
+    }
+
     /// Is there a gate that may leave out the encoder?
     pub fn has_gate(&self) -> bool {
         self.gate.is_some()
@@ -439,6 +466,11 @@ impl Pipeline {
             self.hold(at, out)?;
         }
         let spot = self.spot(fresh);
+        if !self.ring.is_empty() {
+            probe.features(&self.row);
+            self.novelty.as_mut().and_then(|n| n.tick(at, &self.row)).map(Report::Novelty).into_iter().for_each(&mut *out);
+            probe.lap(Stage::Novelty);
+        }
         let logits = self.head.run(&self.ring)?;
         probe.lap(Stage::Head);
         let (Some(p), Some(window)) = (logits, self.ring.window()) else {
@@ -520,6 +552,7 @@ impl Pipeline {
             }
             _ => self.extras.join(&self.staged_row),
         };
+        self.row.copy_from_slice(features);
         let head = &mut self.head;
         self.ring.push(|row| {
             let done = head.project(features, row);
@@ -566,6 +599,7 @@ impl Pipeline {
         self.head.reset();
         self.taught.iter_mut().for_each(Taught::reset);
         self.view.reset();
+        self.novelty.iter_mut().for_each(Novelty::gap);
         self.shaper.iter_mut().for_each(Shaper::reset);
         self.gate.iter_mut().for_each(Gate::reset);
         self.place.iter_mut().for_each(Place::reset);

@@ -84,12 +84,37 @@ pub struct Novelty {
     pub at: Timestamp,
     /// Score, higher is stranger.
     pub score: f32,
-    /// Alarm threshold now.
+    /// Alarm threshold now; infinite while learning.
     pub threshold: f32,
     /// Calibration blocks behind the threshold.
     pub blocks: u32,
+    /// What it comes to.
+    pub now: Novel,
+}
+
+/// What a novelty score comes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Novel {
+    /// Too few blocks yet for any promise: no alarm whatever the score.
+    Learning,
+    /// Nothing that was not there before.
+    #[default]
+    Ok,
+    /// No alarm, but scores as a whole have moved of late.
+    Drift,
     /// Score above threshold.
-    pub alarm: bool,
+    Alarm,
+}
+
+impl Novel {
+    /// Words on the wire and in JSON.
+    pub const WORDS: [(&'static str, Self); 4] =
+        [("learning", Self::Learning), ("ok", Self::Ok), ("drift", Self::Drift), ("ALARM", Self::Alarm)];
+
+    /// As on the wire.
+    pub fn words(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, novel)| *novel == self).map_or("ok", |(words, _)| words)
+    }
 }
 
 /// Where something moves, said with the class while something does.
@@ -394,7 +419,13 @@ pub(crate) mod tests {
         })
     }
     pub fn novelty(alarm: bool) -> Report {
-        Report::Novelty(Novelty { at: at(), score: 2.5, threshold: 1.25, blocks: 60, alarm })
+        Report::Novelty(Novelty {
+            at: at(),
+            score: 2.5,
+            threshold: 1.25,
+            blocks: 60,
+            now: if alarm { Novel::Alarm } else { Novel::Ok },
+        })
     }
     pub fn place() -> Report {
         let place = crate::shaper::Region { x: 0.25, y: 0.5, w: 0.125, h: 0.3 };

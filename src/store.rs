@@ -128,6 +128,11 @@ impl Store {
         Self { dir: dir.to_path_buf() }
     }
 
+    /// The folder itself, where other things that a box learnt lie too.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The folder of the bundle with this hash.
     pub fn folder(&self, hash: &str) -> PathBuf {
         self.dir.join(BUNDLES).join(hash)
@@ -235,16 +240,11 @@ impl Change<'_> {
     /// # Errors
     /// It cannot be written; the old one holds then.
     pub fn commit(&self, record: &Record) -> Result<(), StoreError> {
-        let (path, new) = (self.store.dir.join(RECORD), self.store.dir.join(format!("{UNFINISHED}{RECORD}")));
+        let path = self.store.dir.join(RECORD);
         let text =
             toml::to_string(record).map_err(|e| StoreError::Lost { what: path.display().to_string(), why: e.to_string() })?;
         let text = format!("# Written by `lookout install`; nothing else should change it.\n{text}");
-        remove(&new)?;
-        let written = write_new(&new, text.as_bytes()).and_then(|()| fs::rename(&new, &path).map_err(at(&path)));
-        if written.is_err() {
-            let _ = remove(&new);
-        }
-        written.and_then(|()| flush_dir(&self.store.dir))
+        replace(&path, text.as_bytes())
     }
 
     /// Removes what nothing points to any more. What cannot be removed stays for the next time.
@@ -292,6 +292,23 @@ fn remove(path: &Path) -> Result<(), StoreError> {
         Err(e) => Err(e),
     };
     gone.or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) }).map_err(at(path))
+}
+
+/// Makes `bytes` what a file holds, whole or not at all: written beside, flushed, renamed. Its folder is made if need be.
+///
+/// # Errors
+/// It cannot be written; what was there before holds then.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let new = dir.join(format!("{UNFINISHED}{name}"));
+    fs::create_dir_all(dir).map_err(at(dir))?;
+    remove(&new)?;
+    let written = write_new(&new, bytes).and_then(|()| fs::rename(&new, path).map_err(at(path)));
+    if written.is_err() {
+        let _ = remove(&new);
+    }
+    written.and_then(|()| flush_dir(dir))
 }
 
 /// Hex sha256.

@@ -19,6 +19,7 @@ pub mod quantise;
 pub mod rng;
 pub mod set;
 pub mod tiny;
+pub mod unlabelled;
 pub mod write;
 
 /// Why training ended without a bundle.

@@ -7,6 +7,7 @@ use super::stillness;
 use super::stopwatch::{STAGES, Stopwatch};
 use crate::bundle::Bundle;
 use crate::head::{HeadError, HeadFile};
+use crate::novelty::memory;
 use crate::onnx;
 use crate::pipeline::{Options, Pipeline, Stage};
 use crate::qnn::kernels::Isa;
@@ -53,9 +54,10 @@ fn pipeline(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let mut watch = Stopwatch::new(args.rounds as usize * 400);
     let mut letters = 0usize;
     for round in 0..args.rounds {
+        let novelty = memory::of_bundle(&bundle).map_err(Failure::refused)?;
         // A fresh pipeline a round: each plays the same clip from its start.
         let mut pipeline =
-            Pipeline::new(&bundle, &Options { gate: args.gate.on(), form: args.engine.form()?, ..Options::default() })?;
+            Pipeline::new(&bundle, &Options { gate: args.gate.on(), form: args.engine.form()?, novelty, ..Options::default() })?;
         let mut scene = Ahead::new(if pictures {
             Box::new(Scene::new(u64::from(round) + 1))
         } else {

@@ -284,7 +284,7 @@ fn round(p: f32) -> f64 {
 }
 
 /// A CSV field, quoted where it must be (RFC 4180).
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.into() }
 }
 

@@ -27,6 +27,7 @@ use crate::decision::Thresholds;
 use crate::encoder::Form;
 use crate::health::HealthClock;
 use crate::life::Runs;
+use crate::novelty::memory::{self, Keeper};
 use crate::pipeline::{Options, Pipeline};
 use crate::qnn::Engine;
 use crate::report::desk::Desk;
@@ -134,12 +135,14 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
         let store = args.state.store(&config);
         let mut chosen = choose(named, &config, &store)?;
         let taught = setup::run_taught(&mut chosen.bundle, &store);
-        let options = options(&config, args, &board, &chosen.bundle)?;
+        let mut options = options(&config, args, &board, &chosen.bundle)?;
+        let here = memory::of_place(store.dir(), &chosen.bundle);
+        options.novelty = here.and_then(|setup| config.novelty.apply(setup));
         let pipeline = Pipeline::new(&chosen.bundle, &options)?;
-        Ok::<_, Failure>((chosen, pipeline, taught))
+        Ok::<_, Failure>((chosen, pipeline, taught, options.novelty))
     };
     let (mut standby, mut complaint) = (None, Complaint::default());
-    let (chosen, pipeline, taught) = loop {
+    let (chosen, pipeline, taught, novelty) = loop {
         match prepare() {
             Ok(ready) => break ready,
             Err(e) if stop.load(Ordering::Relaxed) || !args.wait => return if args.wait { Ok(()) } else { Err(e) },
@@ -183,6 +186,10 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
         &bundle.hash[..8],
         chosen.from
     );
+    let state = args.state.store(&config);
+    // A recording is of another time, and counts nothing here.
+    let keeper = novelty.filter(|_| live).map(|setup| Keeper::start(state.dir(), &setup.normal)).transpose();
+    let keeper = keeper.map_err(|e| Failure::broke(format!("novelty thread: {e}")))?;
     let desk = if config.commands.armed { Desk::armed() } else { Desk::default() };
     let sinks = sinks(&reports, &config, &board, &bundle, &desk, live)?;
     let ears = Ears::open(&bundle, &config, args.source.as_deref().or(config.source.as_deref()), live)?;
@@ -193,6 +200,7 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
         capture,
         ears,
         pipeline,
+        keeper,
         herald: Herald { sinks, seq, begun: None, alarm: false },
         blackbox,
         teacher: Teacher::new(desk, &bundle, args.state.store(&config)),

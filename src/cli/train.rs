@@ -1,12 +1,14 @@
 //! `lookout train`: classes of one's own, from recordings to a bundle that runs on the box unchanged. See [`crate::train`].
 
 mod page;
+mod unlabelled;
 mod words;
 
 use super::Failure;
 use super::setup::{BundleArg, load};
 use crate::bundle::{Channel, Input};
 use crate::extra::Extra;
+use crate::novelty::normal::Loss;
 use crate::report::MAX_LABEL;
 use crate::ticks::{Kind, Maker, Ticks, program};
 use crate::train::course::{Course, cache_beside};
@@ -24,7 +26,7 @@ use std::path::{Path, PathBuf};
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Folder of class folders, or a table (CSV) with file and label, and perhaps group, start_s and end_s
+    /// Folder of class folders, or a table (CSV) with file and label, and perhaps group, start_s and end_s; with --unsupervised any folder or recording
     #[arg(value_name = "CLIPS")]
     clips: PathBuf,
     /// Where the bundle goes: a folder that is not there yet
@@ -114,6 +116,24 @@ pub struct Args {
     /// False alarms that are allowed: of clips a share of the background clips [0.05], of long recordings a number in 10 minutes [1]
     #[arg(long, value_name = "N")]
     false_alarms: Option<f32>,
+    /// Learn what is normal instead of classes: an alarm for what was never there before, without labels
+    #[arg(long)]
+    unsupervised: bool,
+    /// With --unsupervised and a table: classes that are not learnt from, and are to be found with --folds
+    #[arg(long, value_name = "LABELS", value_delimiter = ',')]
+    strange: Vec<String>,
+    /// With --unsupervised: how far what comes is from what was foreseen
+    #[arg(long, value_enum, default_value_t = Loss::Squared)]
+    loss: Loss,
+    /// With --unsupervised: how far ahead is foreseen, ms
+    #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    horizon_ms: u32,
+    /// With --encoder grid: the slow plane shows what has changed since so long ago, ms; at most 64 ticks
+    #[arg(long, value_name = "MS", default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    span_ms: u32,
+    /// With --unsupervised: how long what is strange stays so, ms
+    #[arg(long, value_name = "MS", default_value_t = 8000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    hold_ms: u32,
     /// Where ticks and checkpoints are kept [default: beside the bundle, its name with .cache]
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
@@ -124,6 +144,8 @@ pub struct Args {
 enum NewEncoder {
     /// Five convolutions and a dense layer.
     Tiny,
+    /// No weights: what moves in which block of the picture; with --unsupervised.
+    Grid,
 }
 
 impl From<TrainError> for Failure {
@@ -162,6 +184,12 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     .find(|(_, v, low, high)| !(*low..=*high).contains(v))
     {
         return Err(Failure::refused(format!("{} {}: {} to {} expected", bad.0, bad.1, bad.2, bad.3)));
+    }
+    if args.unsupervised {
+        return unlabelled::run(args, name, out);
+    }
+    if args.encoder == Some(NewEncoder::Grid) || !args.strange.is_empty() {
+        return Err(Failure::refused("--encoder grid and --strange go with --unsupervised"));
     }
     let base = load(&args.bundle)?;
     let tick_ms = args.tick_ms.unwrap_or(base.contract.time.tick_ms);

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `class` | `id` (null: `invalid`), `label`, `p`, `valid_slots`, `age_ms` |
 //! | `event` | `edge` (`start`, `end`), `id`, `label`, `onset_ms`, `duration_ms`, `peak` |
-//! | `novelty` | `score`, `threshold`, `blocks`, `alarm` |
+//! | `novelty` | `score`, `threshold`, `blocks`, `now` (`learning`, `ok`, `drift`, `ALARM`) |
 //! | `place` | `label`, `x`, `y`, `w`, `h` (fractions of the camera's picture) |
 //! | `health` | `state` (as on the wire, lower case with `_`: `ok`, `warming`, `no_camera`, ...), `have` and `need` (warming only), `fps`, `dropped` and of these `lost`, `damaged`, `unread`, `disordered`, `p50_ms`, `p99_ms`, `celsius`, `throttled`, `still` (percent), `reused` (ticks), `bundle`, `uptime_s`, `restarts` and `last_end` (live only) |
 //! | `gap` | `from`, `to` instead of `seq` and `ms`: events with these numbers had to be left out |
@@ -20,7 +20,7 @@ use serde::Serialize;
 enum Object<'a> {
     Class { seq: u32, ms: u64, id: Option<u8>, label: &'a str, p: f32, valid_slots: u16, age_ms: u32 },
     Event { seq: u32, ms: u64, edge: &'a str, id: u8, label: &'a str, onset_ms: u64, duration_ms: u32, peak: f32 },
-    Novelty { seq: u32, ms: u64, score: f32, threshold: f32, blocks: u32, alarm: bool },
+    Novelty { seq: u32, ms: u64, score: f32, threshold: f32, blocks: u32, now: &'static str },
     Place { seq: u32, ms: u64, label: &'a str, x: f32, y: f32, w: f32, h: f32 },
     Health(HealthObject<'a>),
     Gap { from: u32, to: u32 },
@@ -106,7 +106,7 @@ fn object(parcel: &Parcel) -> Object<'_> {
             peak: e.peak,
         },
         Report::Novelty(n) => {
-            Object::Novelty { seq, ms: n.at.ms(), score: n.score, threshold: n.threshold, blocks: n.blocks, alarm: n.alarm }
+            Object::Novelty { seq, ms: n.at.ms(), score: n.score, threshold: n.threshold, blocks: n.blocks, now: n.now.words() }
         }
         Report::Place(s) => {
             let super::Spot { label, place, .. } = s;
@@ -174,7 +174,7 @@ mod tests {
         );
         assert_eq!(
             said(&Parcel::Report(3, novelty(true))),
-            "{\"type\":\"novelty\",\"seq\":3,\"ms\":61200,\"score\":2.5,\"threshold\":1.25,\"blocks\":60,\"alarm\":true}\n"
+            "{\"type\":\"novelty\",\"seq\":3,\"ms\":61200,\"score\":2.5,\"threshold\":1.25,\"blocks\":60,\"now\":\"ALARM\"}\n"
         );
         assert_eq!(
             said(&Parcel::Report(4, place())),

@@ -9,7 +9,7 @@
 //!
 //! All memory is made at the start. The writer sleeps in `poll(2)` on [`Outbox::wake_fd`] beside its own device.
 
-use super::{Pace, Report};
+use super::{Novel, Pace, Report};
 use heapless::Deque;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -92,7 +92,7 @@ impl Outbox {
         }
         inner.tickets += 1;
         let item = Item { ticket: inner.tickets, seq, report: report.clone() };
-        let alarm_edge = matches!(report, Report::Novelty(n) if n.alarm != inner.alarm);
+        let alarm_edge = matches!(report, Report::Novelty(n) if (n.now == Novel::Alarm) != inner.alarm);
         inner.alarm ^= alarm_edge;
         match report {
             _ if self.pace == Pace::Recording => {

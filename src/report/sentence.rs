@@ -6,7 +6,7 @@
 //! ```text
 //! $PLKTC,seq,ms,[id],label,[p],slots,age,crc*xx            class now
 //! $PLKTE,seq,S|E,label,onset,duration,[peak],crc*xx        event: start or end
-//! $PLKTN,seq,ms,[score],[threshold],blocks,0|1,crc*xx      novelty; 1: alarm
+//! $PLKTN,seq,ms,[score],[threshold],blocks,now,crc*xx      novelty
 //! $PLKTP,seq,ms,label,x,y,w,h,crc*xx                       where something moves while that class is on
 //! $PLKTH,seq,ms,state,fps,dropped,[p99],[celsius],[0|1],bundle,[still],crc*xx   health; 1: throttled
 //! $PLKTG,from,to,crc*xx                                    reports from..to had to be left out
@@ -33,7 +33,8 @@
 //! | p, peak | 0.000 to 1.000; p has two decimals beside a label of 32 characters | clamped; empty when not a number |
 //! | slots | 0..999 | stays at 999 |
 //! | age | ms, 0..9999 | stays at 9999 |
-//! | score, threshold | four decimals, ±999999.9999 | clamped; empty when not a number |
+//! | score, threshold | four decimals, ±999999.9999 | clamped; empty when not a number, and a threshold while `learning` |
+//! | now | `learning` (too few blocks for a promise), `ok`, `drift` (scores have moved as a whole), `ALARM` | |
 //! | x, y, w, h | thousandths of the camera's picture: left and upper edge, 0..999, width and height, from 1; x + w and y + h at most 1000 | clamped |
 //! | blocks, dropped, its causes, seconds, restarts | 0..9999999 | stays at 9999999 |
 //! | state | `OK`, `WARMING k/N` (each up to 999), or one of the table below | |
@@ -78,7 +79,7 @@
 use super::desk::Command;
 use super::envelope::{self, Body, Line, SentenceError};
 use super::fields::{self, Fields, fixed, push};
-use super::{Drops, Edge, Label, LastEnd, Life, Report, State};
+use super::{Drops, Edge, Label, LastEnd, Life, Novel, Report, State};
 use heapless::String as Text;
 
 /// `seq` on the wire counts modulo this.
@@ -101,7 +102,7 @@ pub enum Sentence {
     /// `$PLKTE`; `peak` in thousandths.
     Event { seq: u32, edge: Edge, label: Label, onset_ms: u64, duration_ms: u32, peak: Option<u16> },
     /// `$PLKTN`; score and threshold in ten-thousandths.
-    Novelty { seq: u32, ms: u64, score: Option<i64>, threshold: Option<i64>, blocks: u32, alarm: bool },
+    Novelty { seq: u32, ms: u64, score: Option<i64>, threshold: Option<i64>, blocks: u32, now: Novel },
     /// `$PLKTP`; x, y, w, h in thousandths.
     Place { seq: u32, ms: u64, label: Label, place: [u16; 4] },
     /// `$PLKTH`
@@ -238,7 +239,7 @@ impl Sentence {
                 score: fixed(n.score, 10_000.0),
                 threshold: fixed(n.threshold, 10_000.0),
                 blocks: n.blocks,
-                alarm: n.alarm,
+                now: n.now,
             },
             Report::Place(s) => {
                 Self::Place { seq, ms: s.at.ms(), label: s.label.clone(), place: fields::thousandths_of(&s.place) }
@@ -267,11 +268,11 @@ impl Sentence {
                 push!(b, ",{},{}", onset_ms % MS_WRAP, duration_ms.min(&999_999_999));
                 fields::probability(b, *peak, 3);
             }
-            Self::Novelty { seq, ms, score, threshold, blocks, alarm } => {
+            Self::Novelty { seq, ms, score, threshold, blocks, now } => {
                 push!(b, "PLKTN,{},{}", seq % SEQ_WRAP, ms % MS_WRAP);
                 fields::decimal4(b, *score);
                 fields::decimal4(b, *threshold);
-                push!(b, ",{},{}", blocks.min(&9_999_999), u8::from(*alarm));
+                push!(b, ",{},{}", blocks.min(&9_999_999), now.words());
             }
             Self::Place { seq, ms, label, place: [x, y, w, h] } => {
                 push!(b, "PLKTP,{},{}", seq % SEQ_WRAP, ms % MS_WRAP);
@@ -336,8 +337,10 @@ impl Sentence {
                 let mut f = Fields::new("PLKTN", rest);
                 let (seq, ms) = (f.seq("seq")?, f.ms("ms")?);
                 let (score, threshold) = (f.decimal4("score")?, f.decimal4("threshold")?);
-                let (blocks, alarm) = (f.number("blocks", 9_999_999)?, f.flag("alarm")?);
-                f.end(Self::Novelty { seq, ms, score, threshold, blocks, alarm })?
+                let (blocks, now) = (f.number("blocks", 9_999_999)?, f.next("now")?);
+                let now = Novel::WORDS.iter().find(|(w, _)| *w == now);
+                let (_, now) = *now.ok_or_else(|| f.wrong("now", "learning, ok, drift or ALARM"))?;
+                f.end(Self::Novelty { seq, ms, score, threshold, blocks, now })?
             }
             "PLKTP" => {
                 let mut f = Fields::new("PLKTP", rest);

@@ -1,7 +1,7 @@
 //! The promises of the wire format: length, one spelling per value, every corruption of one character noticed.
 
 use super::*;
-use crate::report::{ClassId, ClassNow, Event, Health, MAX_LABEL, Novelty, Spot, envelope::MAX_SENTENCE};
+use crate::report::{ClassId, ClassNow, Event, Health, MAX_LABEL, Novel, Novelty, Spot, envelope::MAX_SENTENCE};
 use crate::shaper::Region;
 use crate::source::Timestamp;
 use proptest::prelude::*;
@@ -23,9 +23,10 @@ fn report() -> impl Strategy<Value = Report> {
         let edge = if start { Edge::Start } else { Edge::End };
         Report::Event(Event { at, edge, class: ClassId(1), label, onset, duration_ms, peak })
     });
-    let novelty = (at(), any::<f32>(), any::<f32>(), any::<u32>(), any::<bool>());
-    let novelty = novelty
-        .prop_map(|(at, score, threshold, blocks, alarm)| Report::Novelty(Novelty { at, score, threshold, blocks, alarm }));
+    let novelty = (at(), any::<f32>(), any::<f32>(), any::<u32>(), 0..4usize);
+    let novelty = novelty.prop_map(|(at, score, threshold, blocks, now)| {
+        Report::Novelty(Novelty { at, score, threshold, blocks, now: Novel::WORDS[now].1 })
+    });
     let state = prop_oneof![
         proptest::sample::select(State::WORDS.to_vec()).prop_map(|(_, state)| state),
         (any::<u16>(), any::<u16>()).prop_map(|(have, need)| State::Warming { have, need }),
@@ -182,9 +183,9 @@ fn extremes_fill_the_line_exactly() {
     let event = Sentence::of(seq, &Report::Event(event)).encode();
     assert_eq!((event.len(), event.contains(",999999999,999999999,1.000,")), (82, true), "{event}");
 
-    let novelty = Novelty { at, score: f32::MIN, threshold: f32::MAX, blocks: u32::MAX, alarm: true };
+    let novelty = Novelty { at, score: f32::MIN, threshold: f32::MAX, blocks: u32::MAX, now: Novel::Learning };
     let novelty = Sentence::of(seq, &Report::Novelty(novelty)).encode();
-    assert!(novelty.contains(",-999999.9999,999999.9999,9999999,1,"), "{novelty}");
+    assert!(novelty.contains(",-999999.9999,999999.9999,9999999,learning,"), "{novelty}");
 
     let health = Health {
         at,
@@ -223,9 +224,9 @@ fn not_a_number_never_reaches_the_wire() {
         let event = Event { at, edge: Edge::Start, class: ClassId(1), label, onset: at, duration_ms: 0, peak: p };
         let line = Sentence::of(0, &Report::Event(event)).encode();
         assert!(line.starts_with("$PLKTE,0,S,left,0,0,,"), "{line}");
-        let novelty = Novelty { at, score: p, threshold: p, blocks: 0, alarm: false };
+        let novelty = Novelty { at, score: p, threshold: p, blocks: 0, now: Novel::Ok };
         let line = Sentence::of(0, &Report::Novelty(novelty)).encode();
-        assert!(line.starts_with("$PLKTN,0,0,,,0,0,"), "{line}");
+        assert!(line.starts_with("$PLKTN,0,0,,,0,ok,"), "{line}");
     }
 }
 

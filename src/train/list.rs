@@ -92,6 +92,8 @@ struct Found {
 
 /// Names under which people file "nothing is going on".
 const BACKGROUNDS: [&str; 7] = ["background", "idle", "none", "normal", "nothing", "no", "negative"];
+/// What everything is that nobody named.
+const ORDINARY: &str = "ordinary";
 /// What a class folder is searched for.
 const RECORDINGS: [&str; 18] = [
     "y4m", "avi", "mp4", "m4v", "mkv", "mov", "webm", "mpg", "mpeg", "ts", "wmv", "flv", "3gp", "gif", "csv", "tsv", "txt",
@@ -119,6 +121,33 @@ impl Listing {
             listing.split(split)?;
         }
         listing.check(wishes).map_err(|why| format!("{place}: {why}"))?;
+        Ok(listing)
+    }
+
+    /// As [`Listing::of`], but without asking for classes: a table, every recording below a folder, or one recording or source.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn unlabelled(path: &Path, wishes: &Wishes) -> Result<Self, String> {
+        let place = path.display().to_string();
+        let plain = |source: String| Found { group: group_in(&source), source, label: ORDINARY.into(), span: None };
+        let found = if path.is_dir() && path.join("labels.csv").is_file() {
+            table(&path.join("labels.csv"), wishes)?
+        } else if path.is_dir() {
+            let mut found = Vec::new();
+            clips(path, ORDINARY, &mut found, 8)?;
+            found
+        } else if path.extension().is_some_and(|e| e == "csv")
+            && Table::read(path).is_ok_and(|t| t.column(&["label", "class"]).is_some())
+        {
+            table(path, wishes)?
+        } else {
+            vec![plain(place.clone())]
+        };
+        let listing = Self::sort(found, wishes).map_err(|why| format!("{place}: {why}"))?;
+        if listing.recordings.is_empty() {
+            return Err(format!("{place}: no recording found"));
+        }
         Ok(listing)
     }
 

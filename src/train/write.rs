@@ -195,7 +195,9 @@ impl Draft {
         }
         let _ = writeln!(text, "windows = \"golden_windows.npy\"\nlogits = \"golden_logits.npy\"");
         let _ = writeln!(text, "features_tolerance = {:?}\nlogits_tolerance = 0.01\n\n[files]", t.features_tolerance);
-        for (name, bytes) in self.files.iter().filter(|(name, _)| name.ends_with(".onnx") || name.ends_with(".npy")) {
+        for (name, bytes) in
+            self.files.iter().filter(|(name, _)| [".onnx", ".npy", ".json"].iter().any(|end| name.ends_with(end)))
+        {
             let _ = writeln!(text, "{name:?} = \"{}\"", hex(&Sha256::digest(bytes)));
         }
         text
@@ -220,18 +222,25 @@ impl Draft {
     /// # Errors
     /// The file and why not.
     pub fn save(&self, terms: &Terms, folder: &Path) -> Result<()> {
-        let failed = |path: &Path, e: std::io::Error| TrainError::Broke(format!("{}: {e}", path.display()));
-        let part = folder.with_extension("part");
-        let _ = std::fs::remove_dir_all(&part);
-        std::fs::create_dir_all(&part).map_err(|e| failed(&part, e))?;
-        let contract = self.contract(terms);
-        let contract = ("bundle.toml", contract.as_bytes());
-        for (name, bytes) in self.files.iter().map(|(n, b)| (n.as_str(), b.as_slice())).chain([contract]) {
-            let path = part.join(name);
-            std::fs::write(&path, bytes).map_err(|e| failed(&path, e))?;
-        }
-        std::fs::rename(&part, folder).map_err(|e| failed(folder, e))
+        save(folder, &self.files, &self.contract(terms))
     }
+}
+
+/// Writes a folder of these files under this contract, whole or not at all.
+///
+/// # Errors
+/// The file and why not.
+pub fn save(folder: &Path, files: &BTreeMap<String, Vec<u8>>, contract: &str) -> Result<()> {
+    let failed = |path: &Path, e: std::io::Error| TrainError::Broke(format!("{}: {e}", path.display()));
+    let part = folder.with_extension("part");
+    let _ = std::fs::remove_dir_all(&part);
+    std::fs::create_dir_all(&part).map_err(|e| failed(&part, e))?;
+    let contract = ("bundle.toml", contract.as_bytes());
+    for (name, bytes) in files.iter().map(|(n, b)| (n.as_str(), b.as_slice())).chain([contract]) {
+        let path = part.join(name);
+        std::fs::write(&path, bytes).map_err(|e| failed(&path, e))?;
+    }
+    std::fs::rename(&part, folder).map_err(|e| failed(folder, e))
 }
 
 /// A channel as the contract writes it.

@@ -2,7 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use lookout::report::{
-    ClassId, ClassNow, Drops, Edge, Event, Health, Identity, Label, LastEnd, Life, Novelty, Report, Spot, State,
+    ClassId, ClassNow, Drops, Edge, Event, Health, Identity, Label, LastEnd, Life, Novel, Novelty, Report, Spot, State,
 };
 use lookout::shaper::Region;
 use lookout::source::Timestamp;
@@ -40,7 +40,7 @@ pub fn event(k: u32) -> Report {
 pub fn novelty(k: u32) -> Report {
     let score = k as f32 / 7.0 - 3.0;
     let at = Timestamp::from_ms(u64::from(k) * 100);
-    Report::Novelty(Novelty { at, score, threshold: 2.5, blocks: k, alarm: score > 2.5 })
+    Report::Novelty(Novelty { at, score, threshold: 2.5, blocks: k, now: novel(score > 2.5) })
 }
 
 pub fn place(k: u32) -> Report {
@@ -87,7 +87,7 @@ pub fn extremes() -> Vec<Report> {
     let class = |class, label: &Label, p| Report::Class(ClassNow { at, class, label: label.clone(), p, valid_slots, age_ms });
     let event =
         |edge, peak| Report::Event(Event { at, edge, class: ClassId(255), label: long.clone(), onset: at, duration_ms, peak });
-    let novelty = |score, alarm| Report::Novelty(Novelty { at, score, threshold: -score, blocks: u32::MAX, alarm });
+    let novelty = |score, alarm| Report::Novelty(Novelty { at, score, threshold: -score, blocks: u32::MAX, now: novel(alarm) });
     let health = |state, none: bool| {
         Report::Health(Health {
             at,
@@ -121,4 +121,8 @@ pub fn extremes() -> Vec<Report> {
         health(State::Warming { have: u16::MAX, need: u16::MAX }, false),
         health(State::NoFrames, true),
     ]
+}
+
+fn novel(alarm: bool) -> Novel {
+    if alarm { Novel::Alarm } else { Novel::Learning }
 }

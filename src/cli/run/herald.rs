@@ -1,6 +1,6 @@
 //! Numbers the reports and hands each to every sink.
 
-use crate::report::{Edge, Label, Report, Sink};
+use crate::report::{Edge, Label, Novel, Report, Sink};
 use crate::source::Timestamp;
 use std::time::Duration;
 
@@ -19,10 +19,11 @@ impl Herald {
         match report {
             Report::Event(e) if e.edge == Edge::Start => self.begun = Some((e.label.clone(), e.at)),
             Report::Novelty(n) => {
-                if n.alarm && !self.alarm {
+                let alarm = n.now == Novel::Alarm;
+                if alarm && !self.alarm {
                     self.begun = Label::try_from("novelty").ok().map(|label| (label, n.at));
                 }
-                self.alarm = n.alarm;
+                self.alarm = alarm;
             }
             _ => {}
         }

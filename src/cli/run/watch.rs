@@ -14,6 +14,7 @@ use crate::blackbox::writer::BlackBox;
 use crate::capture::{Arrival, Capture, Trouble};
 use crate::health::HealthClock;
 use crate::life::Runs;
+use crate::novelty::memory::Keeper;
 use crate::pipeline::{Counts, Pipeline};
 use crate::report::{Drops, Report, State};
 use crate::source::{Fault, Timestamp};
@@ -29,6 +30,8 @@ pub struct Watch<'r> {
     pub capture: Capture,
     pub ears: Ears,
     pub pipeline: Pipeline,
+    /// Writes down what novelty has counted, of a camera.
+    pub keeper: Option<Keeper>,
     pub herald: Herald,
     pub blackbox: Option<BlackBox>,
     pub teacher: Teacher,
@@ -116,6 +119,9 @@ impl Watch<'_> {
         }
         if self.live && self.pipeline.counts().ticks > ticks {
             round.latency.add(Timestamp::now().since(frame.at));
+        }
+        if let (Some(keeper), Some(novelty)) = (&mut self.keeper, self.pipeline.novelty()) {
+            keeper.note(novelty);
         }
         match done {
             Ok(()) => Ok(true),

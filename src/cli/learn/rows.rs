@@ -1,0 +1,120 @@
+//! `learn.rows`: features that were seen, a minute at a time, so that a kill or a power cut costs the last minute and no more.
+//!
+//! One line that says what they are, then pieces: length in bytes and CRC-32 (little-endian), then numbers. A piece that is torn, and what follows it, is cut off.
+
+use crate::bundle::Bundle;
+use crc::{CRC_32_ISO_HDLC, Crc};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::Path;
+
+const NAME: &str = "learn.rows";
+const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+
+/// What was kept, in memory and on the disk.
+pub struct Kept {
+    /// Pieces of rows, `[ticks][features]` each.
+    pub pieces: Vec<Vec<f32>>,
+    file: File,
+    path: String,
+}
+
+impl Kept {
+    /// Opens what an earlier run left, if it is of the same bundle; begins anew otherwise.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub fn open(state: &Path, bundle: &Bundle) -> Result<Self, String> {
+        std::fs::create_dir_all(state).map_err(|e| format!("{}: {e}", state.display()))?;
+        let path = state.join(NAME);
+        let said = |e: std::io::Error| format!("{}: {e}", path.display());
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(said)?;
+        let mut bytes = vec![];
+        file.read_to_end(&mut bytes).map_err(said)?;
+        let head = format!("lookout learn {} {}\n", bundle.hash, bundle.features());
+        let (pieces, good) = match bytes.strip_prefix(head.as_bytes()) {
+            Some(rest) => {
+                let (pieces, read) = pieces(rest, bundle.features());
+                (pieces, head.len() + read)
+            }
+            None => (vec![], 0),
+        };
+        if good < bytes.len() && !bytes.is_empty() {
+            log::warn!("{}: {} bytes are torn or of another bundle and cut off", path.display(), bytes.len() - good);
+        }
+        file.set_len(good as u64).map_err(said)?;
+        std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0)).map_err(said)?;
+        if good == 0 {
+            file.write_all(head.as_bytes()).map_err(said)?;
+        }
+        file.sync_data().map_err(said)?;
+        Ok(Self { pieces, file, path: path.display().to_string() })
+    }
+
+    /// Keeps a piece: on the disk when this returns.
+    ///
+    /// # Errors
+    /// It cannot be written; it is kept in memory all the same.
+    pub fn add(&mut self, rows: Vec<f32>) -> Result<(), String> {
+        let numbers: Vec<u8> = rows.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let mut piece = (numbers.len() as u32).to_le_bytes().to_vec();
+        piece.extend(CRC.checksum(&numbers).to_le_bytes());
+        piece.extend(numbers);
+        self.pieces.push(rows);
+        self.file.write_all(&piece).and_then(|()| self.file.sync_data()).map_err(|e| format!("{}: {e}", self.path))
+    }
+
+    /// What was kept has been learnt from.
+    pub fn forget(state: &Path) {
+        let _ = std::fs::remove_file(state.join(NAME));
+    }
+}
+
+/// Whole pieces, and the bytes that they take.
+fn pieces(bytes: &[u8], features: usize) -> (Vec<Vec<f32>>, usize) {
+    let (mut all, mut at) = (vec![], 0);
+    while let Some((head, rest)) = bytes.get(at..).and_then(|b| b.split_first_chunk::<8>()) {
+        let number = |n: usize| u32::from_le_bytes([head[n], head[n + 1], head[n + 2], head[n + 3]]);
+        let Some(numbers) = rest.get(..number(0) as usize).filter(|n| CRC.checksum(n) == number(4)) else { break };
+        if numbers.len() % (4 * features) != 0 {
+            break;
+        }
+        all.push(numbers.chunks_exact(4).map(|v| f32::from_le_bytes([v[0], v[1], v[2], v[3]])).collect());
+        at += 8 + numbers.len();
+    }
+    (all, at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_flushed_comes_back_and_what_is_torn_is_cut_off() {
+        let dir = std::env::temp_dir().join(format!("lookout-learn-{}", std::process::id()));
+        let bundle = crate::baked::bundle().expect("the built-in bundle");
+        let d = bundle.features();
+        let piece = |n: usize| (0..n * d).map(|v| v as f32).collect::<Vec<f32>>();
+        let mut kept = Kept::open(&dir, &bundle).expect("opened");
+        for n in [3, 5, 7] {
+            kept.add(piece(n)).expect("kept");
+        }
+        drop(kept);
+        let path = dir.join(NAME);
+        let whole = std::fs::read(&path).expect("read");
+        for cut in 1..(7 * d * 4 + 8) {
+            if cut % 97 != 1 {
+                continue;
+            }
+            std::fs::write(&path, &whole[..whole.len() - cut]).expect("written");
+            let kept = Kept::open(&dir, &bundle).expect("opened");
+            assert_eq!(kept.pieces, [piece(3), piece(5)], "cut by {cut}");
+        }
+        let mut kept = Kept::open(&dir, &bundle).expect("opened");
+        kept.add(piece(2)).expect("kept");
+        assert_eq!(Kept::open(&dir, &bundle).expect("opened").pieces, [piece(3), piece(5), piece(2)]);
+        std::fs::write(&path, b"of something else\n1234").expect("written");
+        assert!(Kept::open(&dir, &bundle).expect("opened").pieces.is_empty());
+        let _ = std::fs::remove_dir_all(dir);
+    }
+}

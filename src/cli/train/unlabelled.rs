@@ -1,0 +1,160 @@
+//! `lookout train --unsupervised`: a bundle that knows what is normal, from recordings without labels.
+//!
+//! A folder (every recording below it), one recording, or a table. A table may have labels: classes named by --strange are not learnt from, and with
+//! --folds they have to be found again, which is the only way to know what an alarm without labels is worth.
+
+use super::{Args, NewEncoder, Ticked, wishes};
+use crate::bundle::{Bundle, hex};
+use crate::cli::Failure;
+use crate::cli::setup::load;
+use crate::novelty::{FILE, Setup, normal};
+use crate::ticks::{Kind, Maker};
+use crate::train::course::cache_beside;
+use crate::train::list::Listing;
+use crate::train::set::Set;
+use crate::train::unlabelled::{self, grid_draft, grid_input};
+use crate::train::write::{Draft, Terms};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+use std::io::Write;
+
+/// Runs the command.
+pub fn run(args: &Args, name: String, out: &mut dyn Write) -> Result<(), Failure> {
+    let base = load(&args.bundle)?;
+    let tick_ms = args.tick_ms.unwrap_or(base.contract.time.tick_ms);
+    let listing = Listing::unlabelled(&args.clips, &wishes(args, tick_ms)?).map_err(Failure::refused)?;
+    let strange = strange(args, &listing)?;
+    let is_rows = |s: &str| s.rsplit('.').next().is_some_and(|e| ["csv", "tsv", "txt", "rows"].contains(&e));
+    let rows = listing.recordings.iter().all(|r| is_rows(&r.source) || r.source.starts_with("features:"));
+    let grid = args.encoder == Some(NewEncoder::Grid) && !rows;
+    if args.encoder == Some(NewEncoder::Tiny) {
+        return Err(Failure::refused(
+            "--encoder tiny learns from labels; --unsupervised keeps the bundle's encoder, or takes --encoder grid",
+        ));
+    }
+    let input = if grid { Some(grid_input(usize::from(args.size), tick_ms, args.span_ms)) } else { None };
+    let mut terms = Terms {
+        name,
+        description: format!("what is normal, learnt from {} recordings without labels", listing.recordings.len()),
+        features: input.as_ref().map_or(0, |i| i.features),
+        input,
+        tick_ms,
+        window: usize::from(args.window.unwrap_or(base.contract.time.window as u16)),
+        labels: vec![],
+        background: String::new(),
+        temperature: 1.0,
+        enter: 0.6,
+        min_ms: 200,
+        features_tolerance: 0.0,
+        extra: vec![],
+    };
+    // The bundle whose features are learnt from: the one that was named, or a new one, still without what is normal.
+    let mut draft = if grid { Some(grid_draft(&mut terms)?) } else { None };
+    let encoder: Option<Bundle> = match &draft {
+        Some(draft) => Some(draft.open(&terms)?),
+        None if rows => None,
+        None => Some(base.clone()),
+    };
+    let kind = encoder.as_ref().map_or(Kind::Rows, |b| Kind::Features(Box::new(b.clone())));
+    let cache = args.cache.clone().unwrap_or_else(|| cache_beside(&args.out));
+    let (listing, ticks) = read(listing, kind, tick_ms, &cache)?;
+    let width = ticks[0].1.width;
+    let set = Set::new(&listing, ticks, tick_ms, terms.window, 0);
+    let learning = normal::Terms {
+        loss: args.loss,
+        hold_ms: args.hold_ms,
+        horizon_ms: args.horizon_ms,
+        seed: args.seed,
+        ..normal::Terms::new(tick_ms, if rows { 0 } else { width })
+    };
+    if !strange.is_empty() && args.folds > 1 {
+        let lines = unlabelled::judge(&set, &strange, usize::from(args.folds), args.seed, &learning)?;
+        let what = if set.stretches { ["all ticks", "mean of recordings"] } else { ["clips", "clips"] };
+        writeln!(out, "{:40} AUC {:>10} {:>20}", format!("judged in {} folds by group", args.folds), what[0], what[1])?;
+        for line in lines {
+            writeln!(out, "{:40}     {:>10.3} {:>20.3}", line.what, line.auc[0], line.auc[1])?;
+        }
+    }
+    if rows {
+        terms.features = width;
+        let mut new = Draft::default();
+        unlabelled::no_classes(&mut new, &mut terms)?;
+        draft = Some(new);
+    }
+    let all: Vec<usize> = (0..set.sequences.len()).collect();
+    let hash = encoder.as_ref().map_or(String::new(), |b| b.hash.clone());
+    let learnt = unlabelled::learn(&set, &all, &strange, &hash, &learning)?;
+    let (ticks, blocks) = (learnt.learnt, learnt.blocks.best.len());
+    let file = serde_json::to_vec(&learnt).map_err(|e| Failure::broke(e.to_string()))?;
+    let said = crate::cli::learn::promise(&Setup::of(learnt));
+    let card = format!(
+        "# {}\n\n{}: {ticks} ticks of {tick_ms} ms. The score is calibrated on {blocks} blocks of a minute that were not learnt from: {said},\non footage like that; a box counts its own blocks and promises by them.\n",
+        terms.name, terms.description
+    );
+    let files = [(FILE, file), ("README.md", card.into_bytes())];
+    match draft {
+        Some(mut draft) => {
+            draft.files.extend(files.map(|(name, bytes)| (name.to_string(), bytes)));
+            crate::golden::prove(&draft.open(&terms)?)?;
+            draft.save(&terms, &args.out)?;
+        }
+        None => {
+            let mut all = base.all_files();
+            all.extend(files.map(|(name, bytes)| (name.to_string(), bytes)));
+            let text = with_file(&base, &terms.name, FILE, &all)?;
+            crate::train::write::save(&args.out, &all, &text)?;
+            crate::golden::prove(&Bundle::open(&args.out)?)?;
+        }
+    }
+    writeln!(
+        out,
+        "bundle {} written to {}: learnt from {ticks} ticks, {blocks} blocks counted; {said}",
+        terms.name,
+        args.out.display()
+    )?;
+    Ok(())
+}
+
+/// The base's contract with another name and one more file.
+fn with_file(
+    base: &Bundle,
+    name: &str,
+    file: &str,
+    all: &std::collections::BTreeMap<String, Vec<u8>>,
+) -> Result<String, Failure> {
+    let broke = |e: &dyn std::fmt::Display| Failure::broke(format!("bundle.toml: {e}"));
+    let mut table: toml::Table = toml::from_str(base.text()).map_err(|e| broke(&e))?;
+    table.insert("name".into(), name.into());
+    if let Some(files) = table.get_mut("files").and_then(toml::Value::as_table_mut) {
+        files.insert(file.into(), hex(&Sha256::digest(&all[file])).into());
+    }
+    toml::to_string(&table).map_err(|e| broke(&e))
+}
+
+/// `--strange`, as numbers of classes.
+fn strange(args: &Args, listing: &Listing) -> Result<BTreeSet<usize>, Failure> {
+    let number = |label: &String| {
+        let found = listing.labels.iter().position(|l| l == label);
+        found.ok_or_else(|| Failure::refused(format!("--strange {label}: one of {} expected", listing.labels.join(", "))))
+    };
+    args.strange.iter().map(number).collect()
+}
+
+fn read(mut listing: Listing, kind: Kind, tick_ms: u32, cache: &std::path::Path) -> Result<(Listing, Ticked), Failure> {
+    let maker = Maker::new(kind, tick_ms, Some(cache)).map_err(Failure::broke)?;
+    let sources: Vec<String> = listing.recordings.iter().map(|r| r.source.clone()).collect();
+    let mut all = Vec::new();
+    for (r, ticks) in listing.recordings.drain(..).zip(maker.all(&sources, &|_| {})) {
+        match ticks {
+            Ok(ticks) => all.push((r, ticks, None)),
+            Err(why) => log::warn!("left out: {why}"),
+        }
+    }
+    let Some((first, width)) = all.first().map(|(r, t, _)| (r.source.clone(), t.width)) else {
+        return Err(Failure::refused("no recording could be read"));
+    };
+    if let Some((r, ticks, _)) = all.iter().find(|(_, t, _)| t.width != width) {
+        return Err(Failure::refused(format!("{}: rows of {} numbers, in {first} of {width}", r.source, ticks.width)));
+    }
+    Ok((listing, all))
+}

@@ -1,0 +1,92 @@
+//! One recurrent layer by itself, for whoever wants what it remembers and no classes: novelty (`crate::novelty`).
+//!
+//! Its weights are drawn once from a seed and never trained: an echo state network. Such a layer keeps a fading trace of the last seconds, at as
+//! many paces as it has hidden numbers; all that has to be learnt stands behind it and is linear, so a box can learn it by itself in seconds, with
+//! one answer and no learning rate. It runs on the same cells as every head, and the same seed gives the same bits on every processor.
+
+use super::cell::{Kind, Layer, Weights};
+use super::dot::Here;
+use super::own::Own;
+use super::read::Link;
+use crate::qnn::kernels::Isa;
+
+/// See the module's documentation.
+#[derive(Clone, Debug)]
+pub struct Echo {
+    own: Own,
+    row: Box<[f32]>,
+    state: Box<[f32]>,
+}
+
+impl Echo {
+    /// A GRU of `hidden` numbers over `features` numbers a tick, about 0 and of deviation 1 each.
+    ///
+    /// Products of the input and of the state come to about 0.7 and 1 in deviation, so that gates work in their middle; the biases of the gate
+    /// that keeps are spread from half a tick to twenty, which is what makes the paces differ.
+    pub fn new(features: usize, hidden: usize, seed: u64) -> Option<Self> {
+        let mut draw = Draw(seed);
+        let mut even = |n: usize, reach: f32| (0..n).map(|_| reach * draw.next()).collect::<Vec<f32>>();
+        // Even numbers within one have a deviation of 1 / sqrt(3).
+        let (w, r) = (0.7 * (3.0 / features as f32).sqrt(), (3.0 / hidden as f32).sqrt());
+        let input = Weights { values: even(3 * hidden * features, w), bytes: None, depth: features };
+        let recurrent = Weights { values: even(3 * hidden * hidden, r), bytes: None, depth: hidden };
+        let mut bias = even(3 * hidden, 0.3);
+        bias[..hidden].iter_mut().zip(even(hidden, 2.0)).for_each(|(b, spread)| *b += 1.0 + spread);
+        let layer = Layer { kind: Kind::Gru { late: false }, hidden, input, recurrent, bias: (bias, vec![0.0; 3 * hidden]) };
+        let own = Own::new(&[Link::Layer(layer)], features, false, Here::of(Isa::best()))?;
+        Some(Self { row: vec![0.0; own.row()].into(), state: vec![0.0; hidden].into(), own })
+    }
+
+    /// One tick. What it remembers then, `hidden` numbers within one.
+    pub fn step(&mut self, x: &[f32]) -> &[f32] {
+        // The only way to fail is a wrong length, which leaves the row as it was.
+        if self.own.project(x, &mut self.row).is_ok() {
+            self.own.step(&self.row);
+            self.own.finish(&mut self.state);
+        }
+        &self.state
+    }
+
+    /// Back to remembering nothing.
+    pub fn forget(&mut self) {
+        self.own.forget();
+    }
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014): any generator that is the same everywhere would do.
+#[derive(Clone, Debug)]
+pub struct Draw(pub u64);
+
+impl Draw {
+    /// Even within -1 to 1.
+    pub fn next(&mut self) -> f32 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_remembers_for_a_while_and_then_forgets() {
+        let mut a = Echo::new(4, 48, 1).expect("a layer");
+        let mut b = a.clone();
+        a.step(&[3.0, -3.0, 3.0, -3.0]);
+        b.step(&[0.0; 4]);
+        let mut apart = |n: usize| {
+            let mut d = 0.0f32;
+            for _ in 0..n {
+                let (x, y) = (a.step(&[0.0; 4]).to_vec(), b.step(&[0.0; 4]).to_vec());
+                d = x.iter().zip(&y).map(|(x, y)| (x - y).powi(2)).sum::<f32>().sqrt();
+            }
+            d
+        };
+        let (soon, late) = (apart(3), apart(300));
+        assert!(soon > 0.3 && late < 1e-2 * soon, "{soon} after 3 ticks, {late} after 303");
+    }
+}

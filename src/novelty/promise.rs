@@ -1,0 +1,295 @@
+//! The promise: at most so many false alarms, kept by counting, not by believing in a distribution.
+//!
+//! Split conformal prediction over block maxima (one block a minute unless told otherwise). The highest score of every block is kept, for the last
+//! [`KEPT`] blocks; above the k-th largest of n, a block of the same kind falls with a probability of at most k / (n + 1). So the threshold is the k-th
+//! largest for the largest k that keeps what was asked for, and what can be promised after n blocks is said: nothing before [`LEAST`], then one
+//! in n + 1, then what was asked for. Ticks of one block resemble each other, so blocks are counted and not ticks.
+//!
+//! **An alarm does not teach itself.** Left out altogether, alarms would cut the top off what is kept again and again, and the threshold would sink (in
+//! a simulation of 100 days to 45 times the false alarms promised). Taken as they are, what happens twice would be normal. So of each alarm, however
+//! long, its first block alone is kept, and as no more than a little above the highest block without an alarm (three times the mean excess of the top
+//! ones): enough to keep the count true, too little to hide the same thing the next time, however often it comes.
+//!
+//! **Drift is followed** because old blocks leave, and said: when the middle of the last hour's blocks has left the middle half of all others by
+//! more than its width.
+
+use serde::{Deserialize, Serialize};
+
+/// Blocks that are kept: two days of minutes, 12 kB. One false alarm a day stands on its two largest.
+pub const KEPT: usize = 2880;
+/// Blocks before anything is promised: an alarm before would be wrong more than once in twenty blocks.
+pub const LEAST: usize = 20;
+/// Blocks whose middle is held against the others for drift.
+const RECENT: usize = 60;
+
+/// What outlives a restart.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Blocks {
+    /// Highest scores of blocks, oldest first.
+    pub best: Vec<f32>,
+    /// Which of them were alarms.
+    #[serde(default)]
+    pub alarms: Vec<usize>,
+}
+
+/// What is to be said of a tick.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Verdict {
+    /// Scores above are alarms; infinite while nothing can be promised.
+    pub threshold: f32,
+    /// Is this one?
+    pub alarm: bool,
+    /// A block has ended with this tick.
+    pub ended: bool,
+}
+
+/// See the module's documentation.
+#[derive(Clone, Debug)]
+pub struct Promise {
+    /// Highest score, and was it an alarm? A ring of `KEPT` places, `len` of them filled, the oldest at `at` once full.
+    best: Box<[(f32, bool)]>,
+    len: usize,
+    at: usize,
+    /// The same, highest first.
+    sorted: Box<[(f32, bool)]>,
+    /// False alarms a block that are asked for at most.
+    rate: f64,
+    /// Ticks a block, and those left of this one.
+    ticks: u32,
+    left: u32,
+    /// The highest score of this block; minus infinity before its first.
+    highest: f32,
+    threshold: f32,
+    /// The most that an alarm is kept as.
+    cap: f32,
+    /// An alarm in this block; in the one before.
+    alarmed: [bool; 2],
+    drift: bool,
+}
+
+impl Promise {
+    /// At most `rate` false alarms a block of `ticks`, from blocks that are known already.
+    pub fn new(rate: f64, ticks: u32, known: &Blocks) -> Self {
+        let ticks = ticks.max(1);
+        let mut promise = Self {
+            best: vec![(0.0, false); KEPT].into(),
+            len: 0,
+            at: 0,
+            sorted: vec![(0.0, false); KEPT].into(),
+            rate,
+            ticks,
+            left: ticks,
+            highest: f32::NEG_INFINITY,
+            threshold: f32::INFINITY,
+            cap: f32::INFINITY,
+            alarmed: [false; 2],
+            drift: false,
+        };
+        for (n, best) in known.best.iter().enumerate().filter(|(_, b)| b.is_finite()) {
+            promise.keep((*best, known.alarms.contains(&n)));
+        }
+        promise.settle();
+        promise
+    }
+
+    /// A tick's score. One that is not finite is no score: the block goes on without it.
+    pub fn update(&mut self, score: f32) -> Verdict {
+        let alarm = score > self.threshold && score.is_finite();
+        if score.is_finite() {
+            self.highest = self.highest.max(score);
+        }
+        self.alarmed[0] |= alarm;
+        self.left -= 1;
+        let verdict = Verdict { threshold: self.threshold, alarm, ended: self.left == 0 };
+        if verdict.ended {
+            self.end();
+        }
+        verdict
+    }
+
+    fn end(&mut self) {
+        let [now, before] = self.alarmed;
+        if self.highest.is_finite() && !(now && before) {
+            self.keep((if now { self.highest.min(self.cap) } else { self.highest }, now));
+            self.settle();
+        }
+        self.alarmed = [false, now];
+        self.highest = f32::NEG_INFINITY;
+        self.left = self.ticks;
+    }
+
+    fn keep(&mut self, best: (f32, bool)) {
+        let after = |b: &(f32, bool), v: &(f32, bool)| b.0.total_cmp(&v.0).then(b.1.cmp(&v.1)).is_gt();
+        let place = |sorted: &[(f32, bool)], v: (f32, bool)| sorted.partition_point(|b| after(b, &v));
+        if self.len == KEPT {
+            // The oldest makes room.
+            let from = place(&self.sorted, self.best[self.at]);
+            self.sorted.copy_within(from + 1.., from);
+            self.len -= 1;
+        }
+        let to = place(&self.sorted[..self.len], best);
+        self.sorted.copy_within(to..self.len, to + 1);
+        self.sorted[to] = best;
+        self.best[self.at] = best;
+        self.at = (self.at + 1) % KEPT;
+        self.len += 1;
+    }
+
+    /// Threshold, cap and drift from what is kept.
+    fn settle(&mut self) {
+        if self.len < LEAST {
+            return;
+        }
+        let sorted = &self.sorted[..self.len];
+        self.threshold = sorted[rank(self.len, self.rate) - 1].0;
+        // The top fiftieth of what was no alarm, ten at least: what lies above its lowest says how the tail falls.
+        let count = (self.len / 50).max(10);
+        let top = || sorted.iter().filter(|b| !b.1).take(count).map(|b| b.0);
+        let (highest, lowest) = (top().next().unwrap_or(self.threshold), top().last().unwrap_or(self.threshold));
+        let excess = top().map(|b| b - lowest).sum::<f32>() / count as f32;
+        self.cap = highest + 3.0 * excess;
+        self.drift = self.len >= 3 * RECENT && {
+            let (low, high) = (sorted[3 * self.len / 4].0, sorted[self.len / 4].0);
+            let mut recent = [0.0; RECENT];
+            for (n, to) in recent.iter_mut().enumerate() {
+                *to = self.best[(self.at + KEPT - 1 - n) % KEPT].0;
+            }
+            recent.sort_unstable_by(f32::total_cmp);
+            let (middle, width) = (recent[RECENT / 2], high - low);
+            middle > high + width || middle < low - width
+        };
+    }
+
+    /// Blocks behind the threshold.
+    pub fn blocks(&self) -> u32 {
+        self.len as u32
+    }
+
+    /// One false alarm in so many blocks can be promised now; `None`: nothing yet.
+    pub fn one_in(&self) -> Option<u32> {
+        (self.len >= LEAST).then(|| ((self.len + 1) / rank(self.len, self.rate)) as u32)
+    }
+
+    /// Have scores moved of late as a whole?
+    pub fn drifts(&self) -> bool {
+        self.drift
+    }
+
+    /// What should outlive a restart.
+    pub fn known(&self) -> Blocks {
+        let oldest = if self.len < KEPT { 0 } else { self.at };
+        let kept = || (0..self.len).map(|n| self.best[(oldest + n) % KEPT]);
+        Blocks { best: kept().map(|b| b.0).collect(), alarms: kept().enumerate().filter(|(_, b)| b.1).map(|(n, _)| n).collect() }
+    }
+
+    /// After a gap: the block that is open begins anew.
+    pub fn gap(&mut self) {
+        self.left = self.ticks;
+        self.highest = f32::NEG_INFINITY;
+        self.alarmed = [false, self.alarmed[0] || self.alarmed[1]];
+    }
+}
+
+/// The k of the k-th largest of `n`, from 1.
+fn rank(n: usize, rate: f64) -> usize {
+    ((rate * (n + 1) as f64) as usize).clamp(1, n.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Even within 0 to 1, the same everywhere.
+    fn draw(x: &mut u64) -> f64 {
+        *x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((*x >> 11) as f64 + 0.5) / (1u64 << 53) as f64
+    }
+
+    /// Blocks of one tick: `days` of them, false alarms counted after the first two.
+    fn alarms(days: usize, seed: u64, mut score: impl FnMut(usize, f64) -> f32) -> usize {
+        let mut promise = Promise::new(1.0 / 1440.0, 1, &Blocks::default());
+        let mut x = seed;
+        (0..days * 1440).filter(|n| promise.update(score(*n, draw(&mut x))).alarm && *n >= 2 * 1440).count()
+    }
+
+    /// 100 days of one block a minute after two of learning, one false alarm a day promised: 100 are expected, and chance alone leaves 80 to 120
+    /// of them in 95 of 100 such trials (binomial, 144 000 blocks).
+    #[test]
+    fn the_rate_is_kept_for_a_hundred_days_whatever_the_tail() {
+        let tails: [(&str, fn(f64) -> f32); 3] = [
+            ("exponential", |u| -(u.ln()) as f32),
+            ("heavy", |u| (u.powf(-0.4)) as f32),
+            ("short", |u| ((1.0 - u).powf(0.3)) as f32),
+        ];
+        for (name, tail) in tails {
+            for seed in 1..4 {
+                let found = alarms(102, seed, |_, u| tail(u));
+                println!("{name} tail: {found} false alarms in 100 days, 100 promised");
+                assert!((80..=120).contains(&found), "{name}: {found} in 100 days");
+            }
+        }
+    }
+
+    #[test]
+    fn a_slow_drift_is_followed_and_said() {
+        // By half a deviation a day, up and down over 20 days, and the promise stays within three times itself.
+        let wave = |n: usize| (n as f64 / 1440.0 / 20.0 * std::f64::consts::TAU).sin() * 1.6;
+        let found = alarms(102, 5, |n, u| (wave(n) - u.ln()) as f32);
+        println!("drifting: {found} false alarms in 100 days, 100 promised");
+        assert!(found <= 300, "{found}");
+        let mut promise = Promise::new(1e-3, 1, &Blocks::default());
+        let mut x = 1;
+        for _ in 0..600 {
+            promise.update(draw(&mut x) as f32);
+        }
+        assert!(!promise.drifts());
+        for _ in 0..60 {
+            promise.update(draw(&mut x) as f32 - 3.0);
+        }
+        assert!(promise.drifts(), "an hour three widths lower");
+    }
+
+    #[test]
+    fn the_same_thing_alarms_every_time_and_however_long_it_lasts() {
+        let mut promise = Promise::new(1.0 / 1440.0, 1, &Blocks::default());
+        let mut x = 3;
+        for _ in 0..2000 {
+            promise.update(-(draw(&mut x).ln()) as f32);
+        }
+        let before = promise.one_in();
+        for visit in 0..40 {
+            for minute in 0..90 {
+                assert!(promise.update(30.0).alarm, "visit {visit}, minute {minute}");
+            }
+            for _ in 0..120 {
+                promise.update(-(draw(&mut x).ln()) as f32);
+            }
+        }
+        assert!(promise.threshold < 15.0, "{}", promise.threshold);
+        assert_eq!(before, promise.one_in().map(|_| 2001), "asked for one in 1 440, 2 001 blocks are one in 2 001");
+    }
+
+    #[test]
+    fn nothing_is_promised_before_there_is_a_reason() {
+        let mut promise = Promise::new(0.01, 10, &Blocks::default());
+        for n in 0..10 * LEAST {
+            let verdict = promise.update(n as f32);
+            assert!(!verdict.alarm && verdict.threshold.is_infinite());
+            assert_eq!(verdict.ended, n % 10 == 9);
+        }
+        assert_eq!((promise.blocks(), promise.one_in()), (LEAST as u32, Some(LEAST as u32 + 1)));
+        assert!(promise.update(1e9).alarm && !promise.update(f32::NAN).alarm && !promise.update(f32::INFINITY).alarm);
+    }
+
+    #[test]
+    fn what_is_known_outlives_a_restart() {
+        let mut promise = Promise::new(0.01, 1, &Blocks::default());
+        for n in 0..KEPT + 100 {
+            promise.update((n * 7919 % 1000) as f32);
+        }
+        let again = Promise::new(0.01, 1, &promise.known());
+        assert_eq!((again.threshold, again.blocks()), (promise.threshold, promise.blocks()));
+        assert_eq!(again.known(), promise.known());
+    }
+}
