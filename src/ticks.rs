@@ -190,7 +190,7 @@ impl Maker {
 
     /// What the result depends on, in hex: another file of the same name is another recording.
     fn key(&self, source: &str) -> Result<String, String> {
-        let path = Path::new(source);
+        let path = Path::new(source.strip_prefix("features:").unwrap_or(source));
         let mut files = vec![path.to_path_buf()];
         if path.is_dir() {
             let list = std::fs::read_dir(path).map_err(|e| format!("{source}: {e}"))?;

@@ -103,7 +103,7 @@ fn fields_say_what_was_reported() {
     let all = corpus();
     assert_eq!(read(&all[1]), ["1", "100", "1", "left", "0.001", "16", "12"]);
     assert_eq!(read(&all[2]), ["2", "S", "right", "200", "2", "0.980"]);
-    assert_eq!(read(&all[3]), ["3", "300", "-2.5714", "2.5000", "3", "0"]);
+    assert_eq!(read(&all[3]), ["3", "300", "-2.5714", "2.5000", "3", "learning"]);
     assert_eq!(read(&all[4]), ["4", "400", "away", "676", "7", "324", "669"]);
     assert_eq!(read(&all[5]), ["5", "500", "OK", "29.9", "5", "", "-7", "1", "0123abcd", "50"]);
     let gap = all.iter().find(|s| matches!(s, Sentence::Gap { .. })).unwrap();

@@ -1,5 +1,7 @@
 //! What was never here before: from a text file of numbers and from pictures, learnt without labels, with a promise that is kept.
 
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -81,8 +83,8 @@ fn rows_of_numbers_alone() {
     let (good, bad) = (dir.join("good.txt"), dir.join("bad.txt"));
     rows(&good, 40 * 600, 1, |_| Change::None);
     let kinds = [Change::Faster, Change::Stopped, Change::Backwards, Change::Louder, Change::OneSensorDead];
-    // One every ten minutes.
-    let change = |t: usize| if t % 6000 >= 5000 && t % 6000 < 5100 { kinds[t / 6000 % 5] } else { Change::None };
+    // One every ten minutes, once half an hour has been counted.
+    let change = |t: usize| if t >= 18_000 && t % 6000 >= 5000 && t % 6000 < 5100 { kinds[t / 6000 % 5] } else { Change::None };
     rows(&bad, 120 * 600, 2, change);
     let bundle = dir.join("machine");
     let source = format!("features:{}", good.display());

@@ -25,7 +25,7 @@ impl Echo {
     /// that keeps are spread from half a tick to twenty, which is what makes the paces differ.
     pub fn new(features: usize, hidden: usize, seed: u64) -> Option<Self> {
         let mut draw = Draw(seed);
-        let mut even = |n: usize, reach: f32| (0..n).map(|_| reach * draw.next()).collect::<Vec<f32>>();
+        let mut even = |n: usize, reach: f32| (0..n).map(|_| reach * draw.even()).collect::<Vec<f32>>();
         // Even numbers within one have a deviation of 1 / sqrt(3).
         let (w, r) = (0.7 * (3.0 / features as f32).sqrt(), (3.0 / hidden as f32).sqrt());
         let input = Weights { values: even(3 * hidden * features, w), bytes: None, depth: features };
@@ -59,7 +59,7 @@ pub struct Draw(pub u64);
 
 impl Draw {
     /// Even within -1 to 1.
-    pub fn next(&mut self) -> f32 {
+    pub fn even(&mut self) -> f32 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -347,7 +347,7 @@ impl Sense {
         trace[normal.hidden + inner] = 1.0;
         Ok(Self {
             echo,
-            signs: (0..sums).map(|_| reach.copysign(draw.next())).collect(),
+            signs: (0..sums).map(|_| reach.copysign(draw.even())).collect(),
             scaled: vec![0.0; normal.features].into(),
             trace: trace.into(),
             foreseen: vec![0.0; normal.horizon * inner].into(),
@@ -481,7 +481,7 @@ fn nearest(places: &[f32], x: &[f32]) -> (usize, f32) {
 /// k-means from rows drawn at random. Fewer rows than places: some places are the same.
 fn places(rows: &[f32], width: usize, draw: &mut Draw) -> Vec<f32> {
     let count = rows.len() / width;
-    let pick = |draw: &mut Draw| ((draw.next() * 0.5 + 0.5) * count as f32) as usize % count.max(1);
+    let pick = |draw: &mut Draw| ((draw.even() * 0.5 + 0.5) * count as f32) as usize % count.max(1);
     let mut places: Vec<f32> = (0..PLACES).flat_map(|_| rows[pick(draw) * width..][..width].to_vec()).collect();
     for _ in 0..ROUNDS {
         let (mut sums, mut counts) = (vec![0.0f32; PLACES * width], [0.0f32; PLACES]);

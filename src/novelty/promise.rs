@@ -198,7 +198,11 @@ fn rank(n: usize, rate: f64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::print_stdout)]
     use super::*;
+
+    /// What a tail makes of an even number.
+    type Tail = fn(f64) -> f32;
 
     /// Even within 0 to 1, the same everywhere.
     fn draw(x: &mut u64) -> f64 {
@@ -217,7 +221,7 @@ mod tests {
     /// of them in 95 of 100 such trials (binomial, 144 000 blocks).
     #[test]
     fn the_rate_is_kept_for_a_hundred_days_whatever_the_tail() {
-        let tails: [(&str, fn(f64) -> f32); 3] = [
+        let tails: [(&str, Tail); 3] = [
             ("exponential", |u| -(u.ln()) as f32),
             ("heavy", |u| (u.powf(-0.4)) as f32),
             ("short", |u| ((1.0 - u).powf(0.3)) as f32),
