@@ -1,6 +1,6 @@
 //! What was never here before: from a text file of numbers and from pictures, learnt without labels, with a promise that is kept.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test stops where something is missing and says what it saw")]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -198,7 +198,7 @@ fn rank(n: usize, rate: f64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::print_stdout)]
+    #![allow(clippy::print_stdout, reason = "they print their figures")]
     use super::*;
 
     /// What a tail makes of an even number.

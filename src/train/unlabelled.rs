@@ -32,7 +32,7 @@ pub fn grid_input(size: usize, tick_ms: u32, span_ms: u32) -> Input {
 }
 
 /// An encoder without weights: the mean of every 8x8 block of every plane. What moves where, and no more. The plane since one tick counts
-/// [`QUICK`] times, so that both planes weigh the same.
+/// `QUICK` times, so that both planes weigh the same.
 pub fn grid(input: &Input) -> Vec<u8> {
     let mut graph = Graph::default();
     let side = BLOCK as i64;
