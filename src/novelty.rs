@@ -4,6 +4,7 @@
 //! an alarm ([`promise`]). Both are pure: what they know comes in as [`Setup`] and goes out as [`Blocks`], and who writes it to a disk, and
 //! how seldom, is not decided here. Allocates nothing per tick.
 
+mod algebra;
 pub mod memory;
 pub mod normal;
 pub mod promise;

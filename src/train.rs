@@ -16,11 +16,12 @@ pub mod net;
 pub mod onnx;
 pub mod ops;
 pub mod quantise;
-pub mod rng;
 pub mod set;
 pub mod tiny;
 pub mod unlabelled;
 pub mod write;
+
+pub use crate::rng;
 
 /// Why training ended without a bundle.
 #[derive(Debug, thiserror::Error)]

@@ -101,7 +101,7 @@ pub fn learn(args: &LearnArgs, out: &mut dyn Write) -> Result<(), Failure> {
             let mut stretches = vec![];
             for clip in &args.clips {
                 let mut taken = Taken::new(bundle.features());
-                walk(clip, &bundle, &Options::default(), &mut taken, &mut |_| {}, &mut |_, _| Ok(true))?;
+                walk(clip, false, &bundle, &Options::default(), &mut taken, &mut |_| {}, &mut |_, _| Ok(true))?;
                 stretches.append(&mut taken.stretches);
             }
             stretches
@@ -151,7 +151,7 @@ fn from_camera(source: &str, args: &LearnArgs, bundle: &Bundle, state: &std::pat
     let mut taken = Taken::new(features);
     let piece = (PIECE.as_millis() / u128::from(tick_ms)).max(1) as usize * features;
     let wanted = args.minutes as usize;
-    walk(source, bundle, &Options::default(), &mut taken, &mut |_| {}, &mut |taken, ended| {
+    walk(source, true, bundle, &Options::default(), &mut taken, &mut |_| {}, &mut |taken, ended| {
         let full = taken.stretches.last().map_or(0, Vec::len) >= piece;
         if full || ended || stop.load(Ordering::Relaxed) {
             for rows in taken.stretches.drain(..).filter(|rows| !rows.is_empty()) {
@@ -189,6 +189,7 @@ impl Probe for Taken {
 /// Plays a source through the pipeline. After every frame `go_on` is asked, and once more at the end.
 fn walk(
     source: &str,
+    live: bool,
     bundle: &Bundle,
     options: &Options,
     taken: &mut Taken,
@@ -196,7 +197,8 @@ fn walk(
     go_on: &mut dyn FnMut(&mut Taken, bool) -> Result<bool, Failure>,
 ) -> Result<(), Failure> {
     let spec: Spec = source.parse()?;
-    let opened = open::open(&spec, &open::Options { replay: true, ..open::Options::for_bundle(bundle) })?;
+    // Pipes of a camera are stamped by the clock, as `run` does it; what is not live goes by its own numbers.
+    let opened = open::open(&spec, &open::Options { replay: !live, ..open::Options::for_bundle(bundle) })?;
     let mut pipeline = Pipeline::new(bundle, options)?;
     let mut source_ = Ahead::new(opened);
     let (mut gaps, mut broken) = (0, crate::complaint::Complaint::default());
@@ -250,7 +252,7 @@ pub fn novelty(args: &NoveltyArgs, out: &mut dyn Write) -> Result<(), Failure> {
                 lines.push(format!("{},{:.4},{threshold},{}", Timestamp::ms(n.at), n.score, n.now.words()));
             }
         };
-        walk(clip, &bundle, &options, &mut Taken::new(bundle.features()), &mut say, &mut |taken, _| {
+        walk(clip, false, &bundle, &options, &mut Taken::new(bundle.features()), &mut say, &mut |taken, _| {
             taken.stretches.clear();
             Ok(true)
         })?;

@@ -9,6 +9,7 @@ use super::dot::Here;
 use super::own::Own;
 use super::read::Link;
 use crate::qnn::kernels::Isa;
+use crate::rng::Rng;
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]
@@ -24,8 +25,8 @@ impl Echo {
     /// Products of the input and of the state come to about 0.7 and 1 in deviation, so that gates work in their middle; the biases of the gate
     /// that keeps are spread from half a tick to twenty, which is what makes the paces differ.
     pub fn new(features: usize, hidden: usize, seed: u64) -> Option<Self> {
-        let mut draw = Draw(seed);
-        let mut even = |n: usize, reach: f32| (0..n).map(|_| reach * draw.even()).collect::<Vec<f32>>();
+        let mut draw = Rng(seed);
+        let mut even = |n: usize, reach: f32| (0..n).map(|_| draw.within(-reach, reach)).collect::<Vec<f32>>();
         // Even numbers within one have a deviation of 1 / sqrt(3).
         let (w, r) = (0.7 * (3.0 / features as f32).sqrt(), (3.0 / hidden as f32).sqrt());
         let input = Weights { values: even(3 * hidden * features, w), bytes: None, depth: features };
@@ -50,21 +51,6 @@ impl Echo {
     /// Back to remembering nothing.
     pub fn forget(&mut self) {
         self.own.forget();
-    }
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014): any generator that is the same everywhere would do.
-#[derive(Clone, Debug)]
-pub struct Draw(pub u64);
-
-impl Draw {
-    /// Even within -1 to 1.
-    pub fn even(&mut self) -> f32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 40) as f32 / (1 << 23) as f32 - 1.0
     }
 }
 

@@ -13,16 +13,16 @@
 //! Learning is linear algebra: one pass for mean and scale, one for the ridge regression, k-means for what is typical. One answer, no learning rate,
 //! seconds on a box. Everything is small (some ten kilobytes) and lies in one JSON file.
 
+use super::algebra::{nearest, places, solve, spread};
 use super::promise::Blocks;
-use crate::head::echo::{Draw, Echo};
+use crate::head::echo::Echo;
+use crate::rng::Rng;
 use serde::{Deserialize, Serialize};
 
 /// Typical rows and typical situations that are kept.
 pub const PLACES: usize = 64;
 /// Rows of more numbers than this are looked at through so many random sums of them, which keeps distances (Johnson and Lindenstrauss) and kilobytes.
 const WIDEST: usize = 96;
-/// Rounds of k-means: the places hardly move after that.
-const ROUNDS: usize = 12;
 /// Rows that k-means looks at, at most: enough for 64 places.
 const SAMPLE: usize = 8192;
 /// Stretches are cut to this many seconds, and every third piece is kept for judging what was learnt from the others.
@@ -197,7 +197,7 @@ impl Normal {
         // Ridge: as if a ten thousandth of what was seen had said nothing.
         (0..wide).for_each(|i| square[i * wide + i] += 1.0 + 1e-4 * n as f64);
         self.readout = solve(&mut square, wide, &cross, inner)?.iter().map(|v| *v as f32).collect();
-        let mut draw = Draw(self.seed ^ 0x5eed);
+        let mut draw = Rng(self.seed ^ 0x5eed);
         self.rows = places(&rows, inner, &mut draw);
         self.states = places(&states, hidden, &mut draw);
         if self.loss == Loss::Mahalanobis {
@@ -340,14 +340,14 @@ impl Sense {
     pub fn new(normal: &Normal) -> Result<Self, String> {
         let inner = inner(normal.features);
         let echo = Echo::new(inner, normal.hidden, normal.seed).ok_or("no recurrent layer of this size")?;
-        let mut draw = Draw(normal.seed ^ 0x51675);
+        let mut draw = Rng(normal.seed ^ 0x51675);
         let sums = if normal.features > inner { normal.features * inner } else { 0 };
         let reach = 1.0 / (inner as f32).sqrt();
         let mut trace = vec![0.0; normal.hidden + inner + 1];
         trace[normal.hidden + inner] = 1.0;
         Ok(Self {
             echo,
-            signs: (0..sums).map(|_| reach.copysign(draw.even())).collect(),
+            signs: (0..sums).map(|_| reach.copysign(draw.within(-1.0, 1.0))).collect(),
             scaled: vec![0.0; normal.features].into(),
             trace: trace.into(),
             foreseen: vec![0.0; normal.horizon * inner].into(),
@@ -450,88 +450,4 @@ impl Sense {
             }
         }
     }
-}
-
-/// Mean and scale of every number: one scale for the first `alike`, its own for each behind.
-fn spread(learnt: &[&[f32]], features: usize, alike: usize) -> (Vec<f32>, Vec<f32>) {
-    let mut sums = vec![[0.0f64; 2]; features];
-    let mut n = 0.0f64;
-    for row in learnt.iter().flat_map(|p| p.chunks_exact(features)) {
-        n += 1.0;
-        for (sum, v) in sums.iter_mut().zip(row) {
-            *sum = [sum[0] + f64::from(*v), sum[1] + f64::from(*v).powi(2)];
-        }
-    }
-    let n = n.max(1.0);
-    let mean: Vec<f64> = sums.iter().map(|s| s[0] / n).collect();
-    let variance: Vec<f64> = sums.iter().zip(&mean).map(|(s, m)| (s[1] / n - m * m).max(0.0)).collect();
-    let shared = variance.iter().take(alike).sum::<f64>() / alike.clamp(1, features) as f64;
-    // A number that never moved while learning is worth its own size: then any change is a large one, and none divides by zero.
-    let own = |k: usize| if k < alike { shared } else { variance[k] };
-    let scale = |k: usize| if own(k) > 1e-12 { own(k).sqrt() as f32 } else { (0.1 * mean[k].abs() as f32).max(1e-3) };
-    (mean.iter().map(|m| *m as f32).collect(), (0..features).map(scale).collect())
-}
-
-/// The nearest of some places: which, and its squared distance.
-fn nearest(places: &[f32], x: &[f32]) -> (usize, f32) {
-    let far = places.chunks_exact(x.len()).map(|p| p.iter().zip(x).map(|(p, x)| (p - x) * (p - x)).sum::<f32>());
-    far.enumerate().fold((0, f32::INFINITY), |best, (n, d)| if d < best.1 { (n, d) } else { best })
-}
-
-/// k-means from rows drawn at random. Fewer rows than places: some places are the same.
-fn places(rows: &[f32], width: usize, draw: &mut Draw) -> Vec<f32> {
-    let count = rows.len() / width;
-    let pick = |draw: &mut Draw| ((draw.even() * 0.5 + 0.5) * count as f32) as usize % count.max(1);
-    let mut places: Vec<f32> = (0..PLACES).flat_map(|_| rows[pick(draw) * width..][..width].to_vec()).collect();
-    for _ in 0..ROUNDS {
-        let (mut sums, mut counts) = (vec![0.0f32; PLACES * width], [0.0f32; PLACES]);
-        for row in rows.chunks_exact(width) {
-            let (n, _) = nearest(&places, row);
-            counts[n] += 1.0;
-            sums[n * width..][..width].iter_mut().zip(row).for_each(|(s, v)| *s += v);
-        }
-        for ((place, sum), count) in places.chunks_exact_mut(width).zip(sums.chunks_exact(width)).zip(counts) {
-            if count > 0.0 {
-                place.iter_mut().zip(sum).for_each(|(p, s)| *p = s / count);
-            }
-        }
-    }
-    places
-}
-
-/// Solves `a x = b` for a symmetric positive `a` `[n][n]` (overwritten) and `b` `[n][m]` by Cholesky's decomposition.
-fn solve(a: &mut [f64], n: usize, b: &[f64], m: usize) -> Result<Vec<f64>, String> {
-    for j in 0..n {
-        for i in j..n {
-            let (row_i, row_j) = (&a[i * n..i * n + j], &a[j * n..j * n + j]);
-            let sum = a[i * n + j] - row_i.iter().zip(row_j).map(|(x, y)| x * y).sum::<f64>();
-            if i == j {
-                if sum.is_nan() || sum <= 0.0 {
-                    return Err("the numbers to learn from cannot be told apart".into());
-                }
-                a[j * n + j] = sum.sqrt();
-            } else {
-                a[i * n + j] = sum / a[j * n + j];
-            }
-        }
-    }
-    let mut x = b.to_vec();
-    for i in 0..n {
-        let (done, rest) = x.split_at_mut(i * m);
-        for (k, solved) in done.chunks_exact(m).enumerate() {
-            let w = a[i * n + k];
-            rest[..m].iter_mut().zip(solved).for_each(|(x, s)| *x -= w * s);
-        }
-        rest[..m].iter_mut().for_each(|x| *x /= a[i * n + i]);
-    }
-    for i in (0..n).rev() {
-        let (before, done) = x.split_at_mut((i + 1) * m);
-        let row = &mut before[i * m..];
-        for (k, solved) in done.chunks_exact(m).enumerate() {
-            let w = a[(i + 1 + k) * n + i];
-            row.iter_mut().zip(solved).for_each(|(x, s)| *x -= w * s);
-        }
-        row.iter_mut().for_each(|x| *x /= a[i * n + i]);
-    }
-    Ok(x)
 }

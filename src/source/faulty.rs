@@ -6,6 +6,7 @@
 //! than the one before.
 
 use super::{Frame, Image, Payload, PixelFormat, Source, SourceError, Timestamp};
+use crate::rng::Rng;
 use std::fmt;
 use std::str::FromStr;
 
@@ -59,7 +60,7 @@ impl fmt::Display for Faults {
 pub struct Faulty {
     inner: Box<dyn Source>,
     faults: Faults,
-    dice: Dice,
+    dice: Rng,
     kept: Kept,
     /// Stamp of the last frame as the inner source gave it.
     last: Option<Timestamp>,
@@ -68,7 +69,7 @@ pub struct Faulty {
 impl Faulty {
     /// Wraps `inner`.
     pub fn new(inner: Box<dyn Source>, faults: Faults) -> Self {
-        Self { inner, faults, dice: Dice(faults.seed), kept: Kept::default(), last: None }
+        Self { inner, faults, dice: Rng(faults.seed), kept: Kept::default(), last: None }
     }
 }
 
@@ -81,7 +82,7 @@ impl Source for Faulty {
             let f = &self.faults;
             let [drop, repeat, delay, corrupt, back] =
                 [f.drop, f.repeat, f.delay, f.corrupt, f.back].map(|share| self.dice.share() < share);
-            let (how_late, place) = (self.dice.share(), self.dice.next());
+            let (how_late, place) = (self.dice.share(), self.dice.bits());
             let gap = self.last.map_or(0, |last| at.0.saturating_sub(last.0));
             self.last = Some(at);
             if drop {
@@ -153,15 +154,15 @@ impl Kept {
     }
 
     /// Overwrites about a sixteenth of a picture, or one number of a row, beginning at `place`.
-    fn damage(&mut self, place: u64, dice: &mut Dice) {
+    fn damage(&mut self, place: u64, dice: &mut Rng) {
         if self.image.is_some() {
             let len = self.bytes.len();
             let from = (place % len.max(1) as u64) as usize;
             let to = (from + len / 16 + 1).min(len);
-            self.bytes[from..to].fill_with(|| dice.next() as u8);
+            self.bytes[from..to].fill_with(|| dice.bits() as u8);
         } else if !self.row.is_empty() {
             let at = (place % self.row.len() as u64) as usize;
-            self.row[at] = [f32::NAN, f32::INFINITY, 0.0, -1e30][(dice.next() % 4) as usize];
+            self.row[at] = [f32::NAN, f32::INFINITY, 0.0, -1e30][(dice.bits() % 4) as usize];
         }
     }
 
@@ -170,23 +171,6 @@ impl Kept {
             Some((format, width, height, stride)) => Payload::Image(Image::new(format, width, height, stride, &self.bytes)?),
             None => Payload::Row(&self.row),
         })
-    }
-}
-
-/// splitmix64: small, and the same everywhere.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// From 0 up to, not including, 1.
-    fn share(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 

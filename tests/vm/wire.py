@@ -13,8 +13,8 @@ import socket
 import sys
 import time
 
-LINE = re.compile(rb"\$(PLKT[CENHGA]),([^$*\r\n]*),([0-9A-F]{4})\*([0-9A-F]{2})\Z")
-FIELDS = {"PLKTC": 7, "PLKTE": 6, "PLKTN": 6, "PLKTH": 10, "PLKTG": 2}  # between the address and the CRC
+LINE = re.compile(rb"\$(PLKT[CENPHGA]),([^$*\r\n]*),([0-9A-F]{4})\*([0-9A-F]{2})\Z")
+FIELDS = {"PLKTC": 7, "PLKTE": 6, "PLKTN": 6, "PLKTP": 7, "PLKTH": 10, "PLKTG": 2}  # between the address and the CRC
 
 
 def xor(data):

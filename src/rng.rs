@@ -18,6 +18,11 @@ impl Rng {
         (self.bits() >> 40) as f32 / (1u32 << 24) as f32
     }
 
+    /// The same with all the digits of an f64.
+    pub fn share(&mut self) -> f64 {
+        (self.bits() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
     /// Evenly from `low` to below `high`.
     pub fn within(&mut self, low: f32, high: f32) -> f32 {
         low + (high - low) * self.unit()
