@@ -11,7 +11,7 @@
 //! highest of the last `hold` ticks: what is strange stays strange for a while.
 //!
 //! Learning is linear algebra: one pass for mean and scale, one for the ridge regression, k-means for what is typical. One answer, no learning rate,
-//! seconds on a box. Everything is small (some ten kilobytes) and lies in one JSON file.
+//! seconds on a box. Everything lies in one JSON file, 300 kB with 64 features.
 
 use super::algebra::{nearest, places, solve, spread};
 use super::promise::Blocks;
