@@ -23,6 +23,9 @@ use crate::taught::{Taught, lesson::Lesson};
 use crate::view::View;
 use std::time::Duration;
 
+mod probe;
+pub use probe::{Probe, Stage};
+
 /// What can go wrong in a step. The pipeline stays usable: the tick counts as held.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
@@ -43,122 +46,6 @@ pub enum PipelineError {
         /// What the bundle is made for.
         expected: String,
     },
-}
-
-/// The parts of a step, for whoever wants to time them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// Pixels to planes, without flow.
-    Shaper,
-    /// Is the picture news?
-    Gate,
-    /// Lucas-Kanade.
-    Flow,
-    /// The CNN.
-    Encoder,
-    /// Ring.
-    Ring,
-    /// Projections and recurrent head.
-    Head,
-    /// Softmax, classes, events.
-    Decision,
-    /// Has this been here before?
-    Novelty,
-}
-
-/// Is told when each stage of a tick has ended. `()` does nothing and costs nothing.
-pub trait Probe {
-    /// A measured stretch begins.
-    fn start(&mut self) {}
-    /// `stage` has ended; the next one begins.
-    fn lap(&mut self, _stage: Stage) {}
-    /// What stands for this tick in the ring: features of the encoder, or the row of numbers.
-    fn features(&mut self, _features: &[f32]) {}
-    /// A tick was decided at `at` (since the first frame): probabilities in label order, and the class that is on.
-    fn decided(&mut self, _at: Timestamp, _p: &[f32], _class: ClassId) {}
-    /// A tick went into the ring, made from the frame of `at` (since the first frame); `first`: the ring was empty.
-    fn taken(&mut self, _at: Timestamp, _tick: Shaped<'_>, _first: bool) {}
-    /// Something moved in the tick at `at`, in this part of the camera's picture.
-    fn placed(&mut self, _at: Timestamp, _place: Region) {}
-    /// The state of the head behind what was decided just now, where it shows one.
-    fn felt(&mut self, _state: Option<&[f32]>) {}
-}
-impl Probe for () {}
-
-/// It is told if it is there.
-impl<P: Probe> Probe for Option<P> {
-    fn start(&mut self) {
-        self.iter_mut().for_each(P::start);
-    }
-    fn lap(&mut self, stage: Stage) {
-        self.iter_mut().for_each(|p| p.lap(stage));
-    }
-    fn decided(&mut self, at: Timestamp, p: &[f32], class: ClassId) {
-        self.iter_mut().for_each(|probe| probe.decided(at, p, class));
-    }
-    fn taken(&mut self, at: Timestamp, tick: Shaped<'_>, first: bool) {
-        self.iter_mut().for_each(|p| p.taken(at, tick, first));
-    }
-    fn placed(&mut self, at: Timestamp, place: Region) {
-        self.iter_mut().for_each(|p| p.placed(at, place));
-    }
-    fn felt(&mut self, state: Option<&[f32]>) {
-        self.iter_mut().for_each(|p| p.felt(state));
-    }
-}
-
-/// One that somebody else keeps.
-impl<P: Probe> Probe for &mut P {
-    fn start(&mut self) {
-        P::start(self);
-    }
-    fn lap(&mut self, stage: Stage) {
-        P::lap(self, stage);
-    }
-    fn decided(&mut self, at: Timestamp, p: &[f32], class: ClassId) {
-        P::decided(self, at, p, class);
-    }
-    fn taken(&mut self, at: Timestamp, tick: Shaped<'_>, first: bool) {
-        P::taken(self, at, tick, first);
-    }
-    fn placed(&mut self, at: Timestamp, place: Region) {
-        P::placed(self, at, place);
-    }
-    fn felt(&mut self, state: Option<&[f32]>) {
-        P::felt(self, state);
-    }
-}
-
-/// Both are told.
-impl<A: Probe, B: Probe> Probe for (A, B) {
-    fn start(&mut self) {
-        self.0.start();
-        self.1.start();
-    }
-    fn lap(&mut self, stage: Stage) {
-        self.0.lap(stage);
-        self.1.lap(stage);
-    }
-    fn features(&mut self, features: &[f32]) {
-        self.0.features(features);
-        self.1.features(features);
-    }
-    fn decided(&mut self, at: Timestamp, p: &[f32], class: ClassId) {
-        self.0.decided(at, p, class);
-        self.1.decided(at, p, class);
-    }
-    fn taken(&mut self, at: Timestamp, tick: Shaped<'_>, first: bool) {
-        self.0.taken(at, tick, first);
-        self.1.taken(at, tick, first);
-    }
-    fn placed(&mut self, at: Timestamp, place: Region) {
-        self.0.placed(at, place);
-        self.1.placed(at, place);
-    }
-    fn felt(&mut self, state: Option<&[f32]>) {
-        self.0.felt(state);
-        self.1.felt(state);
-    }
 }
 
 /// What may differ from the bundle's defaults.
