@@ -191,6 +191,9 @@ pub struct Head {
     pub temperature: f32,
     /// Numbers in a row, for a bundle without an encoder.
     pub features: Option<usize>,
+    /// The output of the head's graph that says where the thing is, f32 `[1,4]`: left, top, width and height in fractions of the
+    /// encoder's picture. See [`crate::head::boxes`].
+    pub boxes: Option<String>,
 }
 
 impl Head {
@@ -229,10 +232,22 @@ pub struct Golden {
     pub windows: String,
     /// Logits of those, f32 `[M,classes]`, `.npy`.
     pub logits: String,
+    /// Boxes of those windows, f32 `[M,4]`, `.npy`; with `head.boxes`.
+    pub boxes: Option<String>,
+    /// Largest accepted |difference| of an edge of a box, in fractions of the picture.
+    #[serde(default = "Golden::default_boxes_tolerance")]
+    pub boxes_tolerance: f32,
     /// Largest accepted |difference| of a feature. Quantised graphs: a few quantisation steps; float: 1e-4.
     pub features_tolerance: f32,
     /// Largest accepted |difference| of a logit.
     pub logits_tolerance: f32,
+}
+
+impl Golden {
+    /// A thousandth is what a sentence can say.
+    fn default_boxes_tolerance() -> f32 {
+        0.001
+    }
 }
 
 /// A bundle in memory: contract and files, hashes checked.
@@ -352,6 +367,7 @@ impl Bundle {
             names.extend([g.windows.clone(), g.logits.clone()]);
             names.extend(g.frames.clone());
             names.extend(g.features.clone());
+            names.extend(g.boxes.clone());
         }
         names
     }
@@ -424,6 +440,18 @@ impl Contract {
             (None, None) => return Err("[input] or head.features is needed: pictures for an encoder, or rows of numbers".into()),
         }
         Extra::check(&self.extra)?;
+        match (&self.head.boxes, self.golden.as_ref().map(|g| &g.boxes)) {
+            (Some(name), _) if self.input.is_none() => {
+                return Err(format!(
+                    "head.boxes = {name:?} needs [input]: a box is a part of a picture, and this bundle takes rows of numbers"
+                ));
+            }
+            (Some(name), Some(None)) => {
+                return Err(format!("golden.boxes is missing: head.boxes = {name:?} has to be held against something"));
+            }
+            (None, Some(Some(name))) => return Err(format!("golden.boxes = {name:?}, and head.boxes names no output")),
+            _ => {}
+        }
         let mut labels: Vec<Label> = Vec::new();
         for text in &self.head.labels {
             let l = label("head.labels", text)?;

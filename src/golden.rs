@@ -16,6 +16,8 @@ pub struct Deviation {
     pub features: Option<f32>,
     /// Of a logit.
     pub logits: f32,
+    /// Of an edge of a box, in fractions of the picture; `None` where the head has none.
+    pub boxes: Option<f32>,
     /// Do all windows have the same best class as in the training framework?
     pub top1_equal: bool,
     /// Pictures and windows compared.
@@ -56,13 +58,20 @@ fn compare(bundle: &Bundle, encoder: Option<&mut Encoder>, head: &mut Head) -> R
     }
     let windows: ArrayD<f32> = read(bundle, &golden.windows, &[0, bundle.contract.time.window, bundle.features()])?;
     let logits: ArrayD<f32> = read(bundle, &golden.logits, &[windows.len_of(Axis(0)), bundle.contract.head.labels.len()])?;
+    let places: Option<ArrayD<f32>> =
+        golden.boxes.as_ref().map(|name| read(bundle, name, &[windows.len_of(Axis(0)), 4])).transpose()?;
+    let mut places = places.iter().flat_map(|p| p.outer_iter());
     for (window, wanted) in windows.outer_iter().zip(logits.outer_iter()) {
         let window: Vec<f32> = window.iter().copied().collect();
         let got = head.run_window(&window).map_err(|e| bundle.refuse(e.to_string()))?;
         found.logits = got.iter().zip(&wanted).fold(found.logits, |w, (g, x)| worse(w, g - x));
         found.top1_equal &= best(got.iter()) == best(wanted.iter());
         found.vectors += 1;
+        if let (Some(got), Some(wanted)) = (head.place(), places.next()) {
+            found.boxes = Some(got.iter().zip(&wanted).fold(found.boxes.unwrap_or(0.0), |w, (g, x)| worse(w, g - x)));
+        }
     }
+    within(bundle, "boxes", found.boxes.unwrap_or(0.0), golden.boxes_tolerance)?;
     within(bundle, "logits", found.logits, golden.logits_tolerance)?;
     Ok(Some(found))
 }

@@ -8,11 +8,14 @@
 //! run by our own cells (`head/own.rs`, `head/cell.rs`): weights in s8, states in 14 bits and gates in f32 where that keeps
 //! the probabilities, else all in f32; which one is proven at load against tract (`head/prove.rs`).
 //!
+//! A head that says where the thing is as well (`head.boxes` in the contract) has a second output; see [`boxes`].
+//!
 //! What is not such a chain stays with tract. tract keeps a `Scan`'s state between runs of one `SimpleState`; a window must
 //! therefore never reuse one, and each run spawns its own. There the projections are cut out of the typed model
 //! (`head/split.rs`), proven as well; if that cannot be done, rows are plain features. Carried state is held as explicit
 //! tensors (`head/carried.rs`).
 
+pub mod boxes;
 mod carried;
 mod cell;
 mod dot;
@@ -96,19 +99,26 @@ enum Kind {
 struct Plain {
     plan: Plan,
     input: Arc<Tensor>,
+    /// The box of the last window, where the graph has one as its second output.
+    place: Option<[f32; 4]>,
 }
 
 impl Plain {
-    fn load(proto: &tract_onnx::pb::ModelProto, shape: &[usize]) -> TractResult<(Self, usize)> {
-        let model = onnx::typed(proto, &[(0, f32::fact(shape).into())], 1)?.into_optimized()?;
+    fn load(proto: &tract_onnx::pb::ModelProto, shape: &[usize], boxes: bool) -> TractResult<(Self, usize)> {
+        let model = onnx::typed(proto, &[(0, f32::fact(shape).into())], 1 + usize::from(boxes))?.into_optimized()?;
         let classes = model.output_fact(0)?.shape.as_concrete().map_or(0, |d| d.iter().product());
-        Ok((Self { plan: model.into_runnable()?, input: Arc::new(Tensor::zero_dt(f32::datum_type(), shape)?) }, classes))
+        if boxes {
+            boxes::check(model.output_fact(1)?)?;
+        }
+        let (place, input) = (boxes.then_some([0.0; 4]), Arc::new(Tensor::zero_dt(f32::datum_type(), shape)?));
+        Ok((Self { plan: model.into_runnable()?, input, place }, classes))
     }
 
     fn run(&mut self, rows: &[f32], logits: &mut [f32]) -> Result<(), HeadError> {
         lend(&mut self.input, |t| t.copy_from_slice(rows))?;
         let out = self.plan.run(tvec![TValue::from_const(self.input.clone())])?;
-        copy_out(&out[0], logits)
+        copy_out(&out[0], logits)?;
+        self.place.iter_mut().try_for_each(|place| copy_out(&out[1], place))
     }
 }
 
@@ -160,26 +170,37 @@ impl Head {
     fn load_as(bundle: &Bundle, arithmetic: Arithmetic, isa: Isa) -> Result<Self, BundleError> {
         let refuse = |why: String| bundle.refuse(format!("{HEAD}: {why}"));
         let (window, features, labels) = (bundle.contract.time.window, bundle.features(), bundle.contract.head.labels.len());
-        let proto = onnx::parse(bundle.file(HEAD).unwrap_or_default()).map_err(refuse)?;
+        let mut proto = onnx::parse(bundle.file(HEAD).unwrap_or_default()).map_err(refuse)?;
+        let boxes = bundle.contract.head.boxes.as_deref();
+        boxes.map_or(Ok(()), |name| boxes::second(&mut proto, name)).map_err(refuse)?;
         let mode = bundle.contract.time.mode;
         contract(&proto, window, features, mode).map_err(refuse)?;
         let failed = |e: TractError| refuse(format!("with input [1, {window}, {features}]: {}", onnx::sentence(&e)));
-        let (mut plain, classes) = Plain::load(&proto, &[1, window, features]).map_err(failed)?;
+        let (mut plain, classes) = Plain::load(&proto, &[1, window, features], boxes.is_some()).map_err(failed)?;
         if classes != labels {
             return Err(refuse(format!("the graph gives {classes} classes, the contract has {labels} labels")));
         }
         let carried = mode == Mode::Carried;
-        let mut state = if carried { Some(Carried::load(&proto, features).map_err(failed)?) } else { None };
+        let mut state = if carried { Some(Carried::load(&proto, features, boxes.is_some()).map_err(failed)?) } else { None };
         let mut why = "asked for".to_string();
         if matches!(arithmetic, Arithmetic::Quickest | Arithmetic::Int8 | Arithmetic::Float) {
-            let reference = |rows: &[f32], logits: &mut [f32]| match &mut state {
-                Some(state) => state.run_window(rows, features, logits),
-                None => plain.run(rows, logits),
+            let reference = |rows: &[f32], answer: &mut [f32]| {
+                let (logits, place) = answer.split_at_mut(classes);
+                let found = match &mut state {
+                    Some(state) => state.run_window(rows, features, logits).map(|()| state.place)?,
+                    None => plain.run(rows, logits).map(|()| plain.place)?,
+                };
+                found.iter().for_each(|found| place.copy_from_slice(found));
+                Ok(())
             };
-            let chosen = match read::chain(&proto, if carried { 1 } else { window }, features, Order::BatchFirst) {
-                Ok(chain) => {
-                    prove::choose(&Terms::of(bundle), &chain, arithmetic, isa, reference).map_err(|e| refuse(e.to_string()))?
-                }
+            let ticks = if carried { 1 } else { window };
+            let read = match boxes {
+                Some(_) => boxes::chains(&proto, ticks, features).map(|(chain, tail)| (chain, Some(tail))),
+                None => read::chain(&proto, ticks, features, Order::BatchFirst).map(|chain| (chain, None)),
+            };
+            let chosen = match read {
+                Ok((chain, tail)) => prove::choose(&Terms::of(bundle), (&chain, tail.as_deref()), arithmetic, isa, reference)
+                    .map_err(|e| refuse(e.to_string()))?,
                 Err(why) => Err(format!("{why} is not taken")),
             };
             why = match chosen {
@@ -192,7 +213,8 @@ impl Head {
         if let Some(state) = state {
             return Ok(Self::of(Kind::Carried(state), features, classes, words("state carried")));
         }
-        let cache = arithmetic != Arithmetic::Plain;
+        // The cached halves know one output.
+        let cache = arithmetic != Arithmetic::Plain && boxes.is_none();
         let split = if cache { Split::load(&proto, window, features).map_err(failed)? } else { None };
         if let Some(mut split) = split {
             let worst = prove(&mut plain, &mut split, window, features, classes).map_err(|e| refuse(e.to_string()))?;
@@ -290,6 +312,17 @@ impl Head {
         match &self.kind {
             Kind::Own { own, .. } => Some(own.state()),
             _ => None,
+        }
+    }
+
+    /// The box behind the answer that [`Head::run`] or [`Head::run_window`] gave last, as the graph gives it: left, top, width and
+    /// height in fractions of the encoder's picture; see [`boxes::region`]. `None` where the contract names none.
+    pub fn place(&self) -> Option<[f32; 4]> {
+        match &self.kind {
+            Kind::Own { own, .. } => own.place(),
+            Kind::Plain(plain) => plain.place,
+            Kind::Carried(carried) => carried.place,
+            Kind::Cached(_) => None,
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! frame -> shaper -> (gate) -> encoder -> (extras) -> (head's projections) -> ring -> head -> (taught) -> decision -> reports
+//!       `-> (place, where the head gives no box) --------------------------------------------------------^
 //! ```
 //! Time is cut into ticks from the first frame on: tick k is at `start + k * tick`. The newest frame at or before a
 //! tick fills its slot, so each frame comes with the stamp until which it was the newest: the next frame's. A live camera
@@ -12,7 +13,7 @@ use crate::decision::{Decision, Thresholds, softmax};
 use crate::encoder::{Encoder, EncoderError, Form};
 use crate::extra::{Extras, Value};
 use crate::gate::Gate;
-use crate::head::{Arithmetic, Head, HeadError};
+use crate::head::{Arithmetic, Head, HeadError, boxes};
 use crate::novelty::{Novelty, Setup};
 use crate::place::Place;
 use crate::report::{ClassId, ClassNow, Label, Report, Spot, State};
@@ -111,6 +112,8 @@ pub struct Pipeline {
     view: View,
     gate: Option<Gate>,
     place: Option<Place>,
+    /// The head says where, and is asked.
+    boxed: bool,
     encoder: Option<Encoder>,
     extras: Extras,
     ring: Ring,
@@ -119,6 +122,7 @@ pub struct Pipeline {
     decision: Decision,
     novelty: Option<Novelty>,
     labels: Box<[Label]>,
+    background: usize,
     temperature: f32,
     tick: Duration,
     heartbeat: Duration,
@@ -190,7 +194,8 @@ impl Pipeline {
             shaper,
             view: View::default(),
             gate: c.input.as_ref().filter(|_| options.gate).and_then(Gate::new),
-            place: c.input.as_ref().filter(|_| options.place).map(Place::new),
+            place: c.input.as_ref().filter(|_| options.place && c.head.boxes.is_none()).map(Place::new),
+            boxed: options.place && c.head.boxes.is_some(),
             encoder,
             extras: Extras::new(&c.extra, bundle.frame_features()),
             ring: Ring::new(c.time.window, head.row_len(), c.time.max_held),
@@ -199,6 +204,7 @@ impl Pipeline {
             decision: Decision::new(&bundle.labels, &thresholds, bundle.background),
             novelty,
             labels: bundle.labels.clone().into(),
+            background: bundle.background,
             temperature: c.head.temperature,
             tick: Duration::from_millis(c.time.tick_ms.into()),
             heartbeat: options.heartbeat,
@@ -352,7 +358,8 @@ impl Pipeline {
         if taken.is_err() {
             self.hold(at, out)?;
         }
-        let spot = self.spot(fresh);
+        let mut spot = self.spot(fresh);
+        probe.lap(Stage::Place);
         if !self.ring.is_empty() {
             probe.features(&self.row);
             self.novelty.as_mut().and_then(|n| n.tick(at, &self.row)).map(Report::Novelty).into_iter().for_each(&mut *out);
@@ -377,6 +384,9 @@ impl Pipeline {
             };
             let verdict = self.decision.update(at, p);
             probe.decided(at, p, verdict.class);
+            if self.boxed && usize::from(verdict.class.0) != self.background {
+                spot = self.framed();
+            }
             spot.into_iter().for_each(|place| probe.placed(at, place));
             probe.felt(self.head.state());
             now.class = Some(verdict.class);
@@ -404,6 +414,11 @@ impl Pipeline {
             place.look(shaper.planes());
         }
         shaper.in_camera(place.now()?)
+    }
+
+    /// Where the head says it is.
+    fn framed(&self) -> Option<Region> {
+        self.shaper.as_ref()?.in_camera(boxes::region(self.head.place()?)?)
     }
 
     /// The staged picture (or row) into the ring.

@@ -159,9 +159,9 @@ fn check_and_bench_say_what_they_found() {
     assert!(answer["ok"] == true && answer["top1_equal"] == true && answer["max_abs"].as_f64().unwrap() < 1e-4);
     let out = lookout(&["bench", "--json", "--rounds", "1"]);
     let text = String::from_utf8(out.stdout).unwrap();
-    assert_eq!(text.lines().count(), 12, "eight stages, the whole tick and three scenes: {text}");
+    assert_eq!(text.lines().count(), 13, "nine stages, the whole tick and three scenes: {text}");
     let rows = lookout(&["bench", "--json", "--rounds", "1", "--bundle", &bundle]);
-    assert_eq!(String::from_utf8(rows.stdout).unwrap().lines().count(), 9, "without pictures: stages and the whole tick");
+    assert_eq!(String::from_utf8(rows.stdout).unwrap().lines().count(), 10, "without pictures: stages and the whole tick");
     let out = lookout(&["bench", "--json", "--onnx", "tests/bundles/rows-lstm/head.onnx"]);
     let answer: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     assert!(answer["head"].as_str().unwrap().starts_with("LSTM 6 -> 16"), "{answer}");

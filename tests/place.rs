@@ -12,7 +12,7 @@ use lookout::report::Report;
 use lookout::shaper::{Region, Shaper};
 use lookout::source::ahead::Ahead;
 use lookout::source::scene::{SCRIPT, Scene};
-use lookout::source::{Payload, Source, Timestamp};
+use lookout::source::{Frame, Image, Payload, PixelFormat, Seq, Source, Timestamp};
 use lookout::sys::alloc::{Counting, count};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -128,6 +128,40 @@ fn region_crop_and_letterbox_are_undone() {
         let found = shaper.in_camera(inner).unwrap();
         let off = [found.x - expected.x, found.y - expected.y, found.w - expected.w, found.h - expected.h];
         assert!(off.iter().all(|d| d.abs() < 1e-5), "{resize}: {found:?}, {expected:?}");
+    }
+}
+
+/// The test bundle's head gives a box around the lightest of 4x4 parts. The picture is dark until one of them is lit, for half a second.
+#[test]
+fn a_heads_own_box_replaces_ours_is_mapped_to_the_camera_and_only_said_with_a_class() {
+    let bundle = Bundle::open(Path::new("tests/bundles/boxes")).unwrap();
+    // Two parts of the encoder's picture (32x32, of which the left half of the camera's is looked at), the second one wandering in.
+    for (part, region, expected, label) in [
+        ((0, 1), Region::default(), Region { x: 0.0, y: 0.25, w: 0.25, h: 0.25 }, "west"),
+        ((3, 2), Region { w: 0.5, ..Region::default() }, Region { x: 0.375, y: 0.5, w: 0.125, h: 0.25 }, "east"),
+    ] {
+        let options = Options { place: true, region, ..Options::default() };
+        let mut pipeline = Pipeline::new(&bundle, &options).unwrap();
+        let (mut places, mut said, wide) = (Places::default(), vec![], (32.0 / region.w) as usize);
+        for t in 0..20u64 {
+            let lit = |at: usize| (10..15).contains(&t) && (at % wide / 8, at / wide / 8) == part;
+            let pixels: Vec<u8> = (0..32 * wide).map(|at| if lit(at) { 200 } else { 60 }).collect();
+            let image = Image::new(PixelFormat::Gray, wide, 32, wide, &pixels).unwrap();
+            let frame = Frame { at: Timestamp::from_ms(t * 100), seq: Seq(t as u32), payload: Payload::Image(image) };
+            pipeline.step(&frame, Timestamp::from_ms(t * 100 + 100), &mut places, &mut |r| said.push(r)).unwrap();
+        }
+        println!("{:?}", places.0);
+        assert_eq!(
+            places.0.keys().copied().collect::<Vec<_>>(),
+            [1200, 1300, 1400],
+            "while a class is on (it must hold for 200 ms), and not when nothing is lit"
+        );
+        for found in places.0.values() {
+            assert!(overlap(found, &expected) > 0.98, "{found:?}, {expected:?}");
+        }
+        let said: Vec<_> =
+            said.iter().filter_map(|r| if let Report::Place(s) = r { Some((s.at.ms(), &*s.label)) } else { None }).collect();
+        assert_eq!(said, [(1200, label)]);
     }
 }
 

@@ -201,6 +201,30 @@ fn wrong_contracts_are_refused() {
 }
 
 #[test]
+fn wrong_boxes_are_refused() {
+    let at = r#"boxes = "place""#;
+    for (case, bundle, from, to, parts) in [
+        ("an output that is not there", "boxes", at, r#"boxes = "box""#, ["head.boxes = \"box\"", "logits, unused, place"]),
+        ("the classes", "boxes", at, r#"boxes = "logits""#, ["head.boxes = \"logits\"", "first output"]),
+        ("sixteen numbers", "boxes", at, r#"boxes = "unused""#, ["[1, 16]", "expected F32 [1, 4]"]),
+        ("no golden boxes", "boxes", r#"boxes = "golden_boxes.npy""#, "", ["golden.boxes is missing", "place"]),
+        ("golden boxes of no box", "boxes-carried", at, "", ["golden.boxes", "head.boxes names no output"]),
+        ("of another window", "boxes", r#"boxes = "golden_boxes.npy""#, r#"boxes = "golden_logits.npy""#, ["[6, 3]", "[6, 4]"]),
+        ("deviate", "boxes", "boxes_tolerance = 0.0001", "boxes_tolerance = -1.0", ["golden boxes", "at most -1.0"]),
+        ("of rows", "rows-gru", "temperature = 1.0", "temperature = 1.0\nboxes = \"logits\"", ["head.boxes", "[input]"]),
+    ] {
+        let mut copy = Copy::of(bundle);
+        copy.toml(from, to);
+        assert_sentence(case, copy.open(), &parts);
+    }
+    let mut copy = Copy::of("boxes");
+    let mut boxes = copy.files["golden_boxes.npy"].clone();
+    *boxes.last_mut().unwrap() ^= 0x80;
+    copy.put("golden_boxes.npy", boxes);
+    assert_sentence("another box", copy.open(), &["golden boxes", "at most 0.000100"]);
+}
+
+#[test]
 fn wrong_networks_are_refused() {
     for (bundle, file) in [("resnet", ENCODER), ("resnet", HEAD), ("rows-lstm", HEAD), ("rows-carried", HEAD), ("c3d", ENCODER)] {
         let good = Copy::of(bundle);

@@ -100,7 +100,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     if args.json {
         let line = serde_json::json!({
             "ok": true, "bundle": bundle.contract.name, "version": bundle.contract.version, "hash": bundle.hash,
-            "max_abs": d.features.unwrap_or(0.0).max(d.logits), "top1_equal": d.top1_equal, "vectors": d.vectors,
+            "max_abs": d.features.unwrap_or(0.0).max(d.logits).max(d.boxes.unwrap_or(0.0)), "top1_equal": d.top1_equal, "vectors": d.vectors,
             "encoder_ms": built.map(ms), "encoder_f32_ms": plain.map(ms), "head_ms": ms(step), "cached": head.is_cached(), "head": head.words(),
             "taken": report.taken_texts(), "left": report.left, "isa": isa_text(&report), "rss_kb": peak_kb(),
         });
@@ -111,9 +111,10 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     match deviation {
         Some(d) => {
             let features = d.features.map_or(String::new(), |f| format!("features within {f:.6}, "));
+            let boxes = d.boxes.map_or(String::new(), |b| format!("boxes within {b:.6}, "));
             writeln!(
                 out,
-                "golden    {} vectors: {features}logits within {:.6}, best class {}",
+                "golden    {} vectors: {features}{boxes}logits within {:.6}, best class {}",
                 d.vectors,
                 d.logits,
                 if d.top1_equal { "always equal" } else { "differs" }
@@ -169,6 +170,9 @@ fn describe(bundle: &Bundle, out: &mut dyn Write) -> std::io::Result<()> {
     }
     writeln!(out, "time      a tick is {} ms, a window {} of them, mode {:?}", c.time.tick_ms, c.time.window, c.time.mode)?;
     writeln!(out, "classes   {} (background: {})", c.head.labels.join(" "), c.head.background)?;
+    if let Some(name) = &c.head.boxes {
+        writeln!(out, "boxes     by the head's output {name:?}, while a class other than {} is on", c.head.background)?;
+    }
     if let Some(lesson) = bundle.lesson.as_ref().filter(|l| !l.labels().is_empty()) {
         writeln!(out, "taught    {} ({} examples)", lesson.labels().join(" "), lesson.shown().count())?;
     }

@@ -7,12 +7,13 @@ use crate::sys::alloc;
 use std::time::{Duration, Instant};
 
 /// Stages in the order in which they are shown.
-pub const STAGES: [(Stage, &str); 8] = [
+pub const STAGES: [(Stage, &str); 9] = [
     (Stage::Shaper, "shaper"),
     (Stage::Gate, "gate"),
     (Stage::Flow, "flow"),
     (Stage::Encoder, "encoder"),
     (Stage::Ring, "ring"),
+    (Stage::Place, "place"),
     (Stage::Novelty, "novelty"),
     (Stage::Head, "head"),
     (Stage::Decision, "decision + sentence"),

@@ -16,22 +16,24 @@ use tract_onnx::tract_hir::internal::*;
 pub(super) struct Carried {
     plan: Plan,
     tick: Arc<Tensor>,
+    /// The box of the last step, where the graph has one as its second output.
+    pub(super) place: Option<[f32; 4]>,
     zero: Vec<TValue>,
     state: Vec<TValue>,
 }
 
 impl Carried {
-    pub(super) fn load(proto: &ModelProto, features: usize) -> TractResult<Self> {
+    pub(super) fn load(proto: &ModelProto, features: usize, boxes: bool) -> TractResult<Self> {
         let mut proto = proto.clone();
         let graph = proto.graph.as_mut().context("an ONNX file without a graph")?;
-        let hidden = open_states(graph)?;
+        let hidden = open_states(graph, 1 + usize::from(boxes))?;
         let mut facts = vec![(0, f32::fact([1, 1, features]).into())];
         facts.extend(hidden.iter().enumerate().map(|(n, h)| (n + 1, f32::fact([1, 1, *h]).into())));
-        let model = onnx::typed(&proto, &facts, 1 + hidden.len())?.into_optimized()?;
+        let model = onnx::typed(&proto, &facts, 1 + usize::from(boxes) + hidden.len())?.into_optimized()?;
         let zero = hidden.iter().map(|h| Ok(Tensor::zero_dt(f32::datum_type(), &[1, 1, *h])?.into_tvalue()));
         let zero: Vec<TValue> = zero.collect::<TractResult<_>>()?;
         let tick = Arc::new(Tensor::zero_dt(f32::datum_type(), &[1, 1, features])?);
-        Ok(Self { plan: model.into_runnable()?, tick, state: zero.clone(), zero })
+        Ok(Self { plan: model.into_runnable()?, tick, place: boxes.then_some([0.0; 4]), state: zero.clone(), zero })
     }
 
     /// Back to zero state.
@@ -56,13 +58,16 @@ impl Carried {
         let mut out = self.plan.run(inputs)?.into_iter();
         let first = out.next().ok_or_else(|| HeadError("the graph gave nothing".into()))?;
         copy_out(&first, logits)?;
+        if let Some(place) = &mut self.place {
+            copy_out(&out.next().ok_or_else(|| HeadError("the graph gave no box".into()))?, place)?;
+        }
         self.state.iter_mut().zip(out).for_each(|(state, new)| *state = new);
         Ok(())
     }
 }
 
-/// Makes the states of every recurrent node inputs and outputs of the graph; returns their sizes in order.
-fn open_states(graph: &mut GraphProto) -> TractResult<Vec<usize>> {
+/// Makes the states of every recurrent node inputs and outputs of the graph, behind its first `kept` outputs; returns their sizes in order.
+fn open_states(graph: &mut GraphProto, kept: usize) -> TractResult<Vec<usize>> {
     let mut hidden = vec![];
     let (mut inputs, mut outputs) = (vec![], vec![]);
     for (n, node) in graph.node.iter_mut().enumerate() {
@@ -94,7 +99,7 @@ fn open_states(graph: &mut GraphProto) -> TractResult<Vec<usize>> {
     let known: Vec<String> = graph.initializer.iter().map(|t| t.name.clone()).collect();
     graph.input.retain(|i| !known.contains(&i.name));
     graph.input.truncate(1);
-    graph.output.truncate(1);
+    graph.output.truncate(kept);
     graph.input.extend(inputs);
     graph.output.extend(outputs);
     Ok(hidden)

@@ -121,7 +121,7 @@ impl Kind {
 }
 
 /// A recurrent layer as the file has it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Layer {
     pub(super) kind: Kind,
     pub(super) hidden: usize,

@@ -34,7 +34,7 @@ impl Echo {
         let mut bias = even(3 * hidden, 0.3);
         bias[..hidden].iter_mut().zip(even(hidden, 2.0)).for_each(|(b, spread)| *b += 1.0 + spread);
         let layer = Layer { kind: Kind::Gru { late: false }, hidden, input, recurrent, bias: (bias, vec![0.0; 3 * hidden]) };
-        let own = Own::new(&[Link::Layer(layer)], features, false, Here::of(Isa::best()))?;
+        let own = Own::new(&[Link::Layer(layer)], None, features, false, Here::of(Isa::best()))?;
         Some(Self { row: vec![0.0; own.row()].into(), state: vec![0.0; hidden].into(), own })
     }
 

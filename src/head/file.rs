@@ -41,10 +41,11 @@ impl HeadFile {
             return Err(format!("an input of shape {dims:?}, {kind:?}"));
         }
         let chain = read::chain(proto, window, features, order)?;
-        let (mut plain, classes) = Plain::load(proto, &dims).map_err(|e| onnx::sentence(&e))?;
-        let terms = Terms { window, features, classes, temperature: 1.0, allowed: f32::INFINITY, golden: vec![] };
+        let (mut plain, classes) = Plain::load(proto, &dims, false).map_err(|e| onnx::sentence(&e))?;
+        let terms = Terms { window, features, classes, temperature: 1.0, allowed: f32::INFINITY, boxes: None, golden: vec![] };
         let failed = |e: HeadError| e.to_string();
-        let chosen = choose(&terms, &chain, Arithmetic::Quickest, isa, |rows, out| plain.run(rows, out)).map_err(failed)?;
+        let chosen =
+            choose(&terms, (&chain, None), Arithmetic::Quickest, isa, |rows, out| plain.run(rows, out)).map_err(failed)?;
         let (mut own, words) = chosen?;
         let mut x = 7u32;
         let mut next = || {

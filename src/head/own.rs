@@ -16,6 +16,9 @@ pub(super) struct Own {
     /// The first recurrent layer, and the last.
     first: usize,
     last: usize,
+    /// From the last recurrent layer to a box, where there is one.
+    boxes: Vec<Stage>,
+    place: Option<[f32; 4]>,
     features: usize,
     words: String,
 }
@@ -37,24 +40,18 @@ enum Work {
 }
 
 impl Own {
-    /// Packs a chain that takes `features` numbers a tick, its recurrent layers in int8 or f32.
-    pub(super) fn new(chain: &[Link], features: usize, int8: bool, here: Here) -> Option<Self> {
-        let mut width = features;
-        let mut stages = vec![];
-        for link in chain {
-            let (work, outputs) = match link {
-                Link::Dense(weights) => (dense(here, weights)?, weights.values.len() / weights.depth),
-                Link::With(op, values) => (Work::With(*op, values.clone()), width),
-                Link::Map(map) => (Work::Map(*map), width),
-                Link::Layer(layer) => (Work::Cell(Box::new(Cell::new(here, layer, int8))), layer.hidden),
-            };
-            width = outputs;
-            stages.push(Stage { work, out: vec![0.0; width.next_multiple_of(LANES)].into(), width });
-        }
+    /// Packs a chain that takes `features` numbers a tick, its recurrent layers in int8 or f32; `boxes` leads from the last of them to a box.
+    pub(super) fn new(chain: &[Link], boxes: Option<&[Link]>, features: usize, int8: bool, here: Here) -> Option<Self> {
+        let stages = pack(chain, features, int8, here)?;
         let cell = |s: &Stage| matches!(s.work, Work::Cell(_));
         let (first, last) = (stages.iter().position(cell)?, stages.iter().rposition(cell)?);
         let words = words(chain, int8, here);
-        Some(Self { stages, first, last, features, words })
+        let tail = pack(boxes.unwrap_or_default(), stages[last].width, int8, here)?;
+        let place = boxes.map(|_| [0.0; 4]);
+        if boxes.is_some() && tail.last().map_or(stages[last].width, |s| s.width) != 4 {
+            return None;
+        }
+        Some(Self { stages, first, last, boxes: tail, place, features, words })
     }
 
     /// Numbers of a ring row: the first layer's projection.
@@ -100,6 +97,14 @@ impl Own {
         let (done, after) = self.stages.split_at_mut(self.last + 1);
         let last = &done[self.last];
         logits.copy_from_slice(run(after, &last.out[..last.width]));
+        if let Some(place) = &mut self.place {
+            place.copy_from_slice(run(&mut self.boxes, &last.out[..last.width]));
+        }
+    }
+
+    /// The box that [`Own::finish`] found, where the head has one.
+    pub(super) fn place(&self) -> Option<[f32; 4]> {
+        self.place
     }
 
     /// The last recurrent layer's visible state after the last step; forgetting leaves it readable.
@@ -137,6 +142,22 @@ impl Own {
         self.forget();
         Ok(())
     }
+}
+
+/// Links to stages, behind something `width` numbers wide.
+fn pack(chain: &[Link], mut width: usize, int8: bool, here: Here) -> Option<Vec<Stage>> {
+    let mut stages = vec![];
+    for link in chain {
+        let (work, outputs) = match link {
+            Link::Dense(weights) => (dense(here, weights)?, weights.values.len() / weights.depth),
+            Link::With(op, values) => (Work::With(*op, values.clone()), width),
+            Link::Map(map) => (Work::Map(*map), width),
+            Link::Layer(layer) => (Work::Cell(Box::new(Cell::new(here, layer, int8))), layer.hidden),
+        };
+        width = outputs;
+        stages.push(Stage { work, out: vec![0.0; width.next_multiple_of(LANES)].into(), width });
+    }
+    Some(stages)
 }
 
 /// Runs stages one after the other; what the last one made, or `x` if there is none.

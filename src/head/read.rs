@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
 /// One link of the chain.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Link {
     /// `y = W x`.
     Dense(Weights),

@@ -21,6 +21,8 @@ pub enum Stage {
     Head,
     /// Softmax, classes, events.
     Decision,
+    /// Where something moves, without the head.
+    Place,
     /// Has this been here before?
     Novelty,
 }

@@ -233,14 +233,15 @@ def export(net, example, path):
         torch.onnx.export(net.eval(), example, path, opset_version=OPSET, input_names=["input"], output_names=["output"])
 
 
-def run(path, inputs):
-    """ONNX Runtime's outputs, one input at a time, stacked."""
+def run(path, inputs, output=0):
+    """ONNX Runtime's outputs (of several, by name `place` where `output` is 1), one input at a time, stacked."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    return np.concatenate([session.run(None, {name: x[None]})[0] for x in inputs])
+    wanted = ["place"] if output else None
+    return np.concatenate([session.run(wanted, {name: x[None]})[0] for x in inputs])
 
 
 class Readings(CalibrationDataReader):
@@ -292,12 +293,14 @@ def toml(value):
     return repr(value)
 
 
-def finish(folder, name, description, window, mode, features, input_section, golden, labels=LABELS, extra=""):
+def finish(folder, name, description, window, mode, features, input_section, golden, labels=LABELS, extra="", boxes=None):
     """Writes bundle.toml with the hashes of everything in the folder."""
     time = {"tick_ms": 100, "window": window, "mode": mode, "max_held": 3}
     head = {"labels": labels, "background": "idle", "temperature": 1.0}
     if input_section is None:
         head["features"] = features
+    if boxes:
+        head["boxes"] = boxes
     sections = [("time", time), ("head", head), ("decision", {"enter": 0.6, "leave": 0.4, "min_ms": 200}), ("golden", golden)]
     if input_section is not None:
         sections.insert(0, ("input", input_section))
@@ -435,6 +438,84 @@ def senses():
     return finish(folder, name, description, 4, "window", 16, section, golden, labels, extra)
 
 
+class Boxed(Head):
+    """A head with a box beside the classes, of the last tick or, `pooled`, of the mean over the window."""
+
+    def __init__(self, *args, pooled=False, **more):
+        super().__init__(*args, **more)
+        self.pooled = pooled
+        self.box = nn.Sequential(nn.Linear(self.classify[-1].in_features, 4), nn.Sigmoid())
+        for p in self.box.parameters():
+            nn.init.normal_(p, std=0.35)
+
+    def forward(self, x):
+        out, _ = self.rnn(x)
+        return self.classify(out[:, -1]), self.box(out.mean(1) if self.pooled else out[:, -1])
+
+
+def save_boxed(at, windows):
+    """Golden windows, logits and boxes."""
+    strip(at("head.onnx"))
+    found = [run(at("head.onnx"), windows, output) for output in range(2)]
+    for file, values in zip(("golden_windows.npy", "golden_logits.npy", "golden_boxes.npy"), (windows, *found)):
+        assert np.isfinite(values).all() and values.std(axis=0).min() > 0.005, values
+        np.save(at(file), values)
+    golden = {"windows": "golden_windows.npy", "logits": "golden_logits.npy", "boxes": "golden_boxes.npy"}
+    return {**golden, "features_tolerance": 0.0001, "logits_tolerance": 0.00001, "boxes_tolerance": 0.0001}
+
+
+def lamp(at, rng):
+    """A head that is plain to see through: its box is the one of 4x4 parts that is lighter than the rest. Written by hand."""
+    column, row = np.arange(16) % 4 / 4, np.arange(16) // 4 / 4
+    # Hidden number k is nearly the tanh of part k; the past counts for little. A lit part has 1, whose tanh is 0.76.
+    w = np.eye(16, dtype=np.float32)[None] + (rng.standard_normal((1, 16, 16)) * 0.0001).astype(np.float32)
+    r = (rng.standard_normal((1, 16, 16)) * 0.0001).astype(np.float32)
+    box = np.stack([column, row, np.full(16, 0.25), np.full(16, 0.25)]) / np.tanh(1)
+    classes = np.stack([np.full(16, -8), np.where(column < 0.5, 8, 0), np.where(column < 0.5, 0, 8)])
+    weights = {"W": w, "R": r, "axis0": np.array([0], np.int64), "B": box.astype(np.float32),
+               "C": classes.astype(np.float32), "c": np.array([3, 0, 0], np.float32)}
+    nodes = [
+        helper.make_node("Transpose", ["input"], ["time_first"], perm=[1, 0, 2]),
+        helper.make_node("RNN", ["time_first", "W", "R"], ["", "last"], hidden_size=16),
+        helper.make_node("Squeeze", ["last", "axis0"], ["hidden"]),
+        helper.make_node("Gemm", ["hidden", "B"], ["place"], transB=1),
+        helper.make_node("Gemm", ["hidden", "C", "c"], ["logits"], transB=1),
+    ]
+    out = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, d]) for n, d in (("logits", 3), ("unused", 16), ("place", 4))]
+    nodes.append(helper.make_node("Abs", ["hidden"], ["unused"]))
+    graph = helper.make_graph(nodes, "lamp", [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 4, 16])], out,
+                              [numpy_helper.from_array(v, k) for k, v in weights.items()])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="lookout-tests")
+    model.ir_version = 8
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, at("head.onnx"))
+
+
+def boxes(name, description, head=None, mode="window", window=4):
+    """Pictures, and a head that says where: by hand, or as PyTorch writes it."""
+    rng = seeds(name)
+    folder, at = fresh(name)
+    levels = scenes(rng, 3, 1, 1, 32)
+    shaped = ((levels.astype(np.float32) - 60) / 140)[:, :, 0]
+    export(nn.Sequential(nn.AvgPool2d(8), nn.Flatten()), torch.from_numpy(shaped[:1]), at("encoder.onnx"))
+    strip(at("encoder.onnx"))
+    np.save(at("golden_frames.npy"), levels[:, :, 0])
+    np.save(at("golden_features.npy"), run(at("encoder.onnx"), shaped))
+    windows = rng.standard_normal((6, window, 16)).astype(np.float32)
+    labels = ["idle", "west", "east"]
+    if head is None:
+        lamp(at, rng)
+    else:
+        labels = LABELS
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(head().eval(), torch.from_numpy(windows[:1]), at("head.onnx"), opset_version=OPSET,
+                              input_names=["input"], output_names=["logits", "place"])
+    golden = {"frames": "golden_frames.npy", "features": "golden_features.npy", **save_boxed(at, windows)}
+    section = {"width": 32, "height": 32, "channels": ["gray"], "mean": [60.0], "scale": [140.0], "features": 16}
+    return finish(folder, name, description, window, mode, 16, section, golden, labels, boxes="place")
+
+
 def main():
     torch.set_num_threads(1)
     ort.set_default_logger_severity(3)
@@ -457,6 +538,9 @@ def main():
     total += pictures("mobilenet", "MobileNet-like int8 encoder (QDQ, u8 activations), GRU", Mobilenet, "rgb", 32, ("gru",), int8=(qdq, u8))
     total += pictures("resnet-qlinear", "ResNet-like int8 encoder (QLinearConv, additions in f32), RNN", Resnet, "gray", 32, ("rnn",), int8=(qop, u8))
     total += senses()
+    total += boxes("boxes", "mean levels, an RNN whose second output is a box around the lightest part")
+    total += boxes("boxes-carried", "mean levels, a LSTM that carries its state and gives a box", lambda: Boxed("lstm", 16, 12), "carried")
+    total += boxes("boxes-pooled", "mean levels, a GRU whose box is read from the mean over the window", lambda: Boxed("gru", 16, 12, pooled=True))
     total += pictures("c3d", "3-D convolutions over clips of 4 ticks, f32, GRU", C3d, "gray", 24, ("gru",), clip=4)
     print(f"{'all':16} {total:7} bytes")
     assert total < 600_000
