@@ -8,6 +8,7 @@ mod algebra;
 pub mod memory;
 pub mod normal;
 pub mod promise;
+mod stay;
 
 use crate::report::{Novel, Novelty as Report};
 use crate::source::Timestamp;

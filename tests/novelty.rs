@@ -152,6 +152,60 @@ fn a_box_says_it_on_the_wire() {
     let _ = std::fs::remove_dir_all(dir);
 }
 
+/// A bright or dark box goes from left to right every four seconds; `wrong`: from 20 s to 26 s of every 40 s the one that is there stands still, or goes back.
+fn street(path: &Path, ticks: usize, wrong: Change) {
+    const SIZE: [usize; 2] = [64, 48];
+    let mut file = std::io::BufWriter::new(std::fs::File::create(path).expect("a file"));
+    writeln!(file, "YUV4MPEG2 W{} H{} F10:1 Cmono", SIZE[0], SIZE[1]).expect("a line");
+    let mut x = 5u64;
+    for t in 0..ticks {
+        let troubled = wrong != Change::None && (200..260).contains(&(t % 400));
+        let at = match wrong {
+            Change::Stopped if troubled => 12,
+            Change::Backwards if troubled => 39 - t % 40,
+            _ => t % 40,
+        };
+        let level = [60.0, 190.0, 90.0][if troubled { 0 } else { t / 40 % 3 }];
+        write!(file, "FRAME\n").expect("a line");
+        let mut picture = [0u8; SIZE[0] * SIZE[1]];
+        for (n, to) in picture.iter_mut().enumerate() {
+            let (col, row) = (n % SIZE[0], n / SIZE[0]);
+            let inside = (20..30).contains(&row) && (2 * at..2 * at + 12).contains(&(col + 12));
+            *to = (if inside { level } else { 110.0 + (col * 7 % 16) as f64 } + noise(&mut x)) as u8;
+        }
+        file.write_all(&picture).expect("a picture");
+    }
+}
+
+/// From pictures, in one fixed place: what stands where things only pass, and what goes against the others, stands above all that was ever ordinary.
+#[test]
+fn what_stops_and_what_goes_against_the_others() {
+    let dir = folder("street");
+    let (good, bundle) = (dir.join("good.y4m"), dir.join("street"));
+    street(&good, 2400, Change::None);
+    let grid = ["--unsupervised", "--encoder", "grid", "--channels", "flow,gray", "--each", "--hold-ms", "1000"];
+    let run = lookout(&[&["train", good.to_str().unwrap(), "--out", bundle.to_str().unwrap()], &grid[..]].concat());
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    for wrong in [Change::Stopped, Change::Backwards] {
+        let bad = dir.join("bad.y4m");
+        street(&bad, 1600, wrong);
+        let run =
+            lookout(&["novelty", bad.to_str().unwrap(), "--bundle", bundle.to_str().unwrap(), "--state", dir.to_str().unwrap()]);
+        assert!(run.status.success(), "{}", text(&run.stderr));
+        let said = scores(&run);
+        // Three seconds until it is a stand, two seconds afterwards to be forgotten.
+        let at = |from: u64, to: u64| said.iter().filter(move |s| (from..to).contains(&(s.0 % 40_000))).map(|s| s.1);
+        let ordinary = at(2_000, 20_000).chain(at(30_000, 40_000)).fold(f64::MIN, f64::max);
+        let troubled = at(23_000, 26_000).fold(f64::MAX, f64::min);
+        println!("{wrong:?}: at least {troubled:.2}, ordinary at most {ordinary:.2}");
+        assert!(troubled > ordinary, "{wrong:?}: {troubled}, {ordinary}");
+    }
+    let rgb = ["--unsupervised", "--encoder", "grid", "--channels", "rgb", "--out", "never"];
+    let run = lookout(&[&["train", good.to_str().unwrap()], &rgb[..]].concat());
+    assert!(run.status.code() == Some(2) && text(&run.stderr).contains("--channels rgb: "), "{}", text(&run.stderr));
+    let _ = std::fs::remove_dir_all(dir);
+}
+
 /// SIGKILL while learning: what was said to be kept is kept, and the same command goes on from there.
 #[test]
 fn learning_survives_a_kill() {

@@ -57,6 +57,9 @@ pub struct LearnArgs {
     /// Of everything that is drawn at random
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Ask of every number by itself, too, how far and how long it stayed where it never did
+    #[arg(long)]
+    each: bool,
     #[command(flatten)]
     bundle: BundleArg,
     #[command(flatten)]
@@ -91,6 +94,7 @@ pub fn learn(args: &LearnArgs, out: &mut dyn Write) -> Result<(), Failure> {
         horizon_ms: args.horizon_ms,
         hold_ms: args.hold_ms,
         seed: args.seed,
+        each: args.each,
         ..Terms::new(tick_ms, alike)
     };
     let state = args.state.store(&Config::default()).dir().to_path_buf();

@@ -41,8 +41,8 @@ pub struct Args {
     /// Side of the new encoder's picture, pixels: a multiple of 16
     #[arg(long, value_name = "PIXELS", default_value_t = 64, value_parser = clap::value_parser!(u16).range(32..=256))]
     size: u16,
-    /// What the new encoder sees: gray, rgb, motion, flow, or a list of them
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "motion,flow")]
+    /// What the new encoder sees: gray, rgb, motion, flow, or a list of them [default: motion,flow; of a grid: motion]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
     channels: Vec<String>,
     /// Channels of the new encoder's first layer, a multiple of 16: 16 is about 1.3 million products a tick at 64 pixels, 32 about 3
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(16..=128))]
@@ -128,6 +128,9 @@ pub struct Args {
     /// With --unsupervised: how far ahead is foreseen, ms
     #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
     horizon_ms: u32,
+    /// With --unsupervised, for one fixed place: ask of every number by itself, too, how far and how long it stayed where it never did
+    #[arg(long)]
+    each: bool,
     /// With --encoder grid: the slow plane shows what has changed since so long ago, ms; at most 64 ticks
     #[arg(long, value_name = "MS", default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
     span_ms: u32,
@@ -288,18 +291,23 @@ fn wishes(args: &Args, tick_ms: u32) -> Result<Wishes, Failure> {
     Ok(Wishes { background: args.background.clone(), rename, split: args.split.clone(), rest_is_background: args.rest, tick_ms })
 }
 
-fn new_input(args: &Args) -> Result<Input, Failure> {
+/// `--channels`, or what is seen without it.
+fn channels(args: &Args, otherwise: &[Channel]) -> Result<Vec<Channel>, Failure> {
     let channel = |name: &String| {
         [Channel::Gray, Channel::Rgb, Channel::Motion, Channel::Flow]
             .into_iter()
             .find(|c| crate::train::write::channel(*c) == name)
             .ok_or_else(|| Failure::refused(format!("--channels {name}: gray, rgb, motion, flow or a list of them expected")))
     };
+    if args.channels.is_empty() { Ok(otherwise.into()) } else { args.channels.iter().map(channel).collect() }
+}
+
+fn new_input(args: &Args) -> Result<Input, Failure> {
     let (size, width) = (usize::from(args.size), usize::from(args.width));
     if size % 16 != 0 || width % 16 != 0 {
         return Err(Failure::refused(format!("--size {size}, --width {width}: multiples of 16 expected")));
     }
-    let channels = args.channels.iter().map(channel).collect::<Result<_, _>>()?;
+    let channels = channels(args, &[Channel::Motion, Channel::Flow])?;
     Ok(Input { features: usize::from(args.features), ..Input::picture(size, size, channels) })
 }
 

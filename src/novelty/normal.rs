@@ -1,11 +1,14 @@
 //! What is normal here, as far as it was seen: learnt without labels from rows of numbers, and held against every new row.
 //!
-//! Three questions are asked of a tick, because each alone misses something (a fallen person is the stillest thing in the room, and easy to predict):
+//! Three questions are asked of a tick, and a fourth where it was asked for, because each alone misses something (a fallen person is the stillest thing in the room, and easy to predict):
 //!
 //! 1. **Was it foreseen?** A recurrent layer ([`Echo`]) remembers the last seconds; a linear layer behind it says what the numbers will be
 //!    `horizon` ticks later. How far they are from that, by a [`Loss`] with a name.
 //! 2. **Have I seen this?** Distance from the nearest of [`PLACES`] typical rows.
 //! 3. **Have I been in this situation?** The same distance for what the recurrent layer remembers, so that order and duration count.
+//!
+//! 4. **Has any one number stayed there so long?** What distances over a whole row drown (`stay.rs`). For one place that was looked at for long; over
+//!    recordings of many days and places everything has been everywhere, and the answer only disturbs. It counts as much as the others together.
 //!
 //! Each answer is the logarithm of a distance, in deviations of ordinary footage that was not learnt from; a tick's score is their mean, each at its
 //! highest of the last `hold` ticks: what is strange stays strange for a while.
@@ -15,6 +18,7 @@
 
 use super::algebra::{nearest, places, solve, spread};
 use super::promise::Blocks;
+use super::stay::{Learner, Limits, Stay};
 use crate::head::echo::Echo;
 use crate::rng::Rng;
 use serde::{Deserialize, Serialize};
@@ -31,6 +35,10 @@ const PIECE_S: u32 = 60;
 const LEAST: f32 = 1e-6;
 /// Of the covariance's average that is mixed into a Mahalanobis distance, so that it can be inverted and noise is not a direction.
 const SHRINK: f64 = 0.1;
+/// A sensor gone mad is strange enough at so many deviations.
+const FARTHEST: f32 = 100.0;
+/// Questions.
+const PARTS: usize = 4;
 /// Ticks to learn from, at least: a minute at 10 Hz, less would be learnt by heart.
 const FEWEST: usize = 200;
 
@@ -66,13 +74,15 @@ pub struct Terms {
     pub alike: usize,
     /// Ticks a block, for the blocks of the judged pieces.
     pub block: u32,
+    /// Is the fourth question asked?
+    pub each: bool,
 }
 
 impl Terms {
     /// What serves most: a second ahead, held for eight, 64 numbers of memory.
     pub fn new(tick_ms: u32, alike: usize) -> Self {
         let (horizon_ms, hold_ms, block) = (1000, 8000, (60_000 / tick_ms).max(1));
-        Self { tick_ms, horizon_ms, hold_ms, hidden: 64, seed: 1, loss: Loss::default(), alike, block }
+        Self { tick_ms, horizon_ms, hold_ms, hidden: 64, seed: 1, loss: Loss::default(), alike, block, each: false }
     }
 }
 
@@ -108,8 +118,11 @@ pub struct Normal {
     rows: Vec<f32>,
     /// `[PLACES][hidden]`.
     states: Vec<f32>,
-    /// Mean and deviation of the three logarithms over ordinary footage.
-    parts: [[f32; 2]; 3],
+    /// Where single numbers stay; empty where that is not asked.
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    limits: Limits,
+    /// Mean and deviation of the logarithms over ordinary footage; [`PARTS`] of them, or without limits one fewer.
+    parts: Vec<[f32; 2]>,
     /// Blocks of the judged pieces.
     pub blocks: Blocks,
 }
@@ -148,10 +161,11 @@ pub fn learn(bundle: &str, features: usize, stretches: &[Vec<f32>], terms: &Term
         inverse: vec![],
         rows: vec![0.0; PLACES * inner],
         states: vec![0.0; PLACES * terms.hidden],
-        parts: [[0.0, 1.0]; 3],
+        limits: Limits::default(),
+        parts: vec![[0.0, 1.0]; PARTS],
         blocks: Blocks::default(),
     };
-    normal.regress(&learnt)?;
+    normal.regress(&learnt, terms.each)?;
     normal.measure(&judged, terms.block)?;
     Ok(normal)
 }
@@ -162,20 +176,33 @@ fn inner(features: usize) -> usize {
 }
 
 impl Normal {
+    /// Questions that are asked.
+    fn asked(&self) -> usize {
+        PARTS - usize::from(self.limits.is_empty())
+    }
+
     /// The regression, what is typical, and the covariance of errors.
-    fn regress(&mut self, learnt: &[&[f32]]) -> Result<(), String> {
+    fn regress(&mut self, learnt: &[&[f32]], each: bool) -> Result<(), String> {
         let (inner, hidden, horizon) = (inner(self.features), self.hidden, self.horizon);
         let wide = hidden + inner + 1;
         let (mut square, mut cross) = (vec![0.0f64; wide * wide], vec![0.0f64; wide * inner]);
         let every = (learnt.iter().map(|p| p.len() / self.features).sum::<usize>() / SAMPLE).max(1);
         let (mut rows, mut states) = (vec![], vec![]);
         let mut sense = Sense::new(self)?;
+        let some: Vec<f32> = {
+            let rows: Vec<&[f32]> = learnt.iter().flat_map(|p| p.chunks_exact(self.features)).step_by(every).collect();
+            let deviations = |(k, v): (usize, &f32)| ((v - self.mean[k]) / self.scale[k]).clamp(-FARTHEST, FARTHEST);
+            rows.iter().flat_map(|row| row.iter().enumerate().map(deviations)).collect()
+        };
+        let mut learner = Learner::new(self.features, some.chunks_exact(self.features));
         let mut n = 0usize;
         for piece in learnt {
             sense.forget();
+            learner.forget();
             let mut traces: Vec<Vec<f32>> = vec![];
             for row in piece.chunks_exact(self.features) {
                 sense.look(self, row);
+                learner.look(&sense.scaled);
                 if n.is_multiple_of(every) {
                     rows.extend_from_slice(&sense.trace[hidden..hidden + inner]);
                     states.extend_from_slice(&sense.trace[..hidden]);
@@ -200,6 +227,9 @@ impl Normal {
         let mut draw = Rng(self.seed ^ 0x5eed);
         self.rows = places(&rows, inner, &mut draw);
         self.states = places(&states, hidden, &mut draw);
+        if each {
+            self.limits = learner.limits();
+        }
         if self.loss == Loss::Mahalanobis {
             self.inverse = self.covariance(learnt)?;
         }
@@ -232,10 +262,10 @@ impl Normal {
         Ok(solve(&mut sum, inner, &one, inner)?.iter().map(|v| *v as f32).collect())
     }
 
-    /// What the three distances usually are, and the blocks of what was not learnt from.
+    /// What the answers usually are, and the blocks of what was not learnt from.
     fn measure(&mut self, judged: &[&[f32]], block: u32) -> Result<(), String> {
         let mut sense = Sense::new(self)?;
-        let (mut sums, mut n) = ([[0.0f64; 2]; 3], 0.0f64);
+        let (mut sums, mut n) = ([[0.0f64; 2]; PARTS], 0.0f64);
         for piece in judged {
             sense.forget();
             for row in piece.chunks_exact(self.features) {
@@ -249,10 +279,11 @@ impl Normal {
         if n < 1.0 {
             return Err(format!("every stretch is shorter than the {} ticks that are foreseen", self.horizon));
         }
-        self.parts = sums.map(|[sum, square]| {
+        let spread = |[sum, square]: [f64; 2]| {
             let mean = sum / n;
             [mean as f32, (square / n - mean * mean).max(1e-4).sqrt() as f32]
-        });
+        };
+        self.parts = sums.into_iter().take(self.asked()).map(spread).collect();
         let (mut best, mut left) = (f32::NEG_INFINITY, block);
         for piece in judged {
             sense.forget();
@@ -295,6 +326,7 @@ impl Normal {
             ("numbers of the inverse", self.inverse.len(), if self.loss == Loss::Mahalanobis { inner * inner } else { 0 }),
             ("numbers of typical rows", self.rows.len(), PLACES * inner),
             ("numbers of typical states", self.states.len(), PLACES * self.hidden),
+            ("answers", self.parts.len(), self.asked()),
         ] {
             if found != expected {
                 return Err(format!("{found} {what}, expected {expected}"));
@@ -306,7 +338,8 @@ impl Normal {
             }
         }
         let numbers = [&self.mean, &self.readout, &self.inverse, &self.rows, &self.states].into_iter().flatten();
-        let good = numbers.chain(self.parts.as_flattened()).all(|v| v.is_finite());
+        let good =
+            numbers.chain(self.parts.as_flattened()).all(|v| v.is_finite()) && (self.limits.is_empty() || self.limits.fits(f));
         if !good || !self.scale.iter().chain(self.parts.iter().map(|p| &p[1])).all(|v| v.is_normal() && *v > 0.0) {
             return Err("numbers that are not finite, or scales that are not above 0".into());
         }
@@ -328,7 +361,8 @@ pub struct Sense {
     at: usize,
     ticks: usize,
     error: Box<[f32]>,
-    held: Box<[[f32; 3]]>,
+    stay: Stay,
+    held: Box<[[f32; PARTS]]>,
     scored: usize,
 }
 
@@ -354,7 +388,8 @@ impl Sense {
             at: 0,
             ticks: 0,
             error: vec![0.0; inner].into(),
-            held: vec![[f32::NEG_INFINITY; 3]; normal.hold].into(),
+            stay: Stay::new(normal.features),
+            held: vec![[f32::NEG_INFINITY; PARTS]; normal.hold].into(),
             scored: 0,
         })
     }
@@ -362,28 +397,34 @@ impl Sense {
     /// After a gap: nothing is remembered and nothing is held.
     pub fn forget(&mut self) {
         self.echo.forget();
+        self.stay.forget();
         (self.at, self.ticks, self.scored) = (0, 0, 0);
-        self.held.fill([f32::NEG_INFINITY; 3]);
+        self.held.fill([f32::NEG_INFINITY; PARTS]);
     }
 
     /// A tick's score: deviations from what is usual. `None` until something was foreseen, and at numbers that are not finite.
     pub fn score(&mut self, normal: &Normal, row: &[f32]) -> Option<f32> {
         let parts = self.parts(normal, row)?;
         let hold = self.held.len();
-        self.held[self.scored % hold] = std::array::from_fn(|p| (parts[p] - normal.parts[p][0]) / normal.parts[p][1]);
+        let slot = &mut self.held[self.scored % hold];
+        let deviations = parts.iter().zip(&normal.parts).map(|(part, [mean, deviation])| (part - mean) / deviation);
+        slot.iter_mut().zip(deviations).for_each(|(to, part)| *to = part);
         self.scored += 1;
-        let highest = self.held.iter().fold([f32::NEG_INFINITY; 3], |h, held| std::array::from_fn(|p| h[p].max(held[p])));
-        Some(highest.iter().sum::<f32>() / 3.0)
+        let highest = self.held.iter().fold([f32::NEG_INFINITY; PARTS], |h, held| std::array::from_fn(|p| h[p].max(held[p])));
+        let [others @ .., beyond] = highest;
+        let others = others.iter().sum::<f32>() / (PARTS - 1) as f32;
+        Some(if normal.limits.is_empty() { others } else { (others + beyond) / 2.0 })
     }
 
-    /// The three logarithms of a tick.
-    fn parts(&mut self, normal: &Normal, row: &[f32]) -> Option<[f32; 3]> {
+    /// The logarithms of a tick.
+    fn parts(&mut self, normal: &Normal, row: &[f32]) -> Option<[f32; PARTS]> {
         if !row.iter().all(|v| v.is_finite()) || row.len() != self.scaled.len() {
             self.forget();
             return None;
         }
         self.look(normal, row);
         let (hidden, inner) = (normal.hidden, self.error.len());
+        let beyond = if normal.limits.is_empty() { 0.0 } else { self.stay.beyond(&normal.limits, &self.scaled) };
         if !self.foresee(normal) {
             return None;
         }
@@ -391,15 +432,15 @@ impl Sense {
         let off = self.off(normal);
         let strange = nearest(&normal.rows, seen).1 / inner as f32;
         let unknown = nearest(&normal.states, state).1 / hidden as f32;
-        Some([off, strange, unknown].map(|d| (d + LEAST).ln()))
+        let [off, strange, unknown] = [off, strange, unknown].map(|d| (d + LEAST).ln());
+        Some([off, strange, unknown, beyond])
     }
 
     /// Takes a row in: scaled, and remembered.
     fn look(&mut self, normal: &Normal, row: &[f32]) {
         let (hidden, inner) = (normal.hidden, self.error.len());
         for ((to, v), (m, s)) in self.scaled.iter_mut().zip(row).zip(normal.mean.iter().zip(&normal.scale)) {
-            // A sensor gone mad is strange enough at a hundred deviations.
-            *to = ((v - m) / s).clamp(-100.0, 100.0);
+            *to = ((v - m) / s).clamp(-FARTHEST, FARTHEST);
         }
         let seen = &mut self.trace[hidden..hidden + inner];
         if self.signs.is_empty() {

@@ -19,28 +19,62 @@ use std::collections::BTreeSet;
 const BLOCK: usize = 8;
 /// What changes in a tick is so much less than what changes in seconds (3.8 times on people under a ceiling at 8 Hz).
 const QUICK: f32 = 4.0;
+/// The grey plane is said in parts of this: per cent of the picture's mean.
+const WHOLE: f32 = 100.0;
 /// Ordinary ticks that are looked at for the nearest, at most, and how many of them count.
 const NEIGHBOURS: (usize, usize) = (4000, 5);
 
-/// The input of the grid encoder: motion since one tick and since `span_ms`, 4:3.
-pub fn grid_input(size: usize, tick_ms: u32, span_ms: u32) -> Input {
+/// The input of the grid encoder, 4:3: motion is since one tick and since `span_ms`.
+pub fn grid_input(size: usize, tick_ms: u32, span_ms: u32, channels: Vec<Channel>) -> Input {
     let (width, height) = (size, (size * 3 / 4).next_multiple_of(BLOCK));
-    let input = Input::picture(width, height, vec![Channel::Motion]);
-    let features = 2 * (width / BLOCK) * (height / BLOCK);
+    let input = Input::picture(width, height, channels);
+    let features = input.planes() * (width / BLOCK) * (height / BLOCK);
     // At most 64 ticks by the contract.
     Input { motion_span: (span_ms / tick_ms).clamp(1, 64) as usize, features, ..input }
 }
 
-/// An encoder without weights: the mean of every 8x8 block of every plane. What moves where, and no more. The plane since one tick counts
-/// `QUICK` times, so that both planes weigh the same.
+/// An encoder without weights: the mean of every 8x8 block of every plane. Of motion: what moves where, and no more; the plane since one tick counts
+/// `QUICK` times, so that both planes weigh the same. Of flow: which way it moves, about 0. Of grey: what stands where, in per cent of the
+/// picture's mean, so that light which comes and goes everywhere is no news.
 pub fn grid(input: &Input) -> Vec<u8> {
     let mut graph = Graph::default();
     let side = BLOCK as i64;
     graph.node("Cast", &["frame"], &["levels"], &[("to", Attribute::Int(1))]);
     let shape = [("kernel_shape", Attribute::Ints(vec![side; 2])), ("strides", Attribute::Ints(vec![side; 2]))];
     graph.node("AveragePool", &["levels"], &["blocks"], &shape);
-    graph.floats("weights", &[1, 2, 1, 1], &[QUICK, 1.0]);
-    graph.node("Mul", &["blocks", "weights"], &["weighed"], &[]);
+    let planes = input.planes();
+    // Each plane: weight, what is taken off, and the part of its mean that it is divided by.
+    let each: Vec<[f32; 3]> = input
+        .channels
+        .iter()
+        .flat_map(|channel| match channel {
+            Channel::Motion => vec![[QUICK, 0.0, 0.0], [1.0, 0.0, 0.0]],
+            Channel::Flow => vec![[1.0, 128.0, 0.0]; 2],
+            Channel::Gray | Channel::Rgb => vec![[1.0, 0.0, 1.0 / WHOLE]; channel.planes()],
+        })
+        .collect();
+    let column = |n: usize| each.iter().map(|e| e[n]).collect::<Vec<f32>>();
+    graph.floats("weights", &[1, planes, 1, 1], &column(0));
+    if input.channels == [Channel::Motion] {
+        graph.node("Mul", &["blocks", "weights"], &["weighed"], &[]);
+    } else {
+        graph.floats("still", &[1, planes, 1, 1], &column(1));
+        graph.floats("share", &[1, planes, 1, 1], &column(2));
+        // A black picture has no mean to divide by: one level is added to it, and 1 to the others, which are not divided.
+        let rest: Vec<f32> = each.iter().map(|e| if e[2] > 0.0 { e[2] } else { 1.0 }).collect();
+        graph.floats("rest", &[1, planes, 1, 1], &rest);
+        graph.node(
+            "ReduceMean",
+            &["blocks"],
+            &["means"],
+            &[("axes", Attribute::Ints(vec![2, 3])), ("keepdims", Attribute::Int(1))],
+        );
+        graph.node("Mul", &["means", "share"], &["shares"], &[]);
+        graph.node("Add", &["shares", "rest"], &["wholes"], &[]);
+        graph.node("Sub", &["blocks", "still"], &["about"], &[]);
+        graph.node("Mul", &["about", "weights"], &["some"], &[]);
+        graph.node("Div", &["some", "wholes"], &["weighed"], &[]);
+    }
     graph.node("Flatten", &["weighed"], &["features"], &[("axis", Attribute::Int(1))]);
     graph.file(("frame", &[1, input.planes(), input.height, input.width]), true, ("features", &[1, input.features]))
 }

@@ -3,8 +3,8 @@
 //! A folder (every recording below it), one recording, or a table. A table may have labels: classes named by --strange are not learnt from, and with
 //! --folds they have to be found again, which is the only way to know what an alarm without labels is worth.
 
-use super::{Args, NewEncoder, Ticked, wishes};
-use crate::bundle::{Bundle, hex};
+use super::{Args, NewEncoder, Ticked, channels, wishes};
+use crate::bundle::{Bundle, Channel, hex};
 use crate::cli::Failure;
 use crate::cli::setup::load;
 use crate::novelty::{FILE, Setup, normal};
@@ -32,7 +32,15 @@ pub fn run(args: &Args, name: String, out: &mut dyn Write) -> Result<(), Failure
             "--encoder tiny learns from labels; --unsupervised keeps the bundle's encoder, or takes --encoder grid",
         ));
     }
-    let input = if grid { Some(grid_input(usize::from(args.size), tick_ms, args.span_ms)) } else { None };
+    let input = if grid {
+        let sees = channels(args, &[Channel::Motion])?;
+        if sees.contains(&Channel::Rgb) {
+            return Err(Failure::refused("--channels rgb: a grid sees gray, motion, flow or a list of them"));
+        }
+        Some(grid_input(usize::from(args.size), tick_ms, args.span_ms, sees))
+    } else {
+        None
+    };
     let mut terms = Terms {
         name,
         description: format!("what is normal, learnt from {} recordings without labels", listing.recordings.len()),
@@ -65,6 +73,7 @@ pub fn run(args: &Args, name: String, out: &mut dyn Write) -> Result<(), Failure
         hold_ms: args.hold_ms,
         horizon_ms: args.horizon_ms,
         seed: args.seed,
+        each: args.each,
         ..normal::Terms::new(tick_ms, if rows { 0 } else { width })
     };
     if !strange.is_empty() && args.folds > 1 {
