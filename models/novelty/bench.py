@@ -2,12 +2,12 @@
 
     python3 bench.py --lookout ../../target/release/lookout --data ../../../shared/data [--seed 2] [--keep DIR]
 
-For each place of places.py: 20 minutes of the ordinary to learn from (`train --unsupervised`, four ways: `WAYS`), then 30 minutes of
+For each place of places.py: 40 minutes of the ordinary to learn from (`train --unsupervised`, four ways: `WAYS`), then 30 minutes of
 exam with an anomaly every two minutes, scored tick by tick (`lookout novelty`). A kind's AUC is its ticks against all ordinary ticks of the same
 place; `all` is all anomalous ticks against the ordinary ones. Beside it: mean motion energy (mean change since the tick before), and
 distance to the mean (block means of picture and change, in deviations of the ordinary), both held as long as the score is.
 
-One place after the other; its clips (0.6 GB) are deleted before the next. The program needs the feature `train`.
+One place after the other; its clips (0.8 GB) are deleted before the next. The program needs the feature `train`.
 Needs: python3-opencv, python3-numpy.
 """
 import argparse
@@ -26,7 +26,7 @@ import footage  # noqa: E402  (../motion, on the path since places)
 GRID = ["--encoder", "grid", "--channels", "flow,gray"]
 WAYS = {"motion": [], "motion, each": ["--each"], "grid of flow, grey": GRID, "grid of flow, grey, each": [*GRID, "--each"]}
 SMALL = (64, 48)  # what the baselines see
-LEARN_MIN, EXAM_MIN, CLIP_MIN = 20, 30, 10
+LEARN_MIN, EXAM_MIN, CLIP_MIN = 40, 30, 10
 
 
 def write(path, play, watch):
