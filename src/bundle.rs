@@ -4,6 +4,8 @@
 //! against the graphs by the stages that load them and against the golden vectors by [`crate::cli`]'s `check` and at
 //! start. Every refusal is one sentence that names the key, what was found and what was expected.
 
+mod amended;
+
 use crate::extra::Extra;
 use crate::report::{Label, MAX_LABEL};
 use crate::taught::lesson::{self, Lesson};
@@ -388,8 +390,8 @@ impl Bundle {
     }
 
     /// All listed files by name.
-    pub fn all_files(&self) -> BTreeMap<String, Vec<u8>> {
-        self.files.clone()
+    pub fn files(&self) -> &BTreeMap<String, Vec<u8>> {
+        &self.files
     }
 
     /// Numbers the head reads a tick (a ring row before projection): what a frame gives, then two for each extra.

@@ -21,6 +21,12 @@ pub struct Thresholds {
     pub min: Duration,
 }
 
+impl From<&crate::bundle::Decision> for Thresholds {
+    fn from(d: &crate::bundle::Decision) -> Self {
+        Self { enter: d.enter, leave: d.leave, min: Duration::from_millis(d.min_ms.into()) }
+    }
+}
+
 /// What one tick said.
 #[derive(Clone, Debug)]
 pub struct Verdict {
@@ -67,6 +73,12 @@ impl Decision {
     pub fn new(labels: &[Label], thresholds: &[Thresholds], background: usize) -> Self {
         assert!(labels.len() == thresholds.len() && background < labels.len(), "the bundle's contract was checked");
         Self { labels: labels.into(), thresholds: thresholds.into(), background, state: State::Background, entering: None }
+    }
+
+    /// The same classes, and more behind them, with their thresholds.
+    pub fn grow(&mut self, labels: &[Label], thresholds: &[Thresholds]) {
+        assert!(labels.len() == thresholds.len() && labels.len() >= self.labels.len(), "labels keep their numbers");
+        (self.labels, self.thresholds) = (labels.into(), thresholds.into());
     }
 
     /// One tick's probabilities, one a label.

@@ -56,6 +56,7 @@ pub mod cli;
 #[cfg(feature = "train")]
 pub mod train;
 mod complaint;
+mod lanes;
 pub mod rng;
 mod table;
 pub mod sys;

@@ -20,7 +20,7 @@ use crate::report::{ClassId, ClassNow, Label, Report, Spot, State};
 use crate::ring::{Held, Ring};
 use crate::shaper::{Region, Shaper, ShaperError};
 use crate::source::{Frame, Payload, Seq, Shaped, Timestamp};
-use crate::taught::{Taught, lesson::Lesson};
+use crate::taught::{Known, Taught, lesson::Lesson};
 use crate::view::View;
 use std::time::Duration;
 
@@ -178,8 +178,7 @@ impl Pipeline {
             return Err(bundle.refuse("where something moves cannot be said of rows of numbers; leave `where` out".to_string()));
         }
         let encoder = c.input.as_ref().map(|_| Encoder::load(bundle, options.form)).transpose()?;
-        let d = &c.decision;
-        let default = Thresholds { enter: d.enter, leave: d.leave, min: Duration::from_millis(d.min_ms.into()) };
+        let default = Thresholds::from(&c.decision);
         let novelty = options.novelty.clone().map(|setup| {
             setup.normal.fits(bundle.features(), c.time.tick_ms)?;
             Novelty::new(setup, options.heartbeat)
@@ -294,6 +293,13 @@ impl Pipeline {
     /// The camera is gone or silent: ends what is on and warms up again with the next frame.
     pub fn interrupt(&mut self, out: &mut impl FnMut(Report)) {
         self.forget(out);
+    }
+
+    /// Goes on with what was taught meanwhile. What is on ends: it may be what was forgotten.
+    pub fn know(&mut self, known: Known, out: &mut impl FnMut(Report)) {
+        self.decision.interrupt(self.now()).map(Report::Event).into_iter().for_each(out);
+        self.decision.grow(&known.labels, &known.thresholds);
+        (self.taught, self.labels) = (known.taught, known.labels.into());
     }
 
     /// What the pipeline is doing.

@@ -294,7 +294,8 @@ fn remove(path: &Path) -> Result<(), StoreError> {
     gone.or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) }).map_err(at(path))
 }
 
-/// Makes `bytes` what a file holds, whole or not at all: written beside, flushed, renamed. Its folder is made if need be.
+/// Makes `bytes` what a file holds, whole or not at all: written beside, flushed, renamed. Its folder is made if need be, and
+/// flushed into the one above it.
 ///
 /// # Errors
 /// It cannot be written; what was there before holds then.
@@ -302,7 +303,12 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let new = dir.join(format!("{UNFINISHED}{name}"));
-    fs::create_dir_all(dir).map_err(at(dir))?;
+    if !dir.exists() {
+        fs::create_dir_all(dir).map_err(at(dir))?;
+        // Whatever the umask: the service reads as a user of its own.
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).map_err(at(dir))?;
+        dir.parent().filter(|d| !d.as_os_str().is_empty()).map_or(Ok(()), flush_dir)?;
+    }
     remove(&new)?;
     let written = write_new(&new, bytes).and_then(|()| fs::rename(&new, path).map_err(at(path)));
     if written.is_err() {

@@ -1,8 +1,9 @@
 //! Classes that were taught on the box: a few shown examples and no training, judged by what the head feels.
 //!
 //! A network that was trained on seven classes feels differently about an eighth, although it has no name for it. Its last hidden state, looked at over a
-//! second ([`trace`]), is compared with that of the examples ([`lesson`]) and of ordinary footage ([`moments`]) by a linear discriminant
-//! ([`fit`]). The bundle's probabilities keep what the taught classes leave: `p * (1 - q)`, and behind them the taught ones, `q`. So everything behind it
+//! second ([`trace`]), is compared with that of the examples ([`lesson`]), of ordinary footage and of motions without a name ([`moments`]) by a linear
+//! discriminant ([`fit`]). Who walks left is not circling, however alike one second of it looks: the surer the bundle was of one of its own classes
+//! over that second, the nearer a taught class must be ([`CERTAIN`]). The bundle's probabilities keep what the taught classes leave: `p * (1 - q)`, and behind them the taught ones, `q`. So everything behind it
 //! - thresholds, events, wires - treats both alike, and where nothing was taught nothing is different.
 //!
 //! Pure: no clock, no files; nothing is allocated a tick. [`crate::store`] keeps lessons, `lookout teach` makes them.
@@ -14,9 +15,18 @@ pub mod packed;
 pub mod show;
 pub mod trace;
 
+use crate::decision::Thresholds;
+use crate::lanes::{apart, dot};
+use crate::report::Label;
 use fit::Fitted;
 use lesson::Lesson;
 use trace::Trace;
+
+/// A taught class is put back by this times the logarithm of the doubt that the bundle left over the last second, `1 - max p`: old classes lose half
+/// as many answers as without it (models/motion/README.md).
+pub const CERTAIN: f32 = 6.0;
+/// The least doubt that counts: a class that the bundle takes for nothing at all can still be taught.
+const LEAST_DOUBT: f32 = 0.02;
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]
@@ -25,11 +35,26 @@ pub struct Taught {
     trace: Trace,
     /// The trace, whitened.
     white: Box<[f32]>,
+    /// The bundle's probabilities over the same second.
+    sure: Trace,
     /// How near each place is.
     near: Box<[f32]>,
     /// The bundle's probabilities and the taught ones behind them.
     p: Box<[f32]>,
     own: usize,
+    /// Where in `p` each taught class stands.
+    slots: Box<[usize]>,
+}
+
+/// What a box that runs goes on with after a lesson: see [`Taught::among`].
+#[derive(Debug)]
+pub struct Known {
+    /// Nothing, if all was forgotten.
+    pub taught: Option<Taught>,
+    /// All labels. One that was forgotten keeps its number until the next start: wires and lines know classes by it.
+    pub labels: Vec<Label>,
+    /// One a label.
+    pub thresholds: Vec<Thresholds>,
 }
 
 impl Taught {
@@ -49,12 +74,21 @@ impl Taught {
         let fitted = fit::fit(lesson, names)?;
         Ok(Some(Self {
             white: vec![0.0; trace.len()].into(),
+            sure: Trace::new(names.len()),
             near: vec![0.0; fitted.places.len()].into(),
             p: vec![0.0; names.len() + fitted.taught].into(),
             own: names.len(),
+            slots: (names.len()..names.len() + fitted.taught).collect(),
             trace,
             fitted,
         }))
+    }
+
+    /// The same with its classes where they stand among `labels`, which begin with the bundle's own and have all of `taught`, in its lesson's order.
+    #[must_use]
+    pub fn among(self, labels: &[Label], taught: &[&str]) -> Self {
+        let slot = |name: &&str| labels.iter().position(|l| l == *name);
+        Self { p: vec![0.0; labels.len()].into(), slots: taught.iter().filter_map(slot).collect(), ..self }
     }
 
     /// Takes the probabilities of the bundle's own classes for this tick.
@@ -64,7 +98,7 @@ impl Taught {
 
     /// Probabilities of all classes for the tick whose own ones were taken, from the head's state at it.
     pub fn judge(&mut self, state: &[f32]) -> &[f32] {
-        let Self { fitted, trace, white, near, p, own } = self;
+        let Self { fitted, trace, white, sure, near, p, own, slots } = self;
         let x = trace.push(state);
         let mut row = fitted.white.as_slice();
         for (n, z) in white.iter_mut().enumerate() {
@@ -73,38 +107,30 @@ impl Taught {
             row = rest;
         }
         for (near, place) in near.iter_mut().zip(&fitted.places) {
-            *near = white.iter().zip(&place.mean).map(|(a, b)| (a - b) * (a - b)).sum::<f32>() / place.doubt;
+            let d = apart(white, &place.mean) / place.doubt;
+            *near = if d <= place.radius { d + place.behind } else { f32::INFINITY };
         }
+        let first = fitted.places.len() - fitted.taught;
+        let most = sure.push(&p[..*own])[..*own].iter().fold(0.0f32, |most, p| most.max(*p));
+        let against = -2.0 * CERTAIN * (1.0 - most).max(LEAST_DOUBT).ln();
+        near[first..].iter_mut().for_each(|d| *d += against);
+        // Finite: what is ordinary has no radius.
         let nearest = near.iter().fold(f32::INFINITY, |least, d| least.min(*d));
         let sum: f32 = near.iter().map(|d| (0.5 * (nearest - d)).exp()).sum();
-        let (p, taught) = p.split_at_mut(*own);
-        let first = fitted.places.len() - fitted.taught;
         let mut all = 0.0;
-        for ((q, d), place) in taught.iter_mut().zip(&near[first..]).zip(&fitted.places[first..]) {
-            *q = if *d <= place.radius { (0.5 * (nearest - d)).exp() / sum } else { 0.0 };
-            all += *q;
+        for (slot, d) in slots.iter().zip(&near[first..]) {
+            p[*slot] = (0.5 * (nearest - d)).exp() / sum;
+            all += p[*slot];
         }
-        p.iter_mut().for_each(|p| *p *= (1.0 - all).max(0.0));
-        &self.p
+        p[..*own].iter_mut().for_each(|p| *p *= (1.0 - all).max(0.0));
+        p
     }
 
     /// Forgets what the head felt: after a gap.
     pub fn reset(&mut self) {
         self.trace.reset();
+        self.sure.reset();
     }
-}
-
-/// A sum of products in eight lanes and a rest: quick, and in the same order on every machine.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; 8];
-    let (a8, b8) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f32 = a8.remainder().iter().zip(b8.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in a8.zip(b8) {
-        for (lane, (a, b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
-            *lane += a * b;
-        }
-    }
-    lanes.iter().sum::<f32>() + rest
 }
 
 #[cfg(test)]

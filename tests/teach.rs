@@ -8,7 +8,9 @@ mod program;
 
 use lookout::report::Label;
 use lookout::report::desk::Command as Order;
-use lookout::report::sentence::Sentence;
+use lookout::report::sentence::{Query, Sentence};
+use lookout::taught::Taught;
+use lookout::taught::lesson::Lesson;
 use program::lookout;
 use serialport::{SerialPort, TTYPort};
 use std::fmt::Write as _;
@@ -123,6 +125,65 @@ fn five_examples_make_a_class_one_nearly_so_and_ordinary_answers_stay() {
     }
 }
 
+/// The file is made by `models/motion/discriminant.py --golden tests/golden/taught.json`: lesson, states, and what numpy says of them in f64.
+#[test]
+fn what_numpy_computes_of_a_lesson_is_what_we_say() {
+    let file: serde_json::Value = serde_json::from_str(include_str!("golden/taught.json")).unwrap();
+    let rows = |key: &str| serde_json::from_value::<Vec<Vec<f32>>>(file[key].clone()).unwrap();
+    let lesson = Lesson::parse(file["lesson"].to_string().as_bytes()).unwrap();
+    let names = ["still", "go"].map(String::from);
+    let mut taught = Taught::new(&lesson, &names, 3).unwrap().unwrap();
+    // The same, where a class that was forgotten keeps its place between them.
+    let labels = ["still", "go", "round", "gone", "up"].map(|l| Label::try_from(l).unwrap());
+    let mut among = taught.clone().among(&labels, &lesson.labels());
+    let mut worst = 0.0f32;
+    for ((state, own), expected) in rows("states").iter().zip(rows("own")).zip(rows("expected")) {
+        taught.take(&own);
+        among.take(&own);
+        let (said, moved) = (taught.judge(state).to_vec(), among.judge(state));
+        worst = said.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(worst, f32::max);
+        assert_eq!(moved, [said[0], said[1], said[3], 0.0, said[2]]);
+    }
+    println!("at most {worst:.1e} from numpy");
+    assert!(worst < 1e-3);
+}
+
+/// What was never shown looks like what was, if there is nothing else to look like. A bundle's maker can show motions that have no name.
+#[test]
+fn what_resembles_a_motion_without_a_name_stays_unknown() {
+    let dir = folder("nameless");
+    let (bundle, motions) = (dir.join("bundle"), dir.join("motions/pair"));
+    std::fs::create_dir_all(&bundle).unwrap();
+    std::fs::create_dir_all(&motions).unwrap();
+    for file in std::fs::read_dir(BUNDLE).unwrap().map(|f| f.unwrap().path()) {
+        std::fs::copy(&file, bundle.join(file.file_name().unwrap())).unwrap();
+    }
+    (0..8).for_each(|seed| drop(rows(&motions, "pair", 300 + seed)));
+    let (bundle, to) = (bundle.to_str().unwrap().to_string(), bundle.join("ordinary.json"));
+    let (pairs, waves) = (some(&dir, "pair", 1000..1020), some(&dir, "wave", 1000..1020));
+    let ordinary = some(&dir, "ordinary", 100..120);
+    let mut called = [[0; 2]; 2];
+    for (round, nameless) in [false, true].into_iter().enumerate() {
+        let _ = std::fs::remove_dir_all(dir.join("state"));
+        let (to, motions) = (to.to_str().unwrap(), dir.join("motions"));
+        let mut args = vec!["teach", "--bundle", &bundle, "--ordinary", "--to", to];
+        args.extend(if nameless { vec!["--nameless", motions.to_str().unwrap()] } else { vec![] });
+        args.extend(ordinary.iter().map(String::as_str));
+        said(lookout(&args));
+        let (state, shown) = (dir.join("state"), some(&dir, "wave", 0..3));
+        let mut args = vec!["teach", "--bundle", &bundle, "--state", state.to_str().unwrap(), "wave"];
+        args.extend(shown.iter().map(String::as_str));
+        said(lookout(&args));
+        for (n, clips) in [&pairs, &waves].into_iter().enumerate() {
+            called[round][n] = answers(&dir, &bundle, true, clips).iter().filter(|a| *a == "wave").count();
+        }
+    }
+    let [[before, _], [after, right]] = called;
+    println!("called a wave: {before} of 20 pairs, {after} with pairs among the motions without a name; {right} of 20 waves");
+    assert!(after <= 2 && right >= 17);
+    assert!(before >= after);
+}
+
 #[test]
 fn a_class_is_listed_forgotten_brought_back_and_exported_as_a_bundle() {
     let dir = folder("steps");
@@ -137,6 +198,11 @@ fn a_class_is_listed_forgotten_brought_back_and_exported_as_a_bundle() {
     assert!(list.contains("wave, class 4, 3 examples"), "{list}");
     let list: serde_json::Value = serde_json::from_str(&said(call(&dir, &["--list", "--json"], &[]))).unwrap();
     assert_eq!(list["taught"], serde_json::json!({ "wave": 3, "pair": 3 }));
+    let config = dir.join("box.toml");
+    std::fs::write(&config, format!("bundle = {BUNDLE:?}\nstate = {:?}\n", dir.join("state"))).unwrap();
+    let doctor = lookout(&["doctor", "--config", config.to_str().unwrap()]);
+    let doctor = String::from_utf8(doctor.stdout).unwrap();
+    assert!(doctor.contains("wave, pair (6 examples)") && doctor.contains("shake, wave, pair"), "{doctor}");
 
     let exported = dir.join("exported");
     let to = exported.to_str().unwrap();
@@ -283,8 +349,17 @@ impl Wired {
 
     /// Says a command and goes on feeding until it is answered.
     fn say(&mut self, command: Order) -> String {
+        self.answer(&Sentence::Command(command))
+    }
+
+    /// The labels.
+    fn ask(&mut self) -> String {
+        self.answer(&Sentence::Query(Query::Labels))
+    }
+
+    fn answer(&mut self, said: &Sentence) -> String {
         self.heard.clear();
-        self.master.write_all(Sentence::Command(command).encode().as_bytes()).unwrap();
+        self.master.write_all(said.encode().as_bytes()).unwrap();
         for _ in 0..1000 {
             self.feed();
             if let Some(line) =
@@ -321,7 +396,13 @@ fn an_armed_box_learns_over_the_wire_and_any_other_does_not() {
     assert_eq!(armed.say(Order::Teach(label("left"))), "$PLKTA,ERROR,left is a class of the bundle");
     assert_eq!(armed.say(Order::Teach(label("wave"))), "$PLKTA,TEACH,showing wave");
     (0..40).for_each(|_| armed.feed());
+    assert!(!armed.heard.contains(",wave,"), "nobody has a name for it yet");
     assert_eq!(armed.say(Order::Keep(label("wave"))), "$PLKTA,TEACH,kept wave 1");
+    // It counts at once.
+    armed.heard.clear();
+    (0..60).for_each(|_| armed.feed());
+    assert!(armed.heard.contains(",wave,"), "it calls out what it was shown: {}", armed.heard);
+    assert_eq!(armed.ask(), "$PLKTA,LABELS,1/1,0,idle,left,right,shake,wave");
     // Acknowledged is on the card: SIGKILL.
     drop(armed);
     assert!(said(call(&dir, &["--list"], &[])).contains("wave, class 4, 1 example"));
@@ -329,6 +410,10 @@ fn an_armed_box_learns_over_the_wire_and_any_other_does_not() {
     (0..120).for_each(|_| again.feed());
     assert!(again.heard.contains(",wave,"), "it calls out what it was shown: {}", again.heard);
     assert_eq!(again.say(Order::Forget(label("wave"))), "$PLKTA,TEACH,forgot wave");
+    (0..20).for_each(|_| again.feed());
+    again.heard.clear();
+    (0..100).for_each(|_| again.feed());
+    assert!(again.heard.contains("$PLKT") && !again.heard.contains(",wave,"), "forgotten at once: {}", again.heard);
     drop(again);
     assert!(said(call(&dir, &["--list"], &[])).contains("taught   nothing"));
 }

@@ -13,7 +13,7 @@ mod senses;
 mod serial;
 
 use super::Failure;
-use super::setup::{Chosen, choose};
+use super::setup::{Chosen, choose, fit_taught};
 use crate::baked;
 use crate::board::{self, Board, Wiring};
 use crate::bundle::Bundle;
@@ -174,11 +174,23 @@ fn this_board(args: &Args, config: &Config, all: &mut Findings) -> Option<Board>
 
 fn this_bundle(config: &Config, all: &mut Findings) -> Option<Bundle> {
     match choose(config.bundle.as_deref(), config, &Store::at(&config.state)) {
-        Ok(Chosen { bundle, from, trouble }) => {
+        Ok(Chosen { mut bundle, from, trouble }) => {
+            let taught = fit_taught(&mut bundle, &Store::at(&config.state));
             let labels: Vec<&str> = bundle.labels.iter().map(|l| l.as_str()).collect();
             let c = &bundle.contract;
             let text = format!("{} {} {} ({from}), hashes and golden vectors right", c.name, c.version, &bundle.hash[..8]);
             all.add(Finding::ok("bundle", text).more(format!("classes {}", labels.join(", "))));
+            match (taught, &bundle.lesson) {
+                (Err(e), _) => all.add(
+                    Finding::note("taught", format!("{}; the bundle's own classes run without it", e.why))
+                        .fix("`lookout teach --undo`, or show the examples again"),
+                ),
+                (Ok(1..), Some(lesson)) => {
+                    let says = format!("{} ({} examples)", lesson.labels().join(", "), lesson.shown().count());
+                    all.add(Finding::ok("taught", says));
+                }
+                _ => {}
+            }
             if let Some(trouble) = trouble {
                 all.add(Finding::note("bundle", trouble).fix("`lookout install` it once more, or `lookout install --undo`"));
             }

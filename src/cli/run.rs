@@ -203,7 +203,7 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
         keeper,
         herald: Herald { sinks, seq, begun: None, alarm: false },
         blackbox,
-        teacher: Teacher::new(desk, &bundle, args.state.store(&config)),
+        teacher: Teacher::new(desk, &bundle, args.state.store(&config), &config),
         vitals,
         health: HealthClock::new(&bundle.hash).instead(fallback),
         live,
@@ -254,8 +254,6 @@ fn options(config: &Config, args: &Args, board: &Board, bundle: &Bundle) -> Resu
     let file = args.config.as_ref().map_or(crate::config::PATH.into(), |p| p.display().to_string());
     let decisions =
         config.decisions(&file, &bundle.contract.decision, &bundle.labels).map_err(|e| Failure::refused(e.to_string()))?;
-    let thresholds =
-        decisions.iter().map(|d| Thresholds { enter: d.enter, leave: d.leave, min: Duration::from_millis(d.min_ms.into()) });
     let threads = args.threads.or(config.threads);
     if threads > board.threads {
         return Err(Failure::refused(format!("threads = {threads}: board {} has {} for inference", board.name, board.threads)));
@@ -263,7 +261,7 @@ fn options(config: &Config, args: &Args, board: &Board, bundle: &Bundle) -> Resu
     let region = config.region.map_or_else(Region::default, |r| Region { x: r.x, y: r.y, w: r.width, h: r.height });
     Ok(Options {
         region,
-        thresholds: thresholds.collect(),
+        thresholds: decisions.iter().map(Thresholds::from).collect(),
         heartbeat: Duration::from_secs(config.heartbeat_s.into()),
         gate: args.gate.on(),
         place: args.place.on || config.place,

@@ -137,8 +137,8 @@ pub fn beginning(bundle: &Bundle) -> Result<Lesson, Failure> {
     }
 }
 
-/// As [`add_taught`] for a box that must run: what cannot be used is said, and the bundle runs without it. How many classes were added.
-pub fn run_taught(bundle: &mut Bundle, store: &Store) -> usize {
+/// As [`add_taught`], and what was taught is fitted; where it cannot be used the bundle is what it was. How many classes were added.
+pub fn fit_taught(bundle: &mut Bundle, store: &Store) -> Result<usize, Failure> {
     let before = bundle.clone();
     let fitted = add_taught(bundle, store).and_then(|_| {
         let Some(lesson) = bundle.lesson.as_ref().filter(|l| !l.labels().is_empty()) else { return Ok(0) };
@@ -148,9 +148,13 @@ pub fn run_taught(bundle: &mut Bundle, store: &Store) -> usize {
         Taught::new(lesson, &bundle.contract.head.labels, state.len()).map_err(refuse)?;
         Ok(lesson.labels().len())
     });
-    fitted.unwrap_or_else(|e| {
+    fitted.inspect_err(|_| *bundle = before)
+}
+
+/// The same for a box that must run: what cannot be used is said, and the bundle runs without it.
+pub fn run_taught(bundle: &mut Bundle, store: &Store) -> usize {
+    fit_taught(bundle, store).unwrap_or_else(|e| {
         log::error!("what was taught cannot be used, the bundle's own classes run without it: {}", e.why);
-        *bundle = before;
         0
     })
 }

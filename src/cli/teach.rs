@@ -1,7 +1,8 @@
 //! `lookout teach`: a class that the bundle does not have, from a few shown examples, with no training.
 //!
 //! What is shown is played through the pipeline like any recording; what the head felt is kept in the state folder, bound to the bundle by its hash,
-//! and counts only when it is on the card. `lookout run` takes it up when it starts next. [`crate::taught`] says how it is judged.
+//! and counts only when it is on the card. `lookout run` takes it up when it starts next; what it is taught over its own
+//! wire counts at once. [`crate::taught`] says how it is judged.
 
 mod export;
 
@@ -16,9 +17,10 @@ use crate::report::ClassId;
 use crate::source::Timestamp;
 use crate::taught::Taught;
 use crate::taught::lesson::{Example, Lesson, MAX_CLASSES, MAX_EXAMPLES, MAX_NUMBERS, Step};
+use crate::taught::moments::MAX_NAMELESS;
 use crate::taught::show::{Ordinary, Show};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Arguments.
@@ -40,6 +42,9 @@ pub struct Args {
     /// With --ordinary: sum it up in a file to lie beside a bundle (ordinary.json) instead of keeping it on this box
     #[arg(long, value_name = "FILE", requires = "ordinary")]
     to: Option<PathBuf>,
+    /// With --to: a folder of folders, one a motion that shall have no name, with recordings of it: what resembles it stays unknown
+    #[arg(long, value_name = "DIR", requires = "to")]
+    nameless: Option<PathBuf>,
     /// What was taught
     #[arg(long)]
     list: bool,
@@ -109,7 +114,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
                 .undo()
                 .ok_or_else(|| Failure::refused("nothing was taught here on this bundle: there is no step to take back"))?,
         ),
-        (.., true) => lesson.push(pupil.ordinary(&args.words)?),
+        (.., true) => lesson.push(pupil.ordinary(&args.words, &[])?),
         _ => {
             let step = pupil.shown(args, &lesson)?;
             lesson.push(step);
@@ -219,13 +224,19 @@ impl Pupil {
         Ok(Step::Shown { label: name.to_string(), examples })
     }
 
-    fn ordinary(&self, clips: &[String]) -> Result<Step, Failure> {
+    /// What is ordinary, from recordings of it, and from those of each motion without a name.
+    fn ordinary(&self, clips: &[String], nameless: &[Vec<String>]) -> Result<Step, Failure> {
         if clips.is_empty() {
             return Err(Failure::refused("--ordinary: no recording was given"));
         }
-        let mut ordinary = Ordinary::new(self.hidden, self.names().len());
+        let mut ordinary = Ordinary::new(self.hidden, self.names().len(), nameless.len());
         for clip in clips {
             self.play(clip, None, Some(&mut ordinary))?;
+        }
+        for (n, clip) in nameless.iter().enumerate().flat_map(|(n, clips)| clips.iter().map(move |c| (n, c))) {
+            if let Some(example) = self.play(clip, None, None)?.example(clip) {
+                ordinary.nameless(n, &example);
+            }
         }
         Ok(Step::Ordinary { recordings: clips.len(), moments: ordinary.moments() })
     }
@@ -258,16 +269,35 @@ impl Probe for Watch<'_> {
 
 /// `ordinary.json` for whoever ships a bundle.
 fn sum_up(args: &Args, pupil: &Pupil, out: &mut dyn Write) -> Result<(), Failure> {
-    let (Step::Ordinary { moments, recordings }, Some(to)) = (pupil.ordinary(&args.words)?, &args.to) else { return Ok(()) };
+    let nameless = args.nameless.as_deref().map_or(Ok(vec![]), motions)?;
+    let (Step::Ordinary { moments, recordings }, Some(to)) = (pupil.ordinary(&args.words, &nameless)?, &args.to) else {
+        return Ok(());
+    };
     let lesson = Lesson::new(&pupil.bundle.hash, Some(moments));
     std::fs::write(to, lesson.text()).map_err(|e| Failure::broke(format!("{}: {e}", to.display())))?;
     Ok(writeln!(out, "{}: {recordings} recordings summed up for bundle {}", to.display(), short(&pupil.bundle.hash))?)
 }
 
+/// The recordings in each folder of a folder, all by name.
+fn motions(dir: &Path) -> Result<Vec<Vec<String>>, Failure> {
+    let list = |dir: &Path| {
+        let entries = std::fs::read_dir(dir).and_then(|all| all.map(|e| e.map(|e| e.path())).collect::<Result<Vec<_>, _>>());
+        let mut paths = entries.map_err(|e| Failure::refused(format!("{}: {e}", dir.display())))?;
+        paths.sort();
+        Ok::<_, Failure>(paths)
+    };
+    let folders: Vec<PathBuf> = list(dir)?.into_iter().filter(|p| p.is_dir()).collect();
+    if folders.is_empty() || folders.len() > MAX_NAMELESS {
+        let why = format!("{}: {} folders, 1 to {MAX_NAMELESS} motions without a name expected", dir.display(), folders.len());
+        return Err(Failure::refused(why));
+    }
+    folders.iter().map(|f| Ok(list(f)?.iter().map(|p| p.display().to_string()).collect())).collect()
+}
+
 fn say(args: &Args, pupil: &Pupil, lesson: &Lesson, out: &mut dyn Write) -> Result<(), Failure> {
     let c = &pupil.bundle.contract;
     let count = |label: &str| lesson.shown().filter(|(l, _)| *l == label).count();
-    let ordinary: f64 = lesson.moments().flat_map(|m| &m.classes).map(|c| c.count).sum();
+    let ordinary: f64 = lesson.moments().flat_map(|m| m.classes.iter().take(pupil.names().len())).map(|c| c.count).sum();
     if args.json {
         let classes: serde_json::Map<_, _> = lesson.labels().into_iter().map(|l| (l.to_string(), count(l).into())).collect();
         let line = serde_json::json!({ "bundle": pupil.bundle.hash, "taught": classes, "ordinary": ordinary });

@@ -1,6 +1,7 @@
 //! The arithmetic of learning what is normal: scales, the nearest of some places, k-means, and a symmetric system of equations.
 
 use super::normal::PLACES;
+use crate::lanes::apart;
 use crate::rng::Rng;
 
 /// Rounds of k-means: the places hardly move after that.
@@ -30,19 +31,6 @@ pub(super) fn spread(learnt: &[&[f32]], features: usize, alike: usize) -> (Vec<f
 pub(super) fn nearest(places: &[f32], x: &[f32]) -> (usize, f32) {
     let far = places.chunks_exact(x.len()).map(|p| apart(p, x));
     far.enumerate().fold((0, f32::INFINITY), |best, (n, d)| if d < best.1 { (n, d) } else { best })
-}
-
-/// Squared distance, in eight sums side by side: one sum would have to be made in order, one number after the other.
-fn apart(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; 8];
-    let (a8, b8) = (a.chunks_exact(8), b.chunks_exact(8));
-    let rest: f32 = a8.remainder().iter().zip(b8.remainder()).map(|(a, b)| (a - b) * (a - b)).sum();
-    for (a, b) in a8.zip(b8) {
-        for (lane, (a, b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
-            *lane += (a - b) * (a - b);
-        }
-    }
-    lanes.iter().sum::<f32>() + rest
 }
 
 /// k-means from rows drawn at random. Fewer rows than places: some places are the same.

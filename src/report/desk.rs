@@ -52,6 +52,7 @@ pub type Outcome = Result<Text<40>, Text<40>>;
 struct Top {
     command: Mutex<Option<Command>>,
     outcomes: Mutex<Deque<Outcome, 4>>,
+    labels: Mutex<Vec<String>>,
 }
 
 /// See the module's documentation. By default there is none.
@@ -94,6 +95,19 @@ impl Desk {
             }
             let _ = outcomes.push_back(outcome);
         }
+    }
+
+    /// From now on these are the labels.
+    pub fn list(&self, labels: Vec<String>) {
+        if let Some(top) = &self.0 {
+            *top.labels.lock().unwrap_or_else(PoisonError::into_inner) = labels;
+        }
+    }
+
+    /// The labels, if they have changed since the start.
+    pub fn labels(&self) -> Option<Vec<String>> {
+        let labels = self.0.as_ref()?.labels.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (!labels.is_empty()).then_some(labels)
     }
 
     /// The next answer.

@@ -110,7 +110,10 @@ impl Replies {
             Query::Uptime => Answer::Uptime(self.life),
             Query::Version => Answer::Version(cut(&self.identity.version)),
             Query::Bundle => Answer::Bundle { name: cut(&self.identity.bundle), hash: cut(&self.identity.hash) },
-            Query::Labels => self.labels(1, 0),
+            Query::Labels => {
+                self.identity.labels = self.identity.desk.labels().unwrap_or_else(|| std::mem::take(&mut self.identity.labels));
+                self.labels(1, 0)
+            }
             Query::Unknown => Answer::Error(cut("unknown query")),
         }
     }

@@ -3,11 +3,10 @@
 //! A file a bundle, so that an install and an undo of it each find what was taught on theirs. It is replaced as everything here is: written
 //! under another name, flushed, renamed, the folder flushed. A kill or a power cut at any instant leaves the lesson before the last step or the one after it.
 
-use super::{Change, Store, StoreError, UNFINISHED, at, flush_dir, remove, write_new};
+use super::{Change, Store, StoreError, at, replace};
 use crate::taught::lesson::{Lesson, MAX_BYTES};
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
 const TAUGHT: &str = "taught";
@@ -57,18 +56,6 @@ impl Change<'_> {
     /// # Errors
     /// It cannot be written; the old one holds then.
     pub fn teach(&self, lesson: &Lesson) -> Result<(), StoreError> {
-        let dir = self.store.dir.join(TAUGHT);
-        if !dir.exists() {
-            DirBuilder::new().recursive(true).mode(0o755).create(&dir).map_err(at(&dir))?;
-            flush_dir(&self.store.dir)?;
-        }
-        let path = self.store.taught_file(&lesson.bundle);
-        let new = dir.join(format!("{UNFINISHED}{}.json", lesson.bundle));
-        remove(&new)?;
-        let written = write_new(&new, lesson.text().as_bytes()).and_then(|()| fs::rename(&new, &path).map_err(at(&path)));
-        if written.is_err() {
-            let _ = remove(&new);
-        }
-        written.and_then(|()| flush_dir(&dir))
+        replace(&self.store.taught_file(&lesson.bundle), lesson.text().as_bytes())
     }
 }

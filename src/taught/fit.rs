@@ -6,29 +6,42 @@
 //!
 //! A mean of few examples is off by about as much as examples differ among themselves, and would lose against the bundle's classes, whose means are
 //! known well: its distances are divided by `1 + DOUBT / examples`. And to be called, a trace must lie within a radius that the
-//! class's own examples and ordinary footage say: what resembles nothing stays unknown.
+//! class's own examples and ordinary footage say, and must not be nearer to a motion without a name: what was never shown stays unknown.
+//!
+//! Constants were chosen by a numpy twin of this arithmetic on clips that the reported figures do not use (models/motion/README.md, "Taught on top"; there,
+//! too, what they cost and gain).
 
 use super::lesson::{Lesson, MAX_NUMBERS};
 use super::moments::{Sums, spread};
 
-/// Share of the covariance that is left to its diagonal alone. Measured (models/motion/teach.py, five examples): 0.1 84.3 %, 0.3 84.9, 0.6 83.8.
-const SHRINK: f64 = 0.3;
-/// Share of the mean variance that every number has at least; 0.01 to 0.2 are all the same.
+/// Share of the covariance that is left to its diagonal alone.
+const SHRINK: f64 = 0.5;
+/// Share of the mean variance that every number has at least.
 const RIDGE: f64 = 0.05;
-/// See the module's text. 0: 51 % with one example; 0.15: 66 %, and old classes lose 1 point; 0.5: 70 %, and they lose 6.
+/// See the module's text.
 const DOUBT: f64 = 0.15;
-/// Radius in mean squared distances of ordinary traces from their class. 4.5 costs nothing with five examples; 3.2 costs 4 points.
-const RADIUS: f64 = 4.5;
-/// Largest radius, whatever the examples say.
-const MAX_RADIUS: f64 = 6.0;
-/// A class whose mean is nearer than this to an ordinary one cannot be told from it. In the same unit: recordings in which nothing happens lie 0.1
-/// to 0.3 from the nearest ordinary mean, those of rendered new classes 1.3 and more; one in which the thing is hardly seen, taught all the same,
-/// cost the old classes 10 points.
-const ALIKE: f64 = 0.35;
+/// Largest radius, in mean squared distances of ordinary traces from their class; that of a single example, too.
+const MAX_RADIUS: f64 = 3.0;
+/// Smallest radius of several examples, however alike they are.
+const MIN_RADIUS: f64 = 2.5;
+/// Motions without a name are put back by so much, in the same unit, and by [`BEHIND_ONE`] divided by the fewest examples that a taught class has.
+const BEHIND: f64 = 0.28;
+/// See [`BEHIND`].
+const BEHIND_ONE: f64 = 0.28;
+/// Classes differ in how far their examples lie apart: squared distances are divided by this power of it, relative to the other taught ones, so that a narrow
+/// class does not lose to a wide one, and the wide one is put back by [`VOLUME`] of that power's logarithm, which is what a wider Gaussian is lower.
+const OWN: f64 = 0.25;
+/// See [`OWN`]; in the same unit. A Gaussian of independent numbers would have 1.
+const VOLUME: f64 = 0.6;
+/// A class whose mean is nearer than this, and [`ALIKE_ONE`] by the number of its examples, to an ordinary one cannot be told from it. In the same unit:
+/// so that one recording in which nothing happens is mostly refused, and five of a rendered new class are not.
+const ALIKE: f64 = 0.1;
+/// See [`ALIKE`].
+const ALIKE_ONE: f64 = 0.25;
 /// An example's trace counts as much as so many ordinary ones where it is measured how traces vary: what varies within a taught class must not
-/// tell it from another. 1: 82.4 % and old classes lose 0.8 points; 4: 83.8 %, and they lose 2.0.
-const WEIGHT: f64 = 3.0;
-/// The same between two taught classes; circling and back-and-forth, both new to the head, are 0.5 apart and are told apart.
+/// tell it from another.
+const WEIGHT: f64 = 6.0;
+/// The same as [`ALIKE`] between two taught classes; circling and back-and-forth, both new to the head, are told apart.
 const SAME: f64 = 0.2;
 /// Ordinary traces that are the least to say what is ordinary: 20 s of footage.
 pub const LEAST: f64 = 50.0;
@@ -38,10 +51,12 @@ pub const LEAST: f64 = 50.0;
 pub struct Place {
     /// Its mean.
     pub mean: Vec<f32>,
-    /// Squared distances are divided by this.
+    /// Squared distances are divided by this: how little is known of its mean, and how wide it is.
     pub doubt: f32,
-    /// Squared distance, after that, beyond which it is not called; infinite for ordinary classes.
+    /// Squared distance, after that, beyond which it is not called; infinite for what is not taught.
     pub radius: f32,
+    /// Added to the squared distance after that; what has no name must be the nearer by this.
+    pub behind: f32,
 }
 
 /// See the module's documentation.
@@ -49,7 +64,7 @@ pub struct Place {
 pub struct Fitted {
     /// Rows of a lower triangle: the whitening.
     pub white: Vec<f32>,
-    /// Ordinary classes that were seen, then the taught ones in the order of the lesson's labels.
+    /// Ordinary classes and motions without a name that were seen, then the taught ones in the order of the lesson's labels.
     pub places: Vec<Place>,
     /// How many of them are taught.
     pub taught: usize,
@@ -67,7 +82,8 @@ pub fn fit(lesson: &Lesson, names: &[String]) -> Result<Fitted, String> {
             MAX_NUMBERS / 2
         ));
     }
-    let mut sums = Sums::new(names.len(), numbers);
+    let classes = lesson.moments().map(|m| m.classes.len()).fold(names.len(), usize::max);
+    let mut sums = Sums::new(classes, numbers);
     for moments in lesson.moments() {
         if !moments.fits(names.len(), numbers) {
             return Err(format!(
@@ -78,11 +94,12 @@ pub fn fit(lesson: &Lesson, names: &[String]) -> Result<Fitted, String> {
         }
         sums.join(moments);
     }
-    if sums.count() < LEAST {
+    let known: f64 = sums.classes[..names.len()].iter().map(|c| c.0).sum();
+    if known < LEAST {
         return Err(format!(
             "what is ordinary here is known from {:.0} looks, at least {LEAST} are needed (20 s): show recordings of an ordinary day, in which nothing \
              happens that is to be taught, with `lookout teach --ordinary CLIP...`",
-            sums.count()
+            known
         ));
     }
     // The examples' own spread counts as well.
@@ -110,7 +127,8 @@ pub fn fit(lesson: &Lesson, names: &[String]) -> Result<Fitted, String> {
         sums.classes.iter().enumerate().filter(|(_, c)| c.0 >= 3.0).map(|(n, c)| (n, times(&white, &c.1))).collect();
     let centres: Vec<Vec<f64>> = means.iter().map(|m| times(&white, m)).collect();
     for (n, centre) in centres.iter().enumerate() {
-        let near = ordinary.iter().map(|(k, o)| (names[*k].as_str(), distance(centre, o), ALIKE));
+        let alike = ALIKE + ALIKE_ONE / examples[n].len() as f64;
+        let near = ordinary.iter().filter_map(|(k, o)| Some((names.get(*k)?.as_str(), distance(centre, o), alike)));
         let near = near.chain(centres[..n].iter().zip(&labels).map(|(c, label)| (*label, distance(centre, c), SAME)));
         if let Some((other, d, _)) = near.filter(|(_, d, least)| *d < least * unit).min_by(|a, b| a.1.total_cmp(&b.1)) {
             return Err(format!(
@@ -121,31 +139,48 @@ pub fn fit(lesson: &Lesson, names: &[String]) -> Result<Fitted, String> {
         }
     }
     let narrow = |v: &[f64]| v.iter().map(|v| *v as f32).collect::<Vec<f32>>();
-    let mut places: Vec<Place> =
-        ordinary.iter().map(|(_, o)| Place { mean: narrow(o), doubt: 1.0, radius: f32::INFINITY }).collect();
-    for (centre, of) in centres.iter().zip(&examples) {
-        let farthest = farthest(of, &white) * 1.1;
-        let radius = farthest.clamp(RADIUS * unit, MAX_RADIUS * unit);
-        places.push(Place { mean: narrow(centre), doubt: (1.0 + DOUBT / of.len() as f64) as f32, radius: radius as f32 });
+    let fewest = examples.iter().map(Vec::len).min().unwrap_or(1) as f64;
+    let nameless = ((BEHIND + BEHIND_ONE / fewest) * unit) as f32;
+    let behind = |k: usize| if k < names.len() { 0.0 } else { nameless };
+    let known = |(k, o): &(usize, Vec<f64>)| Place { mean: narrow(o), doubt: 1.0, radius: f32::INFINITY, behind: behind(*k) };
+    let mut places: Vec<Place> = ordinary.iter().map(known).collect();
+    let spreads: Vec<Option<Spread>> = examples.iter().map(|of| among(of, &white)).collect();
+    let logs: Vec<f64> = spreads.iter().flatten().map(|s| s.mean.max(f64::MIN_POSITIVE).ln()).collect();
+    let usual = logs.iter().sum::<f64>() / logs.len().max(1) as f64;
+    for ((centre, of), spread) in centres.iter().zip(&examples).zip(&spreads) {
+        let own = spread.as_ref().map_or(0.0, |s| OWN * (s.mean.max(f64::MIN_POSITIVE).ln() - usual));
+        let radius = spread.as_ref().map_or(MAX_RADIUS, |s| (1.1 * s.most / unit).clamp(MIN_RADIUS, MAX_RADIUS));
+        places.push(Place {
+            mean: narrow(centre),
+            doubt: ((1.0 + DOUBT / of.len() as f64) * own.exp()) as f32,
+            radius: (radius * unit) as f32,
+            behind: (VOLUME * unit * own) as f32,
+        });
     }
     Ok(Fitted { white: narrow(&white), places, taught: labels.len() })
 }
 
-/// The farthest that a trace lies from the mean of the other examples; 0 with one example.
-fn farthest(examples: &[Vec<Vec<f64>>], white: &[f64]) -> f64 {
+/// How far traces lie from the mean of the other examples.
+struct Spread {
+    mean: f64,
+    most: f64,
+}
+
+/// The same, where there are others.
+fn among(examples: &[Vec<Vec<f64>>], white: &[f64]) -> Option<Spread> {
     if examples.len() < 2 {
-        return 0.0;
+        return None;
     }
     let doubt = 1.0 + DOUBT / (examples.len() - 1) as f64;
-    let mut most = 0.0f64;
+    let (mut sum, mut most) = (0.0, 0.0f64);
     for (n, example) in examples.iter().enumerate() {
         let others: Vec<Vec<f64>> = examples.iter().enumerate().filter(|(k, _)| *k != n).map(|(_, e)| mean(e)).collect();
         let centre = times(white, &mean(&others));
-        for trace in example {
-            most = most.max(distance(&times(white, trace), &centre) / doubt);
-        }
+        let apart: Vec<f64> = example.iter().map(|t| distance(&times(white, t), &centre) / doubt).collect();
+        sum += apart.iter().sum::<f64>() / apart.len() as f64;
+        most = apart.into_iter().fold(most, f64::max);
     }
-    most
+    Some(Spread { mean: sum / examples.len() as f64, most })
 }
 
 fn wide(v: &[f32]) -> Vec<f64> {

@@ -1,9 +1,16 @@
 //! What is ordinary, in numbers of fixed size: how often each class of the bundle, its mean trace, and how traces vary within their class.
 //!
+//! Behind the bundle's classes may stand motions that have no name. A head's own classes say how far left walks differ among each other,
+//! which is less than circles do; how motions vary that it was never trained on is learnt from those. And whatever is
+//! nearer to one of them than to anything taught stays unknown.
+//!
 //! Running sums (Welford, Chan et al.): traces come one by one, two sets are joined exactly, and however much footage there was, it is one matrix.
 
 use super::packed::Packed;
 use serde::{Deserialize, Serialize};
+
+/// Most motions without a name: each costs a product of a trace a tick.
+pub const MAX_NAMELESS: usize = 32;
 
 /// A class's count and mean.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,7 +26,7 @@ pub struct Mean {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Moments {
-    /// One a label of the bundle.
+    /// One a label of the bundle; behind them, motions that have no name.
     pub classes: Vec<Mean>,
     /// Covariance within the classes: rows of the lower triangle.
     pub covariance: Packed,
@@ -36,7 +43,7 @@ pub struct Sums {
 }
 
 impl Sums {
-    /// Nothing yet, for traces of `numbers` numbers of `classes` classes.
+    /// Nothing yet, for traces of `numbers` numbers of `classes` classes, those without a name counted in.
     pub fn new(classes: usize, numbers: usize) -> Self {
         Self { numbers, classes: vec![(0.0, vec![0.0; numbers]); classes], scatter: vec![0.0; numbers * (numbers + 1) / 2] }
     }
@@ -56,7 +63,7 @@ impl Sums {
         spread(&mut self.scatter, &away, before / *count);
     }
 
-    /// Takes traces that were summed up elsewhere. Both are of the same bundle.
+    /// Takes traces that were summed up elsewhere, of the same bundle and of no more classes than there are here.
     pub fn join(&mut self, other: &Moments) {
         let count: f64 = other.classes.iter().map(|c| c.count).sum();
         self.scatter.iter_mut().zip(&other.covariance.0).for_each(|(s, c)| *s += f64::from(*c) * count);
@@ -87,9 +94,9 @@ impl Sums {
 }
 
 impl Moments {
-    /// Are these of `classes` classes and traces of `numbers` numbers?
+    /// Are these of a bundle of `classes` classes and of traces of `numbers` numbers?
     pub fn fits(&self, classes: usize, numbers: usize) -> bool {
-        self.classes.len() == classes
+        (classes..=classes + MAX_NAMELESS).contains(&self.classes.len())
             && self.classes.iter().all(|c| c.mean.0.len() == numbers && c.count.is_finite() && (0.0..1e12).contains(&c.count))
             && self.covariance.0.len() == numbers * (numbers + 1) / 2
     }

@@ -78,9 +78,9 @@ pub struct Ordinary {
 }
 
 impl Ordinary {
-    /// For a head of `hidden` units and `classes` classes.
-    pub fn new(hidden: usize, classes: usize) -> Self {
-        Self { sums: Sums::new(classes, 2 * hidden), classes }
+    /// For a head of `hidden` units and `classes` classes, and so many motions without a name.
+    pub fn new(hidden: usize, classes: usize, nameless: usize) -> Self {
+        Self { sums: Sums::new(classes + nameless, 2 * hidden), classes }
     }
 
     /// The tick that `show` has just taken, which counts for `class`.
@@ -90,14 +90,9 @@ impl Ordinary {
         }
     }
 
-    /// Adds what was summed up before.
-    pub fn join(&mut self, moments: &Moments) {
-        self.sums.join(moments);
-    }
-
-    /// Looks that were taken.
-    pub fn count(&self) -> f64 {
-        self.sums.count()
+    /// Takes an example of motion `which` of those without a name.
+    pub fn nameless(&mut self, which: usize, example: &Example) {
+        example.traces.iter().for_each(|trace| self.sums.add(self.classes + which, &trace.0));
     }
 
     /// As it is kept.

@@ -1,48 +1,66 @@
 //! Teaching over the wire, on an armed box: one example at a time, out of what is being watched.
 //!
 //! Inference looks at the desk between two frames and, while an example is shown, keeps what the head felt. Fitting and writing take as long as a
-//! card takes, so a thread of their own does them, one at a time; it answers when what was kept is on the card. What was taught counts from the next start:
-//! a class that appears while readers, lines and thresholds know the old list would be said under a number nobody has looked up.
+//! card takes, so a thread of their own does them, one at a time; it answers when what was kept is on the card, and from the next frame
+//! on it counts. A new class has a number behind all others; one that was forgotten keeps its own until the next start, because lines and readers know
+//! classes by their numbers. A reader who taught asks for the labels anew.
 
 use crate::bundle::Bundle;
 use crate::cli::setup;
+use crate::config::Config;
+use crate::decision::Thresholds;
 use crate::pipeline::Probe;
 use crate::report::desk::{Command, Desk, cut};
 use crate::report::{ClassId, Label};
 use crate::source::Timestamp;
 use crate::store::Store;
-use crate::taught::Taught;
-use crate::taught::lesson::{Example, MAX_EXAMPLES, Step};
+use crate::taught::lesson::{Example, MAX_CLASSES, MAX_EXAMPLES, Step};
 use crate::taught::show::Show;
-use std::sync::Arc;
+use crate::taught::{Known, Taught};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 /// See the module's documentation.
 pub struct Teacher {
     desk: Desk,
     /// Only on an armed box.
-    bundle: Option<Arc<(Bundle, Store)>>,
+    room: Option<Arc<Room>>,
     own: usize,
     showing: Option<(Label, Show)>,
     p: Vec<f32>,
     writing: Option<JoinHandle<()>>,
+    /// What the thread that writes has fitted.
+    fitted: (Sender<Known>, Receiver<Known>),
+}
+
+/// What a lesson is kept for and with.
+struct Room {
+    bundle: Bundle,
+    store: Store,
+    config: Config,
+    /// All labels as this run numbers them.
+    labels: Mutex<Vec<Label>>,
 }
 
 impl Teacher {
     /// One for an armed box. Without a desk it is never called upon.
-    pub fn new(desk: Desk, bundle: &Bundle, store: Store) -> Self {
+    pub fn new(desk: Desk, bundle: &Bundle, store: Store, config: &Config) -> Self {
         let own = bundle.contract.head.labels.len();
-        let with = desk.is_armed().then(|| Arc::new((bundle.clone(), store)));
-        Self { desk, bundle: with, own, showing: None, p: vec![0.0; own], writing: None }
+        let room = || Room { bundle: bundle.clone(), store, config: config.clone(), labels: Mutex::new(bundle.labels.clone()) };
+        let room = desk.is_armed().then(|| Arc::new(room()));
+        Self { desk, room, own, showing: None, p: vec![0.0; own], writing: None, fitted: channel() }
     }
 
-    /// Looks at the desk, between two frames. `hidden`: units of the head, where it shows its state.
-    pub fn attend(&mut self, hidden: Option<usize>) {
-        let Some(command) = self.desk.take() else { return };
-        if let Err(why) = self.done(command, hidden) {
+    /// Looks at the desk, between two frames. `hidden`: units of the head, where it shows its state. What is known from now on, if that has changed.
+    pub fn attend(&mut self, hidden: Option<usize>) -> Option<Known> {
+        if let Some(command) = self.desk.take()
+            && let Err(why) = self.done(command, hidden)
+        {
             log::warn!("teaching over the wire: {why}");
             self.desk.say(Err(cut(&why)));
         }
+        self.writing.as_ref().and_then(|_| self.fitted.1.try_recv().ok())
     }
 
     fn done(&mut self, command: Command, hidden: Option<usize>) -> Result<(), String> {
@@ -50,23 +68,23 @@ impl Teacher {
             return Err("still writing the last one".into());
         }
         let hidden = hidden.ok_or("this head does not show its state")?;
-        let with = self.bundle.clone().ok_or("not armed")?;
+        let room = self.room.clone().ok_or("not armed")?;
         let said = |text: String| {
             self.desk.say(Ok(cut(&text)));
             Ok(())
         };
         match command {
-            Command::Teach(label) if with.0.contract.head.labels.iter().any(|l| *l == label.as_str()) => {
+            Command::Teach(label) if room.bundle.contract.head.labels.iter().any(|l| *l == label.as_str()) => {
                 Err(format!("{label} is a class of the bundle"))
             }
             Command::Teach(label) => {
-                self.showing = Some((label.clone(), Show::new(hidden, self.own, with.0.background)));
+                self.showing = Some((label.clone(), Show::new(hidden, self.own, room.bundle.background)));
                 said(format!("showing {label}"))
             }
             Command::Keep(label) => match self.showing.take() {
                 Some((shown, show)) if shown == label => {
                     let example = show.example("wire").ok_or("too short to be an example")?;
-                    self.write(with, label, Some(example), hidden)
+                    self.write(room, label, Some(example), hidden)
                 }
                 other => {
                     self.showing = other;
@@ -77,20 +95,28 @@ impl Teacher {
                 Some((shown, _)) if shown == label => said(format!("dropped {label}")),
                 other => {
                     self.showing = other;
-                    self.write(with, label, None, hidden)
+                    self.write(room, label, None, hidden)
                 }
             },
         }
     }
 
-    fn write(&mut self, with: Arc<(Bundle, Store)>, label: Label, example: Option<Example>, hidden: usize) -> Result<(), String> {
-        let desk = self.desk.clone();
+    fn write(&mut self, room: Arc<Room>, label: Label, example: Option<Example>, hidden: usize) -> Result<(), String> {
+        let (desk, fitted) = (self.desk.clone(), self.fitted.0.clone());
         let work = move || {
-            let outcome = keep(&with, &label, example, hidden);
-            if let Err(why) = &outcome {
-                log::warn!("teaching over the wire: {why}");
-            }
-            desk.say(outcome.map(|text| cut(&text)).map_err(|why| cut(&why)));
+            let outcome = keep(&room, &label, example, hidden);
+            desk.say(match outcome {
+                Ok((text, known)) => {
+                    desk.list(known.labels.iter().map(|l| l.to_string()).collect());
+                    // Who takes it is gone only when the run is.
+                    let _ = fitted.send(known);
+                    Ok(cut(&text))
+                }
+                Err(why) => {
+                    log::warn!("teaching over the wire: {why}");
+                    Err(cut(&why))
+                }
+            });
         };
         let started = std::thread::Builder::new().name("teach".into()).spawn(work);
         self.writing = Some(started.map_err(|e| e.to_string())?);
@@ -98,8 +124,9 @@ impl Teacher {
     }
 }
 
-/// One step more, on the card; what to answer.
-fn keep((bundle, store): &(Bundle, Store), label: &Label, example: Option<Example>, hidden: usize) -> Result<String, String> {
+/// One step more, on the card; what to answer, and what is known then.
+fn keep(room: &Room, label: &Label, example: Option<Example>, hidden: usize) -> Result<(String, Known), String> {
+    let Room { bundle, store, config, labels } = room;
     let change = store.change().map_err(|e| e.to_string())?;
     let mut lesson = match store.taught(&bundle.hash).map_err(|e| e.to_string())?.or_else(|| bundle.lesson.clone()) {
         Some(lesson) => lesson.of(&bundle.hash),
@@ -111,7 +138,6 @@ fn keep((bundle, store): &(Bundle, Store), label: &Label, example: Option<Exampl
                 return Err("no room for more examples".into());
             }
             lesson.push(Step::Shown { label: label.to_string(), examples: vec![example] });
-            Taught::new(&lesson, &bundle.contract.head.labels, hidden)?;
             format!("kept {label} {}", lesson.shown().filter(|(l, _)| *l == label.as_str()).count())
         }
         None if lesson.labels().contains(&label.as_str()) => {
@@ -120,8 +146,27 @@ fn keep((bundle, store): &(Bundle, Store), label: &Label, example: Option<Exampl
         }
         None => return Err(format!("{label} was not taught")),
     };
+    let now = lesson.labels();
+    if now.len() > MAX_CLASSES {
+        return Err(format!("{MAX_CLASSES} classes are the most"));
+    }
+    let mut labels = labels.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut all = labels.clone();
+    for name in &now {
+        let name = crate::bundle::label("a taught class", name)?;
+        if !all.contains(&name) {
+            all.push(name);
+        }
+    }
+    if all.len() > 256 {
+        return Err("256 classes in this run; start it anew".into());
+    }
+    let taught = Taught::new(&lesson, &bundle.contract.head.labels, hidden)?.map(|t| t.among(&all, &now));
+    let thresholds = config.decisions(crate::config::PATH, &bundle.contract.decision, &all).map_err(|e| e.to_string())?;
+    let thresholds = thresholds.iter().map(Thresholds::from).collect();
     change.teach(&lesson).map_err(|e| e.to_string())?;
-    Ok(said)
+    labels.clone_from(&all);
+    Ok((said, Known { taught, labels: all, thresholds }))
 }
 
 impl Probe for Teacher {

@@ -111,7 +111,9 @@ impl Watch<'_> {
         round.first_frame.get_or_insert(frame.at);
         self.ears.tell(frame.at, Some(until), &mut self.pipeline);
         let (ticks, herald) = (self.pipeline.counts().ticks, &mut self.herald);
-        self.teacher.attend(self.pipeline.hidden());
+        if let Some(known) = self.teacher.attend(self.pipeline.hidden()) {
+            self.pipeline.know(known, &mut |r| herald.say(&r));
+        }
         let mut probe = (&mut self.blackbox, &mut self.teacher);
         let done = self.pipeline.step(&frame, until, &mut probe, &mut |r| herald.say(&r)).map_err(Failure::from);
         if let (Some((label, at)), Some(blackbox)) = (self.herald.begun.take(), &mut self.blackbox) {

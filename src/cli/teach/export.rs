@@ -2,7 +2,6 @@
 
 use crate::bundle::Bundle;
 use crate::cli::Failure;
-use crate::store::sha256;
 use crate::taught::lesson::{FILE, Lesson};
 use std::fs;
 use std::path::Path;
@@ -20,33 +19,15 @@ pub fn write(bundle: &Bundle, lesson: &Lesson, dir: &Path) -> Result<(), Failure
         return Err(Failure::refused(format!("{}: not empty; a new folder is expected", dir.display())));
     }
     let text = lesson.text();
-    let contract = listed(bundle.text(), &sha256(text.as_bytes())).ok_or_else(|| {
-        Failure::refused(format!("bundle {}: bundle.toml has no line [files] to list {FILE} under", bundle.origin))
-    })?;
+    let contract = bundle.amended(None, FILE, text.as_bytes())?;
     fs::create_dir_all(dir).map_err(failed(dir))?;
-    for name in bundle.contract.files.keys().filter(|name| *name != FILE) {
+    for (name, bytes) in bundle.files().iter().filter(|(name, _)| *name != FILE) {
         let path = dir.join(name);
-        fs::write(&path, bundle.file(name).unwrap_or_default()).map_err(failed(&path))?;
+        fs::write(&path, bytes).map_err(failed(&path))?;
     }
     fs::write(dir.join(FILE), text).map_err(failed(&dir.join(FILE)))?;
     // Last: without it the folder is no bundle.
     fs::write(dir.join("bundle.toml"), contract).map_err(failed(&dir.join("bundle.toml")))?;
     Bundle::open(dir)?;
     Ok(())
-}
-
-/// The contract with the lesson in its list of files, and everything else as it stands.
-fn listed(text: &str, sha: &str) -> Option<String> {
-    let ours = |line: &str| line.trim_start().trim_start_matches('"').starts_with(FILE);
-    let mut out = String::new();
-    let mut found = false;
-    for line in text.lines().filter(|line| !ours(line)) {
-        out.push_str(line);
-        out.push('\n');
-        if line.trim() == "[files]" {
-            found = true;
-            out.push_str(&format!("\"{FILE}\" = \"{sha}\"\n"));
-        }
-    }
-    found.then_some(out)
 }

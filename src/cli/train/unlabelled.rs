@@ -4,7 +4,7 @@
 //! --folds they have to be found again, which is the only way to know what an alarm without labels is worth.
 
 use super::{Args, NewEncoder, Ticked, channels, wishes};
-use crate::bundle::{Bundle, Channel, hex};
+use crate::bundle::{Bundle, Channel};
 use crate::cli::Failure;
 use crate::cli::setup::load;
 use crate::novelty::{FILE, Setup, normal};
@@ -14,7 +14,6 @@ use crate::train::list::Listing;
 use crate::train::set::Set;
 use crate::train::unlabelled::{self, grid_draft, grid_input};
 use crate::train::write::{Draft, Terms};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::io::Write;
 
@@ -108,9 +107,9 @@ pub fn run(args: &Args, name: String, out: &mut dyn Write) -> Result<(), Failure
             draft.save(&terms, &args.out)?;
         }
         None => {
-            let mut all = base.all_files();
+            let text = base.amended(Some(&terms.name), FILE, &files[0].1)?;
+            let mut all = base.files().clone();
             all.extend(files.map(|(name, bytes)| (name.to_string(), bytes)));
-            let text = with_file(&base, &terms.name, FILE, &all)?;
             crate::train::write::save(&args.out, &all, &text)?;
             crate::golden::prove(&Bundle::open(&args.out)?)?;
         }
@@ -122,22 +121,6 @@ pub fn run(args: &Args, name: String, out: &mut dyn Write) -> Result<(), Failure
         args.out.display()
     )?;
     Ok(())
-}
-
-/// The base's contract with another name and one more file.
-fn with_file(
-    base: &Bundle,
-    name: &str,
-    file: &str,
-    all: &std::collections::BTreeMap<String, Vec<u8>>,
-) -> Result<String, Failure> {
-    let broke = |e: &dyn std::fmt::Display| Failure::broke(format!("bundle.toml: {e}"));
-    let mut table: toml::Table = toml::from_str(base.text()).map_err(|e| broke(&e))?;
-    table.insert("name".into(), name.into());
-    if let Some(files) = table.get_mut("files").and_then(toml::Value::as_table_mut) {
-        files.insert(file.into(), hex(&Sha256::digest(&all[file])).into());
-    }
-    toml::to_string(&table).map_err(|e| broke(&e))
 }
 
 /// `--strange`, as numbers of classes.
