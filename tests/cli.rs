@@ -160,6 +160,14 @@ fn check_and_bench_say_what_they_found() {
     let out = lookout(&["bench", "--json", "--rounds", "1"]);
     let text = String::from_utf8(out.stdout).unwrap();
     assert_eq!(text.lines().count(), 13, "nine stages, the whole tick and three scenes: {text}");
+    let cost = |args: &[&str]| {
+        let text = String::from_utf8(lookout(args).stdout).unwrap();
+        let mut lines = text.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
+        lines.find(|l| l["name"] == "place").unwrap()["us_median"].as_f64().unwrap()
+    };
+    let (without, with) = (cost(&["bench", "--json", "--rounds", "1"]), cost(&["bench", "--json", "--rounds", "1", "--where"]));
+    println!("a box: {without} us where none is asked for, {with} us with --where");
+    assert!(with > 2.0 * without, "{with} us, {without} without");
     let rows = lookout(&["bench", "--json", "--rounds", "1", "--bundle", &bundle]);
     assert_eq!(String::from_utf8(rows.stdout).unwrap().lines().count(), 10, "without pictures: stages and the whole tick");
     let out = lookout(&["bench", "--json", "--onnx", "tests/bundles/rows-lstm/head.onnx"]);

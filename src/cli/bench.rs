@@ -2,7 +2,7 @@
 
 use super::Failure;
 use super::check::{EngineArg, any_onnx, isa_text};
-use super::setup::{BundleArg, GateArg, load};
+use super::setup::{BundleArg, GateArg, WhereArg, load};
 use super::stillness;
 use super::stopwatch::{STAGES, Stopwatch};
 use crate::bundle::Bundle;
@@ -27,6 +27,8 @@ pub struct Args {
     bundle: BundleArg,
     #[command(flatten)]
     gate: GateArg,
+    #[command(flatten)]
+    place: WhereArg,
     /// Time this ONNX file instead of the whole pipeline
     #[arg(long, value_name = "FILE", conflicts_with = "bundle")]
     onnx: Option<PathBuf>,
@@ -56,8 +58,8 @@ fn pipeline(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     for round in 0..args.rounds {
         let novelty = memory::of_bundle(&bundle).map_err(Failure::refused)?;
         // A fresh pipeline a round: each plays the same clip from its start.
-        let mut pipeline =
-            Pipeline::new(&bundle, &Options { gate: args.gate.on(), form: args.engine.form()?, novelty, ..Options::default() })?;
+        let (gate, place, form) = (args.gate.on(), args.place.on, args.engine.form()?);
+        let mut pipeline = Pipeline::new(&bundle, &Options { gate, place, form, novelty, ..Options::default() })?;
         let mut scene = Ahead::new(if pictures {
             Box::new(Scene::new(u64::from(round) + 1))
         } else {
