@@ -166,7 +166,6 @@ fn check_and_bench_say_what_they_found() {
         lines.find(|l| l["name"] == "place").unwrap()["us_median"].as_f64().unwrap()
     };
     let (without, with) = (cost(&["bench", "--json", "--rounds", "1"]), cost(&["bench", "--json", "--rounds", "1", "--where"]));
-    println!("a box: {without} us where none is asked for, {with} us with --where");
     assert!(with > 2.0 * without, "{with} us, {without} without");
     let rows = lookout(&["bench", "--json", "--rounds", "1", "--bundle", &bundle]);
     assert_eq!(String::from_utf8(rows.stdout).unwrap().lines().count(), 10, "without pictures: stages and the whole tick");
