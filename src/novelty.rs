@@ -5,25 +5,31 @@
 //! how seldom, is not decided here. Allocates nothing per tick.
 
 mod algebra;
-pub mod memory;
 pub mod normal;
 pub mod promise;
+pub mod sense;
 mod stay;
 
+use crate::bundle::Bundle;
 use crate::report::{Novel, Novelty as Report};
 use crate::source::Timestamp;
-use normal::{Normal, Sense};
+use normal::Normal;
 use promise::{Blocks, Promise};
+use sense::Sense;
 use std::time::Duration;
 
 /// Name of the file in a bundle, and in a state folder.
 pub const FILE: &str = "novelty.json";
+/// Name of the recurrent network's file in a bundle, where it was trained: rows `[1, T, numbers]` in, as `novelty.json` scales them, what it foresees out.
+pub const NETWORK: &str = "novelty.onnx";
 
 /// What is known before the first tick.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Setup {
     /// What is normal.
     pub normal: Normal,
+    /// Holds rows against it.
+    pub sense: Sense,
     /// Blocks that were seen with it.
     pub blocks: Blocks,
     /// At most so many false alarms a block.
@@ -33,11 +39,25 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// A minute a block, one false alarm a day, and the blocks of the footage it was learnt from.
-    pub fn of(normal: Normal) -> Self {
+    /// A minute a block, one false alarm a day, and the blocks of the footage it was learnt from. `network`: the file of its recurrent layer.
+    ///
+    /// # Errors
+    /// That file is missing or another one, where it needs one.
+    pub fn of(normal: Normal, network: Option<&[u8]>) -> Result<Self, String> {
         let (blocks, block) = (normal.blocks.clone(), (60_000 / normal.tick_ms.max(1)).max(1));
-        Self { normal, blocks, rate: 1.0 / 1440.0, block }
+        Ok(Self { sense: Sense::new(&normal, network)?, normal, blocks, rate: 1.0 / 1440.0, block })
     }
+}
+
+/// What a bundle brings with it, with the blocks of the footage it was learnt from.
+///
+/// # Errors
+/// One sentence: what in it does not fit.
+pub fn of_bundle(bundle: &Bundle) -> Result<Option<Setup>, String> {
+    let Some(bytes) = bundle.file(FILE) else { return Ok(None) };
+    let normal: Normal = serde_json::from_slice(bytes).map_err(|e| format!("{FILE}: {e}"))?;
+    normal.fits(bundle.features(), bundle.contract.time.tick_ms).map_err(|why| format!("{FILE}: {why}"))?;
+    Setup::of(normal, bundle.file(NETWORK)).map(Some)
 }
 
 /// See the module's documentation.
@@ -55,12 +75,9 @@ pub struct Novelty {
 
 impl Novelty {
     /// Says at least every `heartbeat` where it stands.
-    ///
-    /// # Errors
-    /// None for a normal that was checked.
-    pub fn new(setup: Setup, heartbeat: Duration) -> Result<Self, String> {
+    pub fn new(setup: Setup, heartbeat: Duration) -> Self {
         let promise = Promise::new(setup.rate, setup.block, &setup.blocks);
-        Ok(Self { sense: Sense::new(&setup.normal)?, normal: setup.normal, promise, heartbeat, said: None, ended: 0 })
+        Self { sense: setup.sense, normal: setup.normal, promise, heartbeat, said: None, ended: 0 }
     }
 
     /// One tick's features. What is to be said, if anything: alarms that begin and end at once, all else with the heartbeat.

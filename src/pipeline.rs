@@ -181,7 +181,7 @@ impl Pipeline {
         let default = Thresholds::from(&c.decision);
         let novelty = options.novelty.clone().map(|setup| {
             setup.normal.fits(bundle.features(), c.time.tick_ms)?;
-            Novelty::new(setup, options.heartbeat)
+            Ok::<_, String>(Novelty::new(setup, options.heartbeat))
         });
         let novelty = novelty.transpose().map_err(|why| bundle.refuse(format!("{}: {why}", crate::novelty::FILE)))?;
         let thresholds = if options.thresholds.len() == bundle.labels.len() {

@@ -15,6 +15,7 @@
 //!
 //! Files are readable by everyone whatever the umask: root installs, the service reads as a user of its own.
 
+pub mod novelty;
 pub mod policy;
 mod taught;
 pub mod trial;

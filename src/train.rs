@@ -10,6 +10,7 @@ pub mod adam;
 pub mod baseline;
 pub mod course;
 pub mod fit;
+pub mod foresee;
 pub mod judge;
 pub mod list;
 pub mod net;

@@ -6,8 +6,8 @@ mod samples;
 
 use gpiocdev::line::Value;
 use lookout::board::{Line, LineMode, LineSpec, Wiring};
-use lookout::report::{Edge, Pace, Report, ReportError, ReportSpec, Sink, open};
-use samples::{class, event, health, identity};
+use lookout::report::{Edge, Novel, Pace, Report, ReportError, ReportSpec, Sink, open};
+use samples::{class, event, health, identity, novelty};
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -72,7 +72,7 @@ impl Chip {
     }
 
     fn wiring(&self, lines: Vec<(usize, Line)>) -> Wiring {
-        Wiring { chip: self.name.clone(), heartbeat: Some(LineSpec::Name("A".into())), lines }
+        Wiring { chip: self.name.clone(), heartbeat: Some(LineSpec::Name("A".into())), lines, alarm: None }
     }
 }
 
@@ -146,6 +146,27 @@ fn lines_follow_their_label_and_end_safe() {
     assert_eq!([chip.level(0), chip.level(1), chip.level(2), chip.level(5)], [0, 0, 0, 1], "safe after close");
 }
 
+/// A line for what was never here before is on while there is an alarm, whatever the class; and off where the box cannot tell.
+#[test]
+#[ignore = "needs gpio-sim"]
+fn an_alarm_has_a_line_of_its_own() {
+    let chip = Chip::new("alarm");
+    let alarm = Some(line(name("B"), LineMode::Level, 1, false));
+    let mut sink = sink(&Wiring { alarm, ..chip.wiring(vec![(1, line(name("C"), LineMode::Level, 1, false))]) }).unwrap();
+    sink.send(0, &class(1));
+    assert!(chip.becomes(2, 1, SOON));
+    assert_eq!(chip.level(1), 0, "a class is no alarm");
+    for (seq, alarm) in [(1, true), (2, false), (3, true)] {
+        let Report::Novelty(mut report) = novelty(seq) else { unreachable!() };
+        report.now = if alarm { Novel::Alarm } else { Novel::Ok };
+        sink.send(seq, &Report::Novelty(report));
+        assert!(chip.becomes(1, u8::from(alarm), SOON), "alarm {alarm}");
+        assert_eq!(chip.level(2), 1, "an alarm is no class");
+    }
+    sink.send(4, &health(3));
+    assert!(chip.becomes(1, 0, SOON), "no camera, no alarm");
+}
+
 #[test]
 #[ignore = "needs gpio-sim"]
 fn heartbeat_toggles_with_decisions_only_and_a_dropped_sink_is_safe() {
@@ -213,7 +234,7 @@ fn wrong_lines_are_refused_and_an_absent_chip_is_awaited() {
         assert!(matches!(&error, ReportError::Refused { .. }) && error.to_string().contains(words), "{error}");
     }
     drop(chip);
-    let wiring = Wiring { chip: "late".into(), heartbeat: None, lines: vec![(1, level(name("D")))] };
+    let wiring = Wiring { chip: "late".into(), heartbeat: None, lines: vec![(1, level(name("D")))], alarm: None };
     let mut sink = sink(&wiring).unwrap();
     sink.send(0, &left(Edge::Start));
     let chip = Chip::new("late");

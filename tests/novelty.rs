@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test stops where something is missing and says what it saw")]
 
-use std::io::Write;
+use std::io::{BufRead, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -62,6 +62,32 @@ fn rows(path: &Path, ticks: usize, seed: u64, change: impl Fn(usize) -> Change) 
     }
 }
 
+/// A machine that runs as it should for so many minutes (`all.txt`), and the bundle that learnt from it.
+fn machine(dir: &Path, minutes: usize, seed: u64) -> (PathBuf, PathBuf) {
+    trained(dir, minutes, seed, "echo")
+}
+
+/// The same with a network of this kind.
+fn trained(dir: &Path, minutes: usize, seed: u64, predictor: &str) -> (PathBuf, PathBuf) {
+    let (good, bundle) = (dir.join("all.txt"), dir.join("machine"));
+    rows(&good, minutes * 600, seed, |_| Change::None);
+    let source = format!("features:{}", good.display());
+    let run = lookout(&[
+        "train",
+        &source,
+        "--unsupervised",
+        "--tick-ms",
+        "100",
+        "--predictor",
+        predictor,
+        "--out",
+        bundle.to_str().unwrap(),
+    ]);
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    println!("{}", text(&run.stdout).trim());
+    (good, bundle)
+}
+
 /// Lines of `lookout novelty`: ms, score, what it comes to.
 fn scores(out: &Output) -> Vec<(u64, f64, String)> {
     let said = text(&out.stdout);
@@ -80,17 +106,12 @@ fn scores(out: &Output) -> Vec<(u64, f64, String)> {
 #[test]
 fn rows_of_numbers_alone() {
     let dir = folder("rows");
-    let (good, bad) = (dir.join("good.txt"), dir.join("bad.txt"));
-    rows(&good, 40 * 600, 1, |_| Change::None);
+    let (_, bundle) = machine(&dir, 40, 1);
+    let bad = dir.join("bad.txt");
     let kinds = [Change::Faster, Change::Stopped, Change::Backwards, Change::Louder, Change::OneSensorDead];
     // One every ten minutes, once half an hour has been counted.
     let change = |t: usize| if t >= 18_000 && t % 6000 >= 5000 && t % 6000 < 5100 { kinds[t / 6000 % 5] } else { Change::None };
     rows(&bad, 120 * 600, 2, change);
-    let bundle = dir.join("machine");
-    let source = format!("features:{}", good.display());
-    let run = lookout(&["train", &source, "--unsupervised", "--tick-ms", "100", "--out", bundle.to_str().unwrap()]);
-    assert!(run.status.success(), "{}", text(&run.stderr));
-    println!("{}", text(&run.stdout).trim());
     let bundle = bundle.to_str().unwrap();
     let run = lookout(&["novelty", &format!("features:{}", bad.display()), "--bundle", bundle, "--state", dir.to_str().unwrap()]);
     assert!(run.status.success(), "{}", text(&run.stderr));
@@ -124,12 +145,7 @@ fn rows_of_numbers_alone() {
 #[test]
 fn a_box_says_it_on_the_wire() {
     let dir = folder("wire");
-    let good = dir.join("good.txt");
-    rows(&good, 10 * 600, 3, |_| Change::None);
-    let bundle = dir.join("machine");
-    let run =
-        lookout(&["train", good.to_str().unwrap(), "--unsupervised", "--tick-ms", "100", "--out", bundle.to_str().unwrap()]);
-    assert!(run.status.success(), "{}", text(&run.stderr));
+    let (good, bundle) = machine(&dir, 10, 3);
     let check = lookout(&["check", bundle.to_str().unwrap()]);
     assert!(check.status.success(), "{}{}", text(&check.stdout), text(&check.stderr));
     let source = format!("features:{}", good.display());
@@ -206,15 +222,45 @@ fn what_stops_and_what_goes_against_the_others() {
     let _ = std::fs::remove_dir_all(dir);
 }
 
+/// A trained network travels as `novelty.onnx`: it is said, it finds trouble, a box goes on with it, and without it nothing is made up.
+#[test]
+fn a_trained_network_travels_with_the_bundle() {
+    for (predictor, cell) in [("gru", "GRU"), ("autoencoder", "LSTM")] {
+        let dir = folder(predictor);
+        let (good, bundle) = trained(&dir, 10, 5, predictor);
+        let bundle_arg = bundle.to_str().unwrap();
+        let check = text(&lookout(&["check", bundle_arg]).stdout);
+        let line = check.lines().find(|l| l.starts_with("novelty")).unwrap_or_default();
+        println!("{line}");
+        assert!(line.contains(&format!("{cell} 4 -> 64, int8")) && line.contains("6000 ticks"), "{check}");
+        // The box learns what stands behind the network from its own footage, and finds what is wrong.
+        let state = dir.join("state");
+        let (good, state) = (format!("features:{}", good.display()), state.to_str().unwrap());
+        let run = lookout(&["learn", &good, "--bundle", bundle_arg, "--state", state]);
+        assert!(run.status.success(), "{}", text(&run.stderr));
+        let bad = dir.join("bad.txt");
+        rows(&bad, 1200, 6, |t| if (600..700).contains(&t) { Change::Stopped } else { Change::None });
+        let bad = format!("features:{}", bad.display());
+        let scores = scores(&lookout(&["novelty", &bad, "--bundle", bundle_arg, "--state", state]));
+        let mean = |from: u64, to: u64| {
+            let some: Vec<f64> = scores.iter().filter(|s| (from..to).contains(&s.0)).map(|s| s.1).collect();
+            some.iter().sum::<f64>() / some.len() as f64
+        };
+        let (ordinary, stopped) = (mean(20_000, 60_000), mean(62_000, 72_000));
+        println!("{predictor}: {ordinary:.2} ordinary, {stopped:.2} stopped, deviations");
+        assert!(stopped > ordinary + 4.0);
+        std::fs::remove_file(bundle.join("novelty.onnx")).expect("removed");
+        let run = lookout(&["novelty", &bad, "--bundle", bundle_arg, "--state", state]);
+        assert!(run.status.code() == Some(2) && text(&run.stderr).contains("novelty.onnx"), "{}", text(&run.stderr));
+        let _ = std::fs::remove_dir_all(dir);
+    }
+}
+
 /// SIGKILL while learning: what was said to be kept is kept, and the same command goes on from there.
 #[test]
 fn learning_survives_a_kill() {
     let dir = folder("kill");
-    let all = dir.join("all.txt");
-    rows(&all, 6 * 600, 4, |_| Change::None);
-    let bundle = dir.join("machine");
-    let run = lookout(&["train", all.to_str().unwrap(), "--unsupervised", "--tick-ms", "100", "--out", bundle.to_str().unwrap()]);
-    assert!(run.status.success(), "{}", text(&run.stderr));
+    let (all, bundle) = machine(&dir, 6, 4);
     let state = dir.join("state");
     let args = ["learn", "--bundle", bundle.to_str().unwrap(), "--state", state.to_str().unwrap(), "--source", "features:-"];
     let mut said = 0;
@@ -230,14 +276,18 @@ fn learning_survives_a_kill() {
         let rows = std::fs::read_to_string(&all).expect("rows");
         let mut to = child.stdin.take().expect("a pipe");
         rows.lines().take(lines).for_each(|l| drop(writeln!(to, "{l}")));
+        // It is killed as soon as it has said that a whole minute more is kept.
+        let mut log = String::new();
+        let mut from = std::io::BufReader::new(child.stderr.take().expect("a log"));
+        while n < 2 && !log.contains(&format!("{} of 5 minutes kept", said + 1)) {
+            assert!(from.read_line(&mut log).expect("a line") > 0, "{log}");
+        }
         if n < 2 {
-            // It reads from a pipe as quickly as it comes; two seconds are plenty.
-            std::thread::sleep(std::time::Duration::from_secs(2));
             child.kill().expect("killed");
         }
         drop(to);
+        from.read_to_string(&mut log).expect("the rest");
         let out = child.wait_with_output().expect("an end");
-        let log = text(&out.stderr);
         let kept =
             log.lines().filter_map(|l| l.split(" of 5 minutes kept").next()?.rsplit(' ').next()?.parse::<usize>().ok()).max();
         println!("run {n}: {kept:?} of 5 minutes kept, {said} before");
@@ -280,9 +330,9 @@ fn a_hundred_days() {
     };
     let day: Vec<f32> = (0..DAY / 4).flat_map(|_| row(Change::None)).collect();
     let terms = Terms { hold_ms: 8_000, ..Terms::new(1000, 0) };
-    let normal = learn("", 4, &[day], &terms).expect("enough to learn from");
-    let setup = Setup { blocks: Default::default(), ..Setup::of(normal) };
-    let mut novelty = Novelty::new(setup, Duration::ZERO).expect("a novelty");
+    let normal = learn("", 4, &[day], &terms, None).expect("enough to learn from");
+    let setup = Setup { blocks: Default::default(), ..Setup::of(normal, None).expect("a setup") };
+    let mut novelty = Novelty::new(setup, Duration::ZERO);
     let kinds = [Change::Faster, Change::Stopped, Change::Backwards, Change::Louder, Change::OneSensorDead];
     let (mut false_alarms, mut found, mut all) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new(), 0);
     let (mut troubled, mut ordinary) = (vec![], vec![]);

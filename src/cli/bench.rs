@@ -7,7 +7,7 @@ use super::stillness;
 use super::stopwatch::{STAGES, Stopwatch};
 use crate::bundle::Bundle;
 use crate::head::{HeadError, HeadFile};
-use crate::novelty::memory;
+use crate::novelty;
 use crate::onnx;
 use crate::pipeline::{Options, Pipeline, Stage};
 use crate::qnn::kernels::Isa;
@@ -56,7 +56,7 @@ fn pipeline(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let mut watch = Stopwatch::new(args.rounds as usize * 400);
     let mut letters = 0usize;
     for round in 0..args.rounds {
-        let novelty = memory::of_bundle(&bundle).map_err(Failure::refused)?;
+        let novelty = novelty::of_bundle(&bundle).map_err(Failure::refused)?;
         // A fresh pipeline a round: each plays the same clip from its start.
         let (gate, place, form) = (args.gate.on(), args.place.on, args.engine.form()?);
         let mut pipeline = Pipeline::new(&bundle, &Options { gate, place, form, novelty, ..Options::default() })?;

@@ -12,6 +12,7 @@ use crate::encoder::{Encoder, Form};
 use crate::extra::Extra;
 use crate::golden;
 use crate::head::{Arithmetic, Head};
+use crate::novelty;
 use crate::onnx::{self, Any};
 use crate::qnn::kernels::Isa;
 use crate::qnn::{Engine, Report};
@@ -141,6 +142,10 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         }
     }
     writeln!(out, "head      {:.3} ms a window, projections included: {}", ms(step), head.words())?;
+    if let Some(setup) = novelty::of_bundle(&bundle).map_err(Failure::refused)? {
+        let (ticks, blocks) = (setup.normal.learnt, setup.blocks.best.len());
+        writeln!(out, "novelty   {}: learnt from {ticks} ticks, {blocks} blocks counted", setup.sense.words())?;
+    }
     writeln!(out, "memory    {:.1} MB at most so far", f64::from(peak_kb()) / 1e3)?;
     writeln!(out, "ok")?;
     Ok(())

@@ -6,6 +6,7 @@ use super::score::{Score, Truth};
 use super::segments::{Segment, Timeline};
 use super::setup::{self, BundleArg, GateArg, StateArg, WhereArg, load};
 use crate::bundle::Bundle;
+use crate::complaint::Complaint;
 use crate::config::Config;
 use crate::extra::Table;
 use crate::pipeline::{Counts, Options, Pipeline, Probe};
@@ -16,6 +17,7 @@ use crate::source::open::{self, Spec};
 use crate::source::{Frame, Payload, SourceError, Timestamp};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Arguments.
@@ -149,7 +151,8 @@ pub fn timeline(
             thumbs.take(frame.at, image);
         }
     };
-    let counts = play(clip, bundle, Played { options, extra, most: None }, &mut timeline, &mut look, &mut |r| ends.take(&r))?;
+    let counts =
+        play(clip, bundle, Played { extra, ..Played::whole(options) }, &mut timeline, &mut look, &mut |r| ends.take(&r))?;
     if timeline.ticks() == 0 {
         let (found, needed) = (counts.ticks, bundle.contract.time.window);
         log::warn!(
@@ -170,6 +173,15 @@ pub struct Played<'a> {
     pub extra: Option<&'a Path>,
     /// Not longer than this; without it nothing that never ends is played.
     pub most: Option<Duration>,
+    /// Ends it when it becomes true.
+    pub stop: Option<&'a AtomicBool>,
+}
+
+impl<'a> Played<'a> {
+    /// From its first to its last picture, with the table that lies beside it.
+    pub fn whole(options: &'a Options) -> Self {
+        Self { options, extra: None, most: None, stop: None }
+    }
 }
 
 /// Plays one recording, or a stretch of a live source, through a pipeline of its own.
@@ -192,8 +204,8 @@ pub fn play(
     let mut progress = Progress::new(clip, source.len_hint());
     let mut source = Ahead::new(source);
     let mut extras = Table::of(clip, played.extra, &bundle.contract.extra).map_err(Failure::refused)?.unwrap_or_default();
-    let (mut broken, mut begin) = (0u32, None);
-    loop {
+    let (mut broken, mut begin, mut complaint) = (0u32, None, Complaint::default());
+    while !played.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
         match source.read() {
             Ok(Some((frame, until))) => {
                 look(&frame);
@@ -217,7 +229,8 @@ pub fn play(
                 broken += 1;
             }
             // A clip on standard input is as quick as the program that makes it.
-            Err(SourceError::Stalled { .. }) => {}
+            Err(SourceError::Stalled { .. }) if played.most.is_none() => {}
+            Err(e @ SourceError::Stalled { .. }) => complaint.say(format!("{clip}: {e}")),
             Err(e) => return Err(e.into()),
         }
         progress.step();

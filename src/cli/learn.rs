@@ -6,19 +6,19 @@
 //! ([`crate::novelty::normal`]), and `novelty.json` is replaced whole. `run` uses it from its next start on.
 
 use super::Failure;
+use super::classify::{Played, play};
 use super::setup::{BundleArg, StateArg, load};
 use crate::bundle::Bundle;
 use crate::config::Config;
 use crate::novelty::normal::{self, Loss, Terms};
-use crate::novelty::{FILE, Setup, memory};
-use crate::pipeline::{Options, Pipeline, Probe};
+use crate::novelty::{self, FILE, NETWORK, Setup};
+use crate::pipeline::{Options, Probe};
 use crate::report::Report;
-use crate::source::ahead::Ahead;
-use crate::source::open::{self, Spec};
-use crate::source::{SourceError, Timestamp};
+use crate::source::{Shaped, Timestamp};
+use crate::store::novelty as kept;
 use rows::Kept;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -89,7 +89,11 @@ pub fn learn(args: &LearnArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let bundle = load(&args.bundle)?;
     let tick_ms = bundle.contract.time.tick_ms;
     let alike = bundle.contract.input.as_ref().map_or(0, |i| i.features);
+    // A bundle's own network goes on being used; what stands behind it is learnt here.
+    let brought = novelty::of_bundle(&bundle).map_err(Failure::refused)?.filter(|setup| !setup.normal.network.is_empty());
+    let network = brought.as_ref().and_then(|_| bundle.file(NETWORK));
     let terms = Terms {
+        back: brought.as_ref().is_some_and(|setup| setup.normal.back),
         loss: args.loss,
         horizon_ms: args.horizon_ms,
         hold_ms: args.hold_ms,
@@ -102,23 +106,21 @@ pub fn learn(args: &LearnArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let stretches = match &args.source {
         Some(source) => from_camera(source, args, &bundle, &state)?,
         None => {
-            let mut stretches = vec![];
+            let (mut taken, options) = (Taken::default(), Options::default());
             for clip in &args.clips {
-                let mut taken = Taken::new(bundle.features());
-                walk(clip, false, &bundle, &Options::default(), &mut taken, &mut |_| {}, &mut |_, _| Ok(true))?;
-                stretches.append(&mut taken.stretches);
+                play(clip, &bundle, Played::whole(&options), &mut taken, &mut |_| {}, &mut |_| {})?;
             }
-            stretches
+            taken.stretches
         }
     };
-    let learnt = normal::learn(&bundle.hash, bundle.features(), &stretches, &terms).map_err(Failure::refused)?;
-    memory::write(&path, &learnt).map_err(Failure::broke)?;
+    let learnt = normal::learn(&bundle.hash, bundle.features(), &stretches, &terms, network).map_err(Failure::refused)?;
+    kept::write(&path, &learnt).map_err(Failure::broke)?;
     if args.source.is_some() {
         Kept::forget(&state);
     }
     let hours = f64::from(tick_ms) * learnt.learnt as f64 / 3.6e6;
     let (ticks, blocks) = (learnt.learnt, learnt.blocks.best.len());
-    let promise = promise(&Setup::of(learnt));
+    let promise = promise(&Setup::of(learnt, network).map_err(Failure::broke)?);
     writeln!(out, "{}: learnt from {ticks} ticks ({hours:.2} h), {blocks} blocks counted; {promise}", path.display())?;
     Ok(())
 }
@@ -133,7 +135,13 @@ pub(super) fn promise(setup: &Setup) -> String {
 }
 
 /// Minute by minute, until the time is up or a signal comes; then all that was kept.
-fn from_camera(source: &str, args: &LearnArgs, bundle: &Bundle, state: &std::path::Path) -> Result<Vec<Vec<f32>>, Failure> {
+fn from_camera(source: &str, args: &LearnArgs, bundle: &Bundle, state: &Path) -> Result<Vec<Vec<f32>>, Failure> {
+    if !bundle.contract.extra.is_empty() {
+        return Err(Failure::refused(format!(
+            "--source {source}: bundle {} reads extra numbers, which only `lookout run` listens for; learn from recordings with their tables",
+            bundle.contract.name
+        )));
+    }
     let (features, tick_ms) = (bundle.features(), bundle.contract.time.tick_ms);
     let bytes = u64::from(args.minutes) * u64::from(60_000 / tick_ms) * features as u64 * 4;
     if bytes > MAX_BYTES {
@@ -147,89 +155,100 @@ fn from_camera(source: &str, args: &LearnArgs, bundle: &Bundle, state: &std::pat
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, stop.clone()).map_err(|e| Failure::broke(format!("signal {signal}: {e}")))?;
     }
-    let mut kept = Kept::open(state, bundle).map_err(Failure::broke)?;
-    let minutes = |pieces: &[Vec<f32>]| pieces.iter().map(Vec::len).sum::<usize>() / features * tick_ms as usize / 60_000;
-    if !kept.pieces.is_empty() {
-        log::info!("going on: {} of {} minutes are kept already", minutes(&kept.pieces), args.minutes);
+    let mut minutes = Minutes {
+        kept: Kept::open(state, bundle).map_err(Failure::broke)?,
+        piece: vec![],
+        full: (PIECE.as_millis() / u128::from(tick_ms)).max(1) as usize * features,
+        row_ms: f64::from(tick_ms) / features as f64,
+        wanted: args.minutes,
+        stop: &stop,
+        failed: None,
+    };
+    if !minutes.kept.pieces.is_empty() {
+        log::info!("going on: {} of {} minutes are kept already", minutes.done(), args.minutes);
     }
-    let mut taken = Taken::new(features);
-    let piece = (PIECE.as_millis() / u128::from(tick_ms)).max(1) as usize * features;
-    let wanted = args.minutes as usize;
-    walk(source, true, bundle, &Options::default(), &mut taken, &mut |_| {}, &mut |taken, ended| {
-        let full = taken.stretches.last().map_or(0, Vec::len) >= piece;
-        if full || ended || stop.load(Ordering::Relaxed) {
-            for rows in taken.stretches.drain(..).filter(|rows| !rows.is_empty()) {
-                kept.add(rows).map_err(Failure::broke)?;
-            }
-            log::info!("{} of {wanted} minutes kept", minutes(&kept.pieces));
+    let left = args.minutes.saturating_sub(minutes.done());
+    if left > 0 {
+        let options = Options::default();
+        let played =
+            Played { most: Some(Duration::from_secs(60 * u64::from(left))), stop: Some(&stop), ..Played::whole(&options) };
+        let seen = play(source, bundle, played, &mut minutes, &mut |_| {}, &mut |_| {});
+        minutes.flush();
+        if let Some(why) = minutes.failed {
+            return Err(Failure::broke(why));
         }
-        Ok(!stop.load(Ordering::Relaxed) && minutes(&kept.pieces) < wanted)
-    })?;
-    Ok(kept.pieces)
+        // Told to stop before the camera gave anything: what was kept before is learnt from.
+        if !stop.load(Ordering::Relaxed) || minutes.kept.pieces.is_empty() {
+            seen?;
+        }
+    }
+    Ok(minutes.kept.pieces)
 }
 
-/// Features of every tick, a new stretch after every gap.
+/// Features of every tick, a new stretch where nothing connects it with what was.
+#[derive(Default)]
 struct Taken {
-    features: usize,
     stretches: Vec<Vec<f32>>,
 }
 
-impl Taken {
-    fn new(features: usize) -> Self {
-        Self { features, stretches: vec![] }
-    }
-}
-
 impl Probe for Taken {
-    fn features(&mut self, features: &[f32]) {
-        debug_assert_eq!(features.len(), self.features);
-        if self.stretches.is_empty() {
+    fn taken(&mut self, _: Timestamp, _: Shaped<'_>, first: bool) {
+        if first {
             self.stretches.push(vec![]);
         }
+    }
+
+    fn features(&mut self, features: &[f32]) {
         self.stretches.last_mut().into_iter().for_each(|s| s.extend_from_slice(features));
     }
 }
 
-/// Plays a source through the pipeline. After every frame `go_on` is asked, and once more at the end.
-fn walk(
-    source: &str,
-    live: bool,
-    bundle: &Bundle,
-    options: &Options,
-    taken: &mut Taken,
-    out: &mut dyn FnMut(Report),
-    go_on: &mut dyn FnMut(&mut Taken, bool) -> Result<bool, Failure>,
-) -> Result<(), Failure> {
-    let spec: Spec = source.parse()?;
-    // Pipes of a camera are stamped by the clock, as `run` does it; what is not live goes by its own numbers.
-    let opened = open::open(&spec, &open::Options { replay: !live, ..open::Options::for_bundle(bundle) })?;
-    let mut pipeline = Pipeline::new(bundle, options)?;
-    let mut source_ = Ahead::new(opened);
-    let (mut gaps, mut broken) = (0, crate::complaint::Complaint::default());
-    loop {
-        match source_.read() {
-            Ok(Some((frame, Some(until)))) => pipeline.step(&frame, until, taken, &mut |r| out(r))?,
-            Ok(Some((frame, None))) => pipeline.finish(Some(&frame), taken, &mut |r| out(r))?,
-            Ok(None) => break,
-            Err(SourceError::Broken { what, why }) => broken.say(format!("{source}: {what}: {why}")),
-            Err(e @ SourceError::Stalled { .. }) => {
-                broken.say(e.to_string());
-                pipeline.interrupt(&mut |r| out(r));
+/// The same, a minute at a time onto the disk.
+struct Minutes<'a> {
+    kept: Kept,
+    piece: Vec<f32>,
+    /// Numbers of a whole piece.
+    full: usize,
+    /// Time that a number stands for, ms.
+    row_ms: f64,
+    wanted: u32,
+    /// Told to stop; also set here, where nothing more can be kept.
+    stop: &'a AtomicBool,
+    failed: Option<String>,
+}
+
+impl Minutes<'_> {
+    fn done(&self) -> u32 {
+        (self.kept.pieces.iter().map(Vec::len).sum::<usize>() as f64 * self.row_ms / 60_000.0 + 1e-6) as u32
+    }
+
+    fn flush(&mut self) {
+        if self.piece.is_empty() || self.failed.is_some() {
+            return;
+        }
+        match self.kept.add(std::mem::take(&mut self.piece)) {
+            Ok(()) => log::info!("{} of {} minutes kept", self.done(), self.wanted),
+            Err(why) => {
+                self.failed = Some(why);
+                self.stop.store(true, Ordering::Relaxed);
             }
-            Err(e) => return Err(e.into()),
-        }
-        if pipeline.counts().gaps != gaps {
-            gaps = pipeline.counts().gaps;
-            taken.stretches.push(vec![]);
-        }
-        if !go_on(taken, false)? {
-            return Ok(());
         }
     }
-    if pipeline.counts().frames == 0 {
-        return Err(Failure::refused(format!("{source}: no frame could be read from it")));
+}
+
+impl Probe for Minutes<'_> {
+    fn taken(&mut self, _: Timestamp, _: Shaped<'_>, first: bool) {
+        if first {
+            self.flush();
+        }
     }
-    go_on(taken, true).map(|_| ())
+
+    fn features(&mut self, features: &[f32]) {
+        self.piece.extend_from_slice(features);
+        if self.piece.len() >= self.full {
+            self.flush();
+        }
+    }
 }
 
 /// Runs `novelty`: one line a tick.
@@ -240,8 +259,12 @@ pub fn novelty(args: &NoveltyArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let bundle = load(&args.bundle)?;
     let state = args.state.store(&Config::default()).dir().to_path_buf();
     let setup = match &args.normal {
-        Some(path) => memory::read(path).map_err(Failure::refused)?.map(Setup::of),
-        None => memory::of_place(&state, &bundle),
+        Some(path) => {
+            let normal = kept::read(path).map_err(Failure::refused)?;
+            let setup = normal.map(|n| Setup::of(n, bundle.file(NETWORK))).transpose();
+            setup.map_err(|why| Failure::refused(format!("{}: {why}", path.display())))?
+        }
+        None => kept::of_place(&state, &bundle),
     };
     let nothing = || format!("nothing says what is normal with bundle {}; `lookout learn` finds out", bundle.contract.name);
     let mut setup = setup.ok_or_else(|| Failure::refused(nothing()))?;
@@ -256,10 +279,7 @@ pub fn novelty(args: &NoveltyArgs, out: &mut dyn Write) -> Result<(), Failure> {
                 lines.push(format!("{},{:.4},{threshold},{}", Timestamp::ms(n.at), n.score, n.now.words()));
             }
         };
-        walk(clip, false, &bundle, &options, &mut Taken::new(bundle.features()), &mut say, &mut |taken, _| {
-            taken.stretches.clear();
-            Ok(true)
-        })?;
+        play(clip, &bundle, Played::whole(&options), &mut (), &mut |_| {}, &mut say)?;
         for line in lines {
             writeln!(out, "{},{line}", super::classify::quoted(clip))?;
         }

@@ -6,6 +6,7 @@
 
 mod ears;
 mod herald;
+mod keeper;
 mod latency;
 mod notify;
 mod panic;
@@ -27,7 +28,6 @@ use crate::decision::Thresholds;
 use crate::encoder::Form;
 use crate::health::HealthClock;
 use crate::life::Runs;
-use crate::novelty::memory::{self, Keeper};
 use crate::pipeline::{Options, Pipeline};
 use crate::qnn::Engine;
 use crate::report::desk::Desk;
@@ -35,9 +35,11 @@ use crate::report::{self, Identity, LastEnd, Pace, ReportSpec, Sink, State};
 use crate::shaper::Region;
 use crate::source::open::{self, Spec};
 use crate::source::{SourceError, Timestamp};
+use crate::store;
 use crate::vitals::Vitals;
 use ears::Ears;
 use herald::Herald;
+use keeper::Keeper;
 use notify::Notifier;
 use standby::StandBy;
 use std::path::PathBuf;
@@ -136,7 +138,7 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
         let mut chosen = choose(named, &config, &store)?;
         let taught = setup::run_taught(&mut chosen.bundle, &store);
         let mut options = options(&config, args, &board, &chosen.bundle)?;
-        let here = memory::of_place(store.dir(), &chosen.bundle);
+        let here = store::novelty::of_place(store.dir(), &chosen.bundle);
         options.novelty = here.and_then(|setup| config.novelty.apply(setup));
         let pipeline = Pipeline::new(&chosen.bundle, &options)?;
         Ok::<_, Failure>((chosen, pipeline, taught, options.novelty))

@@ -169,7 +169,7 @@ impl Pupil {
         let show = Show::new(self.hidden, self.names().len(), self.bundle.background);
         let mut watch = Watch { show, ordinary, p: vec![0.0; self.names().len()] };
         let options = Options { gate: self.gate, still_before: true, ..Options::default() };
-        play(clip, &self.bundle, Played { options: &options, extra: None, most }, &mut watch, &mut |_| {}, &mut |_| {})?;
+        play(clip, &self.bundle, Played { most, ..Played::whole(&options) }, &mut watch, &mut |_| {}, &mut |_| {})?;
         Ok(watch.show)
     }
 

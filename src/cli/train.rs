@@ -16,6 +16,7 @@ use crate::train::fit::{Epoch, Settings};
 use crate::train::list::{Listing, Recording, Wishes};
 use crate::train::net::{self, Cell};
 use crate::train::set::Set;
+use crate::train::unlabelled::Predictor;
 use crate::train::write::Terms;
 use crate::train::{TrainError, tiny};
 use sha2::{Digest, Sha256};
@@ -125,6 +126,9 @@ pub struct Args {
     /// With --unsupervised: how far what comes is from what was foreseen
     #[arg(long, value_enum, default_value_t = Loss::Squared)]
     loss: Loss,
+    /// With --unsupervised: what remembers. An echo is drawn, not trained; the others travel as novelty.onnx
+    #[arg(long, value_enum, default_value_t = Predictor::Echo)]
+    predictor: Predictor,
     /// With --unsupervised: how far ahead is foreseen, ms
     #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
     horizon_ms: u32,

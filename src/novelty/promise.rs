@@ -5,8 +5,8 @@
 //! largest for the largest k that keeps what was asked for, and what can be promised after n blocks is said: nothing before [`LEAST`], then one
 //! in n + 1, then what was asked for. Ticks of one block resemble each other, so blocks are counted and not ticks.
 //!
-//! **An alarm does not teach itself.** Left out altogether, alarms would cut the top off what is kept again and again, and the threshold would sink (in
-//! a simulation of 100 days to 45 times the false alarms promised). Taken as they are, what happens twice would be normal. So of each alarm, however
+//! **An alarm does not teach itself.** Left out altogether, alarms would cut the top off what is kept again and again, and the threshold would sink
+//! further with every one of them, far below the rate that was promised. Taken as they are, what happens twice would be normal. So of each alarm, however
 //! long, its first block alone is kept, and as no more than a little above the highest block without an alarm (three times the mean excess of the top
 //! ones): enough to keep the count true, too little to hide the same thing the next time, however often it comes.
 //!

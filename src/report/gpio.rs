@@ -12,7 +12,7 @@ use super::lines::{Class, Follower};
 use super::outbox::{Outbox, Parcel};
 use super::writer::Writer;
 use super::{Identity, Pace, Report, ReportError};
-use crate::board::{LineSpec, Wiring};
+use crate::board::{Line, LineSpec, Wiring};
 use crate::complaint::Complaint;
 use gpiocdev::line::{Offset, Value};
 use gpiocdev::{Chip, Request};
@@ -47,6 +47,8 @@ pub(super) fn open(wiring: &Wiring, identity: &Identity, pace: Pace) -> Result<W
 enum Job {
     Heartbeat,
     Label(String, Follower),
+    /// What was never here before.
+    Alarm(Follower),
 }
 
 struct Wire {
@@ -77,16 +79,17 @@ impl Bank {
             let (line, complaint) = (line.clone(), Complaint::default());
             Wire { line, job, active_low, want: false, driven: false, request: None, complaint }
         };
+        let follower = |out: &Line| Follower::new(out.mode, Duration::from_millis(out.min_ms.into()), now);
         let mut wires: Vec<Wire> = wiring.heartbeat.iter().map(|line| wire(line, Job::Heartbeat, false)).collect();
         for (class, out) in &wiring.lines {
             let known = identity.labels.len();
             let label = identity.labels.get(*class);
             let label = label.ok_or_else(|| format!("line {} is for class {class}, the bundle has {known}", out.line))?;
-            let follower = Follower::new(out.mode, Duration::from_millis(out.min_ms.into()), now);
-            wires.push(wire(&out.line, Job::Label(label.clone(), follower), out.active_low));
+            wires.push(wire(&out.line, Job::Label(label.clone(), follower(out)), out.active_low));
         }
+        wires.extend(wiring.alarm.iter().map(|out| wire(&out.line, Job::Alarm(follower(out)), out.active_low)));
         if wires.is_empty() {
-            return Err("no line is wired: neither a heartbeat nor a line for any class of this bundle".into());
+            return Err("no line is wired: neither a heartbeat nor a line for novelty or any class of this bundle".into());
         }
         let (chip, class, complaint) = (wiring.chip.clone(), Class::default(), Complaint::default());
         Ok(Self { chip, wires, class, retry_at: now, wait: RETRY.0, complaint })
@@ -102,8 +105,10 @@ impl Bank {
                 decided |= self.class.take(&report);
                 let now = Instant::now();
                 for wire in &mut self.wires {
-                    if let Job::Label(label, follower) = &mut wire.job {
-                        follower.follow(self.class.is(label), now);
+                    match &mut wire.job {
+                        Job::Heartbeat => {}
+                        Job::Label(label, follower) => follower.follow(self.class.is(label), now),
+                        Job::Alarm(follower) => follower.follow(self.class.alarm(), now),
                     }
                 }
             }
@@ -114,8 +119,10 @@ impl Bank {
             for wire in &mut self.wires {
                 match &mut wire.job {
                     Job::Heartbeat => wire.want ^= decided,
-                    Job::Label(_, follower) if heard || follower.due().is_some() => wire.want = follower.settle(now),
-                    Job::Label(..) => {}
+                    Job::Label(_, follower) | Job::Alarm(follower) if heard || follower.due().is_some() => {
+                        wire.want = follower.settle(now)
+                    }
+                    Job::Label(..) | Job::Alarm(_) => {}
                 }
                 wire.drive();
                 if look {
@@ -130,7 +137,7 @@ impl Bank {
                 }
             }
             let due = self.wires.iter().filter_map(|wire| match &wire.job {
-                Job::Label(_, follower) => follower.due(),
+                Job::Label(_, follower) | Job::Alarm(follower) => follower.due(),
                 Job::Heartbeat => None,
             });
             outbox.sleep(due.chain(self.missing().then_some(self.retry_at)).min());
@@ -298,7 +305,7 @@ mod tests {
         let line = |line: &LineSpec| Line { line: line.clone(), mode: LineMode::Level, min_ms: 100, active_low: false };
         let lines = lines.iter().map(|(class, spec)| (*class, line(spec))).collect();
         let identity = Identity { labels: vec!["idle".into(), "left".into()], ..Identity::default() };
-        Bank::new(&Wiring { chip: chip.into(), heartbeat: None, lines }, &identity)
+        Bank::new(&Wiring { chip: chip.into(), heartbeat: None, lines, alarm: None }, &identity)
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! The class now is what the latest class or event report says. It is none when the box cannot tell: at `invalid`,
 //! without a camera and while warming up, so that nothing stays on for a class of long ago.
 
-use super::{Edge, Label, Report};
+use super::{Edge, Label, Novel, Report};
 use crate::board::LineMode as Mode;
 use std::time::{Duration, Instant};
 
@@ -57,41 +57,53 @@ impl Follower {
     }
 }
 
-/// The class now, and what a report changes about it.
+/// The class now, whether there is an alarm, and what a report changes about it.
 #[derive(Debug, Default)]
-pub struct Class(Option<Label>);
+pub struct Class {
+    now: Option<Label>,
+    alarm: bool,
+}
 
 impl Class {
     /// Takes a report. True if it proves that a decision was made: the heartbeat line toggles then, and only then.
     pub fn take(&mut self, report: &Report) -> bool {
         match report {
             Report::Class(c) => {
-                self.0 = Some(c.label.clone());
+                self.now = Some(c.label.clone());
                 c.class.is_some()
             }
             Report::Event(e) if e.edge == Edge::Start => {
-                self.0 = Some(e.label.clone());
+                self.now = Some(e.label.clone());
                 true
             }
             Report::Event(e) => {
                 if self.is(&e.label) {
-                    self.0 = None;
+                    self.now = None;
                 }
                 true
             }
             Report::Health(h) => {
                 if !h.state.decides() {
-                    self.0 = None;
+                    *self = Self::default();
                 }
                 false
             }
-            Report::Novelty(_) | Report::Place(_) => false,
+            Report::Novelty(n) => {
+                self.alarm = n.now == Novel::Alarm;
+                false
+            }
+            Report::Place(_) => false,
         }
+    }
+
+    /// Is something here that was never here before.
+    pub fn alarm(&self) -> bool {
+        self.alarm
     }
 
     /// Is `label` the class now.
     pub fn is(&self, label: &str) -> bool {
-        self.0.as_deref() == Some(label)
+        self.now.as_deref() == Some(label)
     }
 }
 
@@ -158,8 +170,10 @@ mod tests {
         end.edge = Edge::End;
         assert!(now.take(&Report::Event(end)) && !now.is("right"));
         assert!(now.take(&class()) && now.is("right"));
-        assert!(!now.take(&novelty(true)) && now.is("right"));
-        assert!(!now.take(&health()) && !now.is("right"), "warming up is no decision");
+        assert!(!now.take(&novelty(true)) && now.is("right") && now.alarm());
+        assert!(!now.take(&novelty(false)) && now.is("right") && !now.alarm());
+        assert!(!now.take(&novelty(true)) && now.alarm());
+        assert!(!now.take(&health()) && !now.is("right") && !now.alarm(), "warming up is no decision");
         let Report::Class(mut invalid) = class() else { unreachable!() };
         (invalid.class, invalid.label) = (None, Label::try_from("invalid").unwrap());
         assert!(!now.take(&Report::Class(invalid)) && now.is("invalid"), "an invalid tick is no decision");

@@ -137,7 +137,7 @@ impl Figures {
 }
 
 /// Share of pairs in which the positive one scores higher; ties count half.
-fn auc(scores: &mut [(f32, bool)]) -> Option<f32> {
+pub(super) fn auc(scores: &mut [(f32, bool)]) -> Option<f32> {
     scores.sort_by(|a, b| a.0.total_cmp(&b.0));
     let positives = scores.iter().filter(|s| s.1).count();
     let pairs = positives * (scores.len() - positives);

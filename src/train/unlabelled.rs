@@ -3,6 +3,8 @@
 //! Judged like everything else here: by recordings of groups that were not learnt from, beside baselines that nobody should lose to: how much moves
 //! (held as long as the score is), how far a tick is from the mean, how far from the nearest ordinary ones.
 
+use super::foresee;
+use super::judge::auc;
 use super::net::{Cell, Net, Plan};
 use super::onnx::{Attribute, Graph};
 use super::rng::Rng;
@@ -10,14 +12,15 @@ use super::set::Set;
 use super::write::{self, Draft, Terms};
 use super::{Result, TrainError};
 use crate::bundle::{Channel, ENCODER, HEAD, Input};
-use crate::novelty::normal::{self, Normal, Sense};
+use crate::novelty::normal::{self, Normal};
+use crate::novelty::sense::Sense;
 use crate::ticks::Data;
 use candle_core::{DType, Device, Tensor};
 use std::collections::BTreeSet;
 
 /// Pixels of a block of the grid encoder.
 const BLOCK: usize = 8;
-/// What changes in a tick is so much less than what changes in seconds (3.8 times on people under a ceiling at 8 Hz).
+/// What changes in a tick is about so much less than what changes in seconds, where people walk.
 const QUICK: f32 = 4.0;
 /// The grey plane is said in parts of this: per cent of the picture's mean.
 const WHOLE: f32 = 100.0;
@@ -120,16 +123,15 @@ fn rows(set: &Set, n: usize) -> Result<&[f32]> {
     }
 }
 
-/// Learns from all ordinary stretches of some recordings. `strange`: classes that are not ordinary; ticks of no class are left out as well.
+/// All ordinary stretches of some recordings. `strange`: classes that are not ordinary; ticks of no class are left out as well.
 ///
 /// # Errors
-/// Too little to learn from.
-pub fn learn(set: &Set, of: &[usize], strange: &BTreeSet<usize>, bundle: &str, terms: &normal::Terms) -> Result<Normal> {
-    let width = set.sequences.first().map_or(0, |s| s.ticks.width);
+/// Planes instead of rows: a fault of ours.
+pub fn ordinary(set: &Set, of: &[usize], strange: &BTreeSet<usize>) -> Result<Vec<Vec<f32>>> {
     let mut stretches = Vec::new();
     for n in of {
         let mut stretch = Vec::new();
-        for (row, class) in rows(set, *n)?.chunks_exact(width).zip(&set.sequences[*n].classes) {
+        for (row, class) in rows(set, *n)?.chunks_exact(width(set)).zip(&set.sequences[*n].classes) {
             if class.is_some_and(|c| !strange.contains(&c)) {
                 stretch.extend_from_slice(row);
             } else if !stretch.is_empty() {
@@ -139,7 +141,48 @@ pub fn learn(set: &Set, of: &[usize], strange: &BTreeSet<usize>, bundle: &str, t
         stretches.push(stretch);
     }
     stretches.retain(|s| !s.is_empty());
-    normal::learn(bundle, width, &stretches, terms).map_err(TrainError::Refused)
+    Ok(stretches)
+}
+
+fn width(set: &Set) -> usize {
+    set.sequences.first().map_or(0, |s| s.ticks.width)
+}
+
+/// What is normal in stretches of rows, with a network trained on them where it is not to be drawn; and the network's file.
+///
+/// # Errors
+/// Too little to learn from.
+pub fn learn(
+    width: usize,
+    stretches: &[Vec<f32>],
+    predictor: Predictor,
+    bundle: &str,
+    terms: &normal::Terms,
+) -> Result<(Normal, Option<Vec<u8>>)> {
+    let terms = normal::Terms { back: predictor == Predictor::Autoencoder, ..*terms };
+    let network = match predictor {
+        Predictor::Echo => None,
+        Predictor::Gru | Predictor::Autoencoder => {
+            let (pieces, inner) = normal::seen(width, stretches, &terms).map_err(TrainError::Refused)?;
+            let (file, open) = foresee::fit(&pieces, inner, &terms)?;
+            log::info!("network trained: {:.1} % of what varies left open", 100.0 * open);
+            Some(file)
+        }
+    };
+    let learnt = normal::learn(bundle, width, stretches, &terms, network.as_deref()).map_err(TrainError::Refused)?;
+    Ok((learnt, network))
+}
+
+/// What remembers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Predictor {
+    /// A GRU drawn from a seed, as on the box: nothing is trained but what stands behind it
+    #[default]
+    Echo,
+    /// A GRU trained to foresee
+    Gru,
+    /// An LSTM trained to give back what it saw
+    Autoencoder,
 }
 
 /// One way to say how strange a tick is, and how well it does.
@@ -148,22 +191,29 @@ pub struct Line {
     /// In words.
     pub what: &'static str,
     /// Area under the curve over all that was judged, and the mean over recordings that show both (over clips: the same).
-    pub auc: [f64; 2],
+    pub auc: [f32; 2],
 }
 
 /// Judges every recording by what was learnt from the others. Long recordings by tick, clips by their mean over ticks.
 ///
 /// # Errors
 /// Too little to learn from, or nothing strange to find.
-pub fn judge(set: &Set, strange: &BTreeSet<usize>, folds: usize, seed: u64, terms: &normal::Terms) -> Result<Vec<Line>> {
+pub fn judge(
+    set: &Set,
+    strange: &BTreeSet<usize>,
+    folds: usize,
+    seed: u64,
+    predictor: Predictor,
+    terms: &normal::Terms,
+) -> Result<Vec<Line>> {
     let side = set.folds(folds, seed);
     let words = ["novelty", "motion energy (mean of the numbers)", "distance to the mean", "nearest ordinary ticks"];
     let mut found: Vec<Vec<(usize, f32, bool)>> = vec![vec![]; words.len()];
     for fold in 0..folds {
         let (learnt, judged): (Vec<usize>, Vec<usize>) = (0..set.sequences.len()).partition(|n| side[*n] != fold);
-        let normal = learn(set, &learnt, strange, "", terms)?;
+        let (normal, network) = learn(width(set), &ordinary(set, &learnt, strange)?, predictor, "", terms)?;
         let plain = Plain::of(set, &learnt, strange)?;
-        let mut sense = Sense::new(&normal).map_err(TrainError::Broke)?;
+        let mut sense = Sense::new(&normal, network.as_deref()).map_err(TrainError::Broke)?;
         for n in judged {
             let s = &set.sequences[n];
             sense.forget();
@@ -191,11 +241,13 @@ pub fn judge(set: &Set, strange: &BTreeSet<usize>, folds: usize, seed: u64, term
         }
     }
     let line = |(what, scores): (&'static str, &Vec<(usize, f32, bool)>)| {
-        let all: Vec<(f32, bool)> = scores.iter().map(|(_, v, s)| (*v, *s)).collect();
-        let pooled = auc(&all);
-        let one = |n: usize| auc(&scores.iter().filter(|s| s.0 == n).map(|(_, v, s)| (*v, *s)).collect::<Vec<_>>());
-        let each: Vec<f64> = (0..set.sequences.len()).map(one).filter(|a| a.is_finite()).collect();
-        let mean = if each.is_empty() { pooled } else { each.iter().sum::<f64>() / each.len() as f64 };
+        let of = |n: Option<usize>| {
+            let wanted = scores.iter().filter(|s| n.is_none_or(|n| s.0 == n));
+            auc(&mut wanted.map(|(_, v, s)| (*v, *s)).collect::<Vec<_>>())
+        };
+        let pooled = of(None).unwrap_or(f32::NAN);
+        let each: Vec<f32> = (0..set.sequences.len()).filter_map(|n| of(Some(n))).collect();
+        let mean = if each.is_empty() { pooled } else { each.iter().sum::<f32>() / each.len() as f32 };
         Line { what, auc: [pooled, mean] }
     };
     Ok(words.into_iter().zip(&found).map(line).collect())
@@ -261,33 +313,5 @@ impl Plain {
             }
         }
         [mean, best.iter().map(|d| d.sqrt()).sum::<f32>() / NEIGHBOURS.1 as f32]
-    }
-}
-
-/// Area under the receiver operating curve: how often a strange one scores higher than an ordinary one; ties count half. Not a number without both.
-pub fn auc(scores: &[(f32, bool)]) -> f64 {
-    let mut sorted: Vec<(f32, bool)> = scores.to_vec();
-    sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-    let strange = sorted.iter().filter(|s| s.1).count() as f64;
-    let ordinary = sorted.len() as f64 - strange;
-    let (mut below, mut won) = (0.0, 0.0);
-    for same in sorted.chunk_by(|a, b| a.0 == b.0) {
-        let up = same.iter().filter(|s| s.1).count() as f64;
-        let down = same.len() as f64 - up;
-        won += up * (below + down / 2.0);
-        below += down;
-    }
-    won / (strange * ordinary)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_area_is_how_often_the_strange_one_is_higher() {
-        assert_eq!(auc(&[(1.0, false), (2.0, false), (3.0, true)]), 1.0);
-        assert_eq!(auc(&[(1.0, false), (2.0, true), (2.0, false), (0.0, true)]), 0.375);
-        assert!(auc(&[(1.0, true)]).is_nan());
     }
 }

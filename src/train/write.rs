@@ -54,6 +54,14 @@ pub fn rounded_head(net: &Net, scale: Option<&(Vec<f32>, Vec<f32>)>, none: bool)
 /// # Errors
 /// None in practice.
 pub fn head(net: &Net, window: usize) -> Result<Vec<u8>> {
+    network(net, window, "logits")
+}
+
+/// The file of any such network; its output has this name.
+///
+/// # Errors
+/// None in practice.
+pub fn network(net: &Net, window: usize, output: &str) -> Result<Vec<u8>> {
     let (mut graph, plan) = (Graph::default(), &net.plan);
     let list = |t: &Tensor| -> Result<Vec<f32>> { Ok(t.flatten_all()?.to_vec1::<f32>()?) };
     let rows = plan.cell.gates() * plan.hidden;
@@ -80,8 +88,8 @@ pub fn head(net: &Net, window: usize) -> Result<Vec<u8>> {
     }
     graph.weights("dense", &[plan.classes, plan.hidden], 0, &list(&net.dense)?);
     graph.floats("bias", &[plan.classes], &list(&net.bias)?);
-    graph.node("Gemm", &["state", "dense", "bias"], &["logits"], &[("transB", Attribute::Int(1))]);
-    Ok(graph.file(("window", &[1, window, plan.features]), false, ("logits", &[1, plan.classes])))
+    graph.node("Gemm", &["state", "dense", "bias"], &[output], &[("transB", Attribute::Int(1))]);
+    Ok(graph.file(("window", &[1, window, plan.features]), false, (output, &[1, plan.classes])))
 }
 
 /// What the contract says beside names and hashes.

@@ -66,7 +66,8 @@ fn check(needed: &Wiring, labels: &[Label], chip: Option<(PathBuf, Vec<Info>)>) 
     };
     let heart = needed.heartbeat.iter().map(|line| ("heartbeat", line));
     let label = |class: usize| labels.get(class).map_or("a class", |l| l.as_str());
-    let jobs = heart.chain(needed.lines.iter().map(|(class, l)| (label(*class), &l.line)));
+    let classes = needed.lines.iter().map(|(class, l)| (label(*class), &l.line));
+    let jobs = heart.chain(classes).chain(needed.alarm.iter().map(|l| ("novelty", &l.line)));
     let mut found = Vec::new();
     for (job, line) in jobs {
         let there = lines.iter().find(|l| match line {
@@ -97,7 +98,7 @@ mod tests {
     use super::*;
 
     fn needed(line: LineSpec) -> Wiring {
-        Wiring { chip: "no-such-chip".into(), heartbeat: Some(line), lines: Vec::new() }
+        Wiring { chip: "no-such-chip".into(), heartbeat: Some(line), lines: Vec::new(), alarm: None }
     }
 
     #[test]

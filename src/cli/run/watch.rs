@@ -7,6 +7,7 @@
 use super::Failure;
 use super::ears::Ears;
 use super::herald::Herald;
+use super::keeper::Keeper;
 use super::latency::Latency;
 use super::notify::Notifier;
 use super::teacher::Teacher;
@@ -14,7 +15,6 @@ use crate::blackbox::writer::BlackBox;
 use crate::capture::{Arrival, Capture, Trouble};
 use crate::health::HealthClock;
 use crate::life::Runs;
-use crate::novelty::memory::Keeper;
 use crate::pipeline::{Counts, Pipeline};
 use crate::report::{Drops, Report, State};
 use crate::source::{Fault, Timestamp};

@@ -19,7 +19,7 @@ pub fn write(bundle: &Bundle, lesson: &Lesson, dir: &Path) -> Result<(), Failure
         return Err(Failure::refused(format!("{}: not empty; a new folder is expected", dir.display())));
     }
     let text = lesson.text();
-    let contract = bundle.amended(None, FILE, text.as_bytes())?;
+    let contract = bundle.amended(None, &[(FILE, Some(text.as_bytes()))])?;
     fs::create_dir_all(dir).map_err(failed(dir))?;
     for (name, bytes) in bundle.files().iter().filter(|(name, _)| *name != FILE) {
         let path = dir.join(name);

@@ -7,7 +7,7 @@ use super::{Args, NewEncoder, Ticked, channels, wishes};
 use crate::bundle::{Bundle, Channel};
 use crate::cli::Failure;
 use crate::cli::setup::load;
-use crate::novelty::{FILE, Setup, normal};
+use crate::novelty::{FILE, NETWORK, Setup, normal};
 use crate::ticks::{Kind, Maker};
 use crate::train::course::cache_beside;
 use crate::train::list::Listing;
@@ -76,7 +76,7 @@ pub fn run(args: &Args, name: String, out: &mut dyn Write) -> Result<(), Failure
         ..normal::Terms::new(tick_ms, if rows { 0 } else { width })
     };
     if !strange.is_empty() && args.folds > 1 {
-        let lines = unlabelled::judge(&set, &strange, usize::from(args.folds), args.seed, &learning)?;
+        let lines = unlabelled::judge(&set, &strange, usize::from(args.folds), args.seed, args.predictor, &learning)?;
         let what = if set.stretches { ["all ticks", "mean of recordings"] } else { ["clips", "clips"] };
         writeln!(out, "{:40} AUC {:>10} {:>20}", format!("judged in {} folds by group", args.folds), what[0], what[1])?;
         for line in lines {
@@ -91,25 +91,30 @@ pub fn run(args: &Args, name: String, out: &mut dyn Write) -> Result<(), Failure
     }
     let all: Vec<usize> = (0..set.sequences.len()).collect();
     let hash = encoder.as_ref().map_or(String::new(), |b| b.hash.clone());
-    let learnt = unlabelled::learn(&set, &all, &strange, &hash, &learning)?;
+    let ordinary = unlabelled::ordinary(&set, &all, &strange)?;
+    let (learnt, network) = unlabelled::learn(width, &ordinary, args.predictor, &hash, &learning)?;
     let (ticks, blocks) = (learnt.learnt, learnt.blocks.best.len());
     let file = serde_json::to_vec(&learnt).map_err(|e| Failure::broke(e.to_string()))?;
-    let said = crate::cli::learn::promise(&Setup::of(learnt));
+    let setup = Setup::of(learnt, network.as_deref()).map_err(Failure::broke)?;
+    let said = crate::cli::learn::promise(&setup);
     let card = format!(
         "# {}\n\n{}: {ticks} ticks of {tick_ms} ms. The score is calibrated on {blocks} blocks of a minute that were not learnt from: {said},\non footage like that; a box counts its own blocks and promises by them.\n",
         terms.name, terms.description
     );
-    let files = [(FILE, file), ("README.md", card.into_bytes())];
+    let network = network.map(|file| (NETWORK, file));
+    let files: Vec<(&str, Vec<u8>)> = [(FILE, file), ("README.md", card.into_bytes())].into_iter().chain(network).collect();
     match draft {
         Some(mut draft) => {
-            draft.files.extend(files.map(|(name, bytes)| (name.to_string(), bytes)));
+            draft.files.extend(files.into_iter().map(|(name, bytes)| (name.to_string(), bytes)));
             crate::golden::prove(&draft.open(&terms)?)?;
             draft.save(&terms, &args.out)?;
         }
         None => {
-            let text = base.amended(Some(&terms.name), FILE, &files[0].1)?;
+            let network = files.iter().find(|(name, _)| *name == NETWORK).map(|(_, bytes)| bytes.as_slice());
+            let text = base.amended(Some(&terms.name), &[(FILE, Some(&files[0].1)), (NETWORK, network)])?;
             let mut all = base.files().clone();
-            all.extend(files.map(|(name, bytes)| (name.to_string(), bytes)));
+            all.remove(NETWORK);
+            all.extend(files.into_iter().map(|(name, bytes)| (name.to_string(), bytes)));
             crate::train::write::save(&args.out, &all, &text)?;
             crate::golden::prove(&Bundle::open(&args.out)?)?;
         }
