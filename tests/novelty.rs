@@ -182,7 +182,7 @@ fn street(path: &Path, ticks: usize, wrong: Change) {
             _ => t % 40,
         };
         let level = [60.0, 190.0, 90.0][if troubled { 0 } else { t / 40 % 3 }];
-        write!(file, "FRAME\n").expect("a line");
+        writeln!(file, "FRAME").expect("a line");
         let mut picture = [0u8; SIZE[0] * SIZE[1]];
         for (n, to) in picture.iter_mut().enumerate() {
             let (col, row) = (n % SIZE[0], n / SIZE[0]);
