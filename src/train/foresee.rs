@@ -2,7 +2,7 @@
 //! state alone, the rows of the last while (an auto-encoder).
 //!
 //! Windows are drawn from ordinary footage, from zero state, and the second half of each counts. What the box takes from the file is the recurrent part:
-//! the linear layer behind it is fitted anew to what was seen ([`normal::learn`]), on a box to its own place.
+//! the linear layer behind it is fitted anew to what was seen ([`crate::novelty::normal::learn`]), on a box to its own place.
 
 use super::Result;
 use super::adam::Adam;
