@@ -129,7 +129,7 @@ fn every_example_in_the_configuration_works_once_uncommented() {
     let config = Config::parse("examples", &live).expect("every example is good");
     assert_eq!(config.board.as_deref(), Some("raspberry-pi-4"));
     assert_eq!(config.gpio.heartbeat, Some(LineSpec::Name("GPIO17".into())));
-    assert!(config.region.is_some() && config.decision.label.contains_key("shake") && config.gpio.lines.len() == 2);
+    assert!(config.region.is_some() && config.decision.label.contains_key("shake") && config.gpio.lines.len() == 3);
     let boards = baked::boards().expect("the build checked them");
     let labels: Vec<Label> = CLASSES.iter().map(|c| Label::try_from(*c).expect("short")).collect();
     let board = boards.iter().find(|b| b.name == "raspberry-pi-4").expect("it is there");
