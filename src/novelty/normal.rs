@@ -14,8 +14,8 @@
 //! highest of the last `hold` ticks: what is strange stays strange for a while.
 //!
 //! The recurrent layer is the one of `novelty.onnx`, trained on a host, or one drawn from a seed. Learning here is linear algebra: one pass for mean and
-//! scale, one for the ridge regression, k-means for what is typical. One answer, no learning rate, seconds on a box. It lies in one JSON file, 75 kB
-//! with 64 features.
+//! scale, one for the ridge regression, k-means for what is typical. One answer, no learning rate, seconds on a box. It lies in one JSON file, 105 kB
+//! with 96 features.
 
 use super::algebra::{places, solve, spread};
 use super::promise::Blocks;
