@@ -276,10 +276,10 @@ fn learning_survives_a_kill() {
         let rows = std::fs::read_to_string(&all).expect("rows");
         let mut to = child.stdin.take().expect("a pipe");
         rows.lines().take(lines).for_each(|l| drop(writeln!(to, "{l}")));
-        // It is killed as soon as it has said that a whole minute more is kept.
+        // It is killed as soon as it has said that a whole minute more is kept. The next one may be on the disk by then, and not yet said.
         let mut log = String::new();
         let mut from = std::io::BufReader::new(child.stderr.take().expect("a log"));
-        while n < 2 && !log.contains(&format!("{} of 5 minutes kept", said + 1)) {
+        while n < 2 && !log.contains(" of 5 minutes kept") {
             assert!(from.read_line(&mut log).expect("a line") > 0, "{log}");
         }
         if n < 2 {
@@ -292,7 +292,8 @@ fn learning_survives_a_kill() {
             log.lines().filter_map(|l| l.split(" of 5 minutes kept").next()?.rsplit(' ').next()?.parse::<usize>().ok()).max();
         println!("run {n}: {kept:?} of 5 minutes kept, {said} before");
         if n > 0 {
-            assert!(log.contains(&format!("going on: {said} of 5 minutes")), "{log}");
+            let found = log.split("going on: ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<usize>().ok());
+            assert!(found.is_some_and(|found| found >= said), "{said} said before: {log}");
         }
         said = kept.unwrap_or(said);
         if n == 2 {
