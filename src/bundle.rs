@@ -89,6 +89,10 @@ pub struct Input {
     pub gate: f32,
     /// Numbers in the encoder's feature vector.
     pub features: usize,
+    /// The output of the encoder's graph that says where things are, f32 `[1,5,H,W]`: of each cell of the picture how sure it is (0 to 1) that a
+    /// moving thing's middle is near, and how far its own middle is from the thing's left, top, right and low edge, in fractions of the
+    /// picture. See [`crate::place`].
+    pub map: Option<String>,
 }
 
 impl Input {
@@ -108,7 +112,7 @@ impl Input {
     pub fn picture(width: usize, height: usize, channels: Vec<Channel>) -> Self {
         let (mean, scale) = (Self::default_mean(), Self::default_scale());
         let (motion_span, resize, clip) = (Self::default_span(), Resize::Stretch, Self::default_clip());
-        Self { width, height, channels, motion_span, resize, mean, scale, clip, gate: 0.0, features: 1 }
+        Self { width, height, channels, motion_span, resize, mean, scale, clip, gate: 0.0, features: 1, map: None }
     }
     /// Planes in all.
     pub fn planes(&self) -> usize {
@@ -239,6 +243,11 @@ pub struct Golden {
     /// Largest accepted |difference| of an edge of a box, in fractions of the picture.
     #[serde(default = "Golden::default_boxes_tolerance")]
     pub boxes_tolerance: f32,
+    /// Maps of those pictures, f32 `[N,5,H,W]`, `.npy`; with `input.map`.
+    pub map: Option<String>,
+    /// Largest accepted |difference| of a number of a map.
+    #[serde(default = "Golden::default_map_tolerance")]
+    pub map_tolerance: f32,
     /// Largest accepted |difference| of a feature. Quantised graphs: a few quantisation steps; float: 1e-4.
     pub features_tolerance: f32,
     /// Largest accepted |difference| of a logit.
@@ -249,6 +258,10 @@ impl Golden {
     /// A thousandth is what a sentence can say.
     fn default_boxes_tolerance() -> f32 {
         0.001
+    }
+    /// A few steps of an int8 output that spans twice the picture.
+    fn default_map_tolerance() -> f32 {
+        0.05
     }
 }
 
@@ -370,6 +383,7 @@ impl Bundle {
             names.extend(g.frames.clone());
             names.extend(g.features.clone());
             names.extend(g.boxes.clone());
+            names.extend(g.map.clone());
         }
         names
     }
@@ -452,6 +466,15 @@ impl Contract {
                 return Err(format!("golden.boxes is missing: head.boxes = {name:?} has to be held against something"));
             }
             (None, Some(Some(name))) => return Err(format!("golden.boxes = {name:?}, and head.boxes names no output")),
+            _ => {}
+        }
+        match (self.input.as_ref().and_then(|i| i.map.as_ref()), self.golden.as_ref().map(|g| (&g.map, &g.frames, &g.features))) {
+            (Some(name), Some((None, _, _) | (_, None, _) | (_, _, None))) => {
+                return Err(format!(
+                    "golden.map, golden.frames and golden.features are needed: input.map = {name:?} has to be held against something"
+                ));
+            }
+            (None, Some((Some(name), _, _))) => return Err(format!("golden.map = {name:?}, and input.map names no output")),
             _ => {}
         }
         let mut labels: Vec<Label> = Vec::new();

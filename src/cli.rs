@@ -3,6 +3,7 @@
 //! Exit codes are an interface: 0 asked to stop, 1 lost a device or broke (a restart helps), 2 wrong board,
 //! configuration, bundle or arguments (it does not).
 
+mod alarms;
 mod bench;
 mod calibrate;
 mod check;

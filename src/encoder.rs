@@ -4,12 +4,15 @@
 //! input is u8 or i8 gets them as they are (i8: level - 128); an f32 input gets `(level - mean) / scale`. Where nothing but a
 //! quantiser reads that f32 input, level and quantiser together are one table, and the network gets its own bytes at once.
 //! What the network says in int8 is run by one operator of ours ([`crate::qnn`]), the rest by tract.
+//! An encoder that says where things are too has a second output (`input.map` in the contract); where nobody asks, it is not computed.
 //! The input tensor and the run state are made once and lent to tract, which allocates inside; we do not.
 
 use crate::bundle::{Bundle, BundleError, ENCODER};
 use crate::onnx;
+use crate::place::{Cells, PLANES};
 use crate::qnn::{self, Engine, Quant, Report};
 use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::internal::bail;
 
 /// The network failed on this input; the next one may work.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +34,16 @@ pub struct Encoder {
     kind: InputKind,
     clip: Clip,
     features: Box<[f32]>,
+    /// Where things are, where that is computed.
+    map: Option<Map>,
     report: Report,
+}
+
+/// The second output, `[PLANES, H, W]`, and its cells across and down.
+#[derive(Debug)]
+struct Map {
+    values: Box<[f32]>,
+    size: (usize, usize),
 }
 
 #[derive(Debug)]
@@ -90,13 +102,29 @@ impl Encoder {
     /// # Errors
     /// One sentence naming both numbers where graph and contract differ.
     pub fn load(bundle: &Bundle, form: Form) -> Result<Self, BundleError> {
-        onnx::guarded(bundle, ENCODER, || Self::load_as(bundle, form))
+        onnx::guarded(bundle, ENCODER, || Self::load_as(bundle, form, false))
     }
 
-    fn load_as(bundle: &Bundle, form: Form) -> Result<Self, BundleError> {
+    /// As [`Encoder::load`]; says where things are as well, if it can.
+    ///
+    /// # Errors
+    /// As [`Encoder::load`], and a map that is none.
+    pub fn load_with_map(bundle: &Bundle, form: Form) -> Result<Self, BundleError> {
+        onnx::guarded(bundle, ENCODER, || Self::load_as(bundle, form, true))
+    }
+
+    fn load_as(bundle: &Bundle, form: Form, mapped: bool) -> Result<Self, BundleError> {
         let refuse = |why: String| bundle.refuse(format!("{ENCODER}: {why}"));
         let Some(want) = &bundle.contract.input else { return Err(refuse("this bundle has no [input], so no encoder".into())) };
-        let proto = onnx::parse(bundle.file(ENCODER).unwrap_or_default()).map_err(refuse)?;
+        let mut proto = onnx::parse(bundle.file(ENCODER).unwrap_or_default()).map_err(refuse)?;
+        let mapped = match &want.map {
+            Some(name) if mapped => onnx::second(&mut proto, "input.map", name, "the features").map(|()| true).map_err(refuse)?,
+            Some(_) => {
+                proto = onnx::only(&proto, 0);
+                false
+            }
+            None => false,
+        };
         let (planes, h, w) = (want.planes(), want.height, want.width);
         let shape: Vec<usize> = if want.clip > 1 { vec![1, planes, want.clip, h, w] } else { vec![1, planes, h, w] };
         let found = onnx::input_fact(&proto).map_err(refuse)?;
@@ -131,23 +159,29 @@ impl Encoder {
             (DatumType::F32, _) => InputKind::F32(levels(planes, &want.mean, &want.scale)),
             (other, _) => return Err(refuse(format!("the input is {other:?}, expected f32, u8 or i8"))),
         };
-        let run = || -> TractResult<(TypedSimpleState, Arc<Tensor>, usize)> {
-            let mut model = onnx::typed(&proto, &[(0, datum.fact(&*shape).into())], 1)?;
+        let run = || -> TractResult<(TypedSimpleState, Arc<Tensor>, usize, Option<Map>)> {
+            let mut model = onnx::typed(&proto, &[(0, datum.fact(&*shape).into())], 1 + usize::from(mapped))?;
             qnn::fill(&mut model, &regions)?;
             let model = model.into_optimized()?;
             let out = model.output_fact(0)?;
             let len = out.shape.as_concrete().map_or(0, |dims| dims.iter().product());
+            let map = mapped.then(|| Map::new(model.output_fact(1)?)).transpose()?;
             let plan = model.into_runnable()?;
-            Ok((plan.spawn()?, Arc::new(Tensor::zero_dt(datum, &shape)?), len))
+            Ok((plan.spawn()?, Arc::new(Tensor::zero_dt(datum, &shape)?), len, map))
         };
-        let (state, input, len) = run().map_err(|e| refuse(onnx::sentence(&e)))?;
+        let (state, input, len, map) = run().map_err(|e| refuse(onnx::sentence(&e)))?;
         if len != want.features {
             return Err(refuse(format!("the graph gives {len} features, the contract says input.features = {}", want.features)));
         }
         let plane_len = h * w;
         let levels = vec![0; planes * want.clip * plane_len].into();
         let clip = Clip { levels, planes, ticks: want.clip, plane_len, seen: 0 };
-        Ok(Self { state, input, kind, clip, features: vec![0.0; len].into(), report })
+        Ok(Self { state, input, kind, clip, features: vec![0.0; len].into(), map, report })
+    }
+
+    /// Where things are in the picture that was encoded last; `None` where it does not say or was not asked to.
+    pub fn map(&self) -> Option<Cells<'_>> {
+        self.map.as_ref().map(|map| Cells { values: &map.values, size: map.size })
     }
 
     /// What runs on bytes and what does not.
@@ -221,9 +255,34 @@ impl Encoder {
         let result = self.state.run(tvec![TValue::from_const(self.input.clone())])?;
         let plain = result[0].try_as_plain_ram()?;
         self.features.copy_from_slice(plain.as_slice::<f32>()?);
+        if let Some(map) = &mut self.map {
+            map.values.copy_from_slice(result[1].try_as_plain_ram()?.as_slice::<f32>()?);
+        }
         Ok(&self.features)
     }
 }
+
+impl Map {
+    /// Room for a second output, if it is a map.
+    fn new(fact: &TypedFact) -> TractResult<Self> {
+        let dims = fact.shape.as_concrete().unwrap_or_default();
+        match *dims {
+            [1, PLANES, high, wide]
+                if fact.datum_type == f32::datum_type() && [high, wide].iter().all(|side| (1..=MAX_SIDE).contains(side)) =>
+            {
+                Ok(Self { values: vec![0.0; PLANES * wide * high].into(), size: (wide, high) })
+            }
+            _ => {
+                let shape: Vec<String> = fact.shape.iter().map(ToString::to_string).collect();
+                let (kind, shape) = (fact.datum_type, shape.join(", "));
+                bail!("input.map is {kind:?} [{shape}], expected F32 [1, {PLANES}, H, W] with H and W up to {MAX_SIDE}")
+            }
+        }
+    }
+}
+
+/// Most cells across or down of a map: all of them are looked at every tick.
+const MAX_SIDE: usize = 64;
 
 /// `(level - mean) / scale` for every level of every plane.
 fn levels(planes: usize, mean: &[f32], scale: &[f32]) -> Box<[[f32; 256]]> {

@@ -169,6 +169,8 @@ pub struct Extras {
     /// Features, then value and mark of every extra; empty where there are none.
     row: Box<[f32]>,
     features: usize,
+    /// What an earlier run's tick says of each, in the place of all that is heard; not a number where one was missing.
+    kept: Option<Box<[f32]>>,
     /// The row has extras that nobody has taken yet.
     news: bool,
 }
@@ -182,6 +184,7 @@ impl Extras {
             tracks: extra.iter().map(|_| Track::default()).collect(),
             row: vec![0.0; len].into(),
             features,
+            kept: None,
             news: false,
         }
     }
@@ -193,11 +196,27 @@ impl Extras {
         }
     }
 
+    /// What an earlier run's head read of each, for the tick that comes; not a number where one was missing. From then on nothing else counts.
+    pub fn replay(&mut self, said: &[f32]) {
+        let kept = self.kept.get_or_insert_with(|| vec![f32::NAN; self.names.len()].into());
+        kept.fill(f32::NAN);
+        kept.iter_mut().zip(said).for_each(|(to, v)| *to = *v);
+    }
+
+    /// Value and mark of each, as they were taken last.
+    pub fn pairs(&self) -> &[f32] {
+        self.row.get(self.features..).unwrap_or_default()
+    }
+
     /// Takes what was newest at `tick`. True when that is something else than in the row that was last taken.
     pub fn look(&mut self, tick: Timestamp) -> bool {
         let pairs = self.row.get_mut(self.features..).unwrap_or_default().chunks_exact_mut(2);
-        for ((name, track), pair) in self.names.iter().zip(&mut self.tracks).zip(pairs) {
-            let said = track.at(tick, name.age_ms).map(|v| (v - name.mean) / name.scale).filter(|v| v.is_finite());
+        for (n, ((name, track), pair)) in self.names.iter().zip(&mut self.tracks).zip(pairs).enumerate() {
+            let said = match &self.kept {
+                Some(kept) => kept.get(n).copied(),
+                None => track.at(tick, name.age_ms).map(|v| (v - name.mean) / name.scale),
+            };
+            let said = said.filter(|v| v.is_finite());
             let new = said.map_or([0.0, 0.0], |v| [v, 1.0]);
             self.news |= *pair != new;
             pair.copy_from_slice(&new);

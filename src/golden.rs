@@ -6,6 +6,7 @@
 use crate::bundle::{Bundle, BundleError, one_line, plain};
 use crate::encoder::Encoder;
 use crate::head::Head;
+use crate::place::PLANES;
 use ndarray::{ArrayD, Axis};
 use ndarray_npy::{ReadNpyExt, ReadableElement};
 
@@ -18,6 +19,8 @@ pub struct Deviation {
     pub logits: f32,
     /// Of an edge of a box, in fractions of the picture; `None` where the head has none.
     pub boxes: Option<f32>,
+    /// Of a number of the encoder's map; `None` where there is none, or it was not asked for.
+    pub map: Option<f32>,
     /// Do all windows have the same best class as in the training framework?
     pub top1_equal: bool,
     /// Pictures and windows compared.
@@ -45,14 +48,26 @@ fn compare(bundle: &Bundle, encoder: Option<&mut Encoder>, head: &mut Head) -> R
         }
         let levels: ArrayD<u8> = read(bundle, frames, &shape)?;
         let wanted: ArrayD<f32> = read(bundle, features, &[levels.len_of(Axis(0)), input.features])?;
+        let maps = golden
+            .map
+            .as_ref()
+            .zip(encoder.map().map(|m| m.size))
+            .map(|(name, (wide, high))| read::<f32>(bundle, name, &[levels.len_of(Axis(0)), PLANES, high, wide]));
+        let maps = maps.transpose()?;
+        let mut maps = maps.iter().flat_map(|m| m.outer_iter());
         let mut worst = 0.0f32;
         for (levels, wanted) in levels.outer_iter().zip(wanted.outer_iter()) {
             let levels: Vec<u8> = levels.iter().copied().collect();
             let got = encoder.run_clip(&levels).map_err(|e| bundle.refuse(e.to_string()))?;
             worst = got.iter().zip(&wanted).fold(worst, |w, (g, x)| worse(w, g - x));
             found.vectors += 1;
+            if let (Some(got), Some(wanted)) = (encoder.map(), maps.next()) {
+                let apart = got.values.iter().zip(&wanted).fold(found.map.unwrap_or(0.0), |w, (g, x)| worse(w, g - x));
+                found.map = Some(apart);
+            }
         }
         encoder.reset();
+        within(bundle, "maps", found.map.unwrap_or(0.0), golden.map_tolerance)?;
         within(bundle, "features", worst, golden.features_tolerance)?;
         found.features = Some(worst);
     }
@@ -154,6 +169,7 @@ pub fn array<T: ReadableElement>(bytes: &[u8]) -> Result<ArrayD<T>, String> {
 /// # Errors
 /// As [`run`], and whatever keeps the networks from loading.
 pub fn prove(bundle: &Bundle) -> Result<Option<Deviation>, BundleError> {
-    let mut encoder = bundle.contract.input.as_ref().map(|_| Encoder::load(bundle, crate::encoder::Form::AsBuilt)).transpose()?;
+    let mut encoder =
+        bundle.contract.input.as_ref().map(|_| Encoder::load_with_map(bundle, crate::encoder::Form::AsBuilt)).transpose()?;
     run(bundle, encoder.as_mut(), &mut Head::load(bundle)?)
 }

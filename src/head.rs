@@ -172,7 +172,7 @@ impl Head {
         let (window, features, labels) = (bundle.contract.time.window, bundle.features(), bundle.contract.head.labels.len());
         let mut proto = onnx::parse(bundle.file(HEAD).unwrap_or_default()).map_err(refuse)?;
         let boxes = bundle.contract.head.boxes.as_deref();
-        boxes.map_or(Ok(()), |name| boxes::second(&mut proto, name)).map_err(refuse)?;
+        boxes.map_or(Ok(()), |name| onnx::second(&mut proto, "head.boxes", name, "the classes")).map_err(refuse)?;
         let mode = bundle.contract.time.mode;
         contract(&proto, window, features, mode).map_err(refuse)?;
         let failed = |e: TractError| refuse(format!("with input [1, {window}, {features}]: {}", onnx::sentence(&e)));
@@ -344,6 +344,29 @@ impl Head {
             }
         }
         Ok(&self.logits)
+    }
+
+    /// State that it carries from tick to tick, as bytes behind those in `to`, for another run; nothing in `window` mode, where it carries none.
+    pub fn remember(&self, to: &mut Vec<u8>) {
+        match &self.kind {
+            Kind::Own { own, carried: true } => own.remember(to),
+            Kind::Carried(carried) => carried.remember(to),
+            _ => {}
+        }
+    }
+
+    /// Goes on from there. False: it cannot, and begins anew.
+    pub fn recall(&mut self, mut from: &[u8]) -> bool {
+        let found = match &mut self.kind {
+            Kind::Own { own, carried: true } => own.recall(&mut from),
+            Kind::Carried(carried) => carried.recall(&mut from),
+            _ => Some(()),
+        };
+        let good = found.is_some() && from.is_empty();
+        if !good {
+            self.reset();
+        }
+        good
     }
 
     /// Forgets carried state (after a gap). Nothing to do in `window` mode.

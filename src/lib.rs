@@ -57,6 +57,7 @@ pub mod cli;
 pub mod train;
 mod complaint;
 mod lanes;
+mod past;
 pub mod rng;
 mod table;
 pub mod sys;

@@ -11,6 +11,7 @@ pub mod sense;
 mod stay;
 
 use crate::bundle::Bundle;
+use crate::past;
 use crate::report::{Novel, Novelty as Report};
 use crate::source::Timestamp;
 use normal::Normal;
@@ -60,6 +61,9 @@ pub fn of_bundle(bundle: &Bundle) -> Result<Option<Setup>, String> {
     Setup::of(normal, bundle.file(NETWORK)).map(Some)
 }
 
+/// What may have been said last, in the order in which it is remembered.
+const ALL: [Novel; 4] = [Novel::Learning, Novel::Ok, Novel::Drift, Novel::Alarm];
+
 /// See the module's documentation.
 #[derive(Clone, Debug)]
 pub struct Novelty {
@@ -98,6 +102,47 @@ impl Novelty {
         Some(Report { at, score, threshold: verdict.threshold, blocks: self.promise.blocks(), now })
     }
 
+    /// What is normal, which gives the scores.
+    pub fn normal(&self) -> &Normal {
+        &self.normal
+    }
+
+    /// All that goes on from tick to tick, as bytes behind those in `to`, so that another run says the same from here on. Allocates nothing where there
+    /// is room for [`Novelty::most`].
+    pub fn remember(&self, to: &mut Vec<u8>) {
+        self.sense.remember(&self.normal, to);
+        self.promise.remember(to);
+        let (at, said) = self.said.map_or((0, 0), |(at, now)| (at.0, 1 + ALL.iter().position(|n| *n == now).unwrap_or(0) as u64));
+        past::put_count(to, at);
+        past::put_count(to, said);
+    }
+
+    /// Bytes that this comes to at most.
+    pub fn most(&self) -> usize {
+        let mut some = vec![];
+        self.sense.remember(&self.normal, &mut some);
+        some.len() + Promise::MOST + 2 * 8
+    }
+
+    /// Goes on from what another run with the same normal remembered: score, threshold and blocks are those of that run. False: it is not from such a
+    /// one; then everything begins anew.
+    pub fn recall(&mut self, mut from: &[u8]) -> bool {
+        let mut read = || {
+            self.sense.recall(&self.normal, &mut from)?;
+            let promise = Promise::recall(&mut from)?;
+            let at = past::take_count(&mut from, u64::MAX)?;
+            let said = past::take_count(&mut from, ALL.len() as u64)? as usize;
+            from.is_empty().then(|| (promise, said.checked_sub(1).map(|n| (Timestamp(at), ALL[n]))))
+        };
+        let found = read();
+        let good = found.is_some();
+        match found {
+            Some((promise, said)) => (self.promise, self.said) = (promise, said),
+            None => self.sense.forget(),
+        }
+        good
+    }
+
     /// Nothing connects what comes with what was.
     pub fn gap(&mut self) {
         self.sense.forget();
@@ -113,5 +158,57 @@ impl Novelty {
     /// Blocks that ended since the start: has there been one since one last looked?
     pub fn ended(&self) -> u32 {
         self.ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use normal::{Terms, learn};
+
+    /// Three numbers that go round, and a setup that learnt them; `each`: with the fourth question.
+    fn round(each: bool) -> (Setup, impl Fn(usize) -> [f32; 3]) {
+        let row = |t: usize| [t as f32 * 0.3, t as f32 * 0.3 + 1.0, t as f32 * 0.7].map(f32::sin);
+        let rows: Vec<f32> = (0..2400).flat_map(row).collect();
+        let normal = learn("", 3, &[rows], &Terms { each, ..Terms::new(100, 0) }, None).expect("enough to learn from");
+        let blocks = Blocks { best: (0..40).map(|n| n as f32 / 20.0).collect(), alarms: vec![3, 39] };
+        (Setup { blocks, ..Setup::of(normal, None).expect("a setup") }, row)
+    }
+
+    #[test]
+    fn another_run_goes_on_from_what_was_remembered_to_the_last_bit() {
+        for each in [false, true] {
+            let (setup, row) = round(each);
+            // Counted on since: thresholds are another run's.
+            let other = Setup { blocks: Blocks::default(), rate: 0.5, block: 9, ..setup.clone() };
+            let mut first = Novelty::new(setup, Duration::from_secs(1));
+            for t in 0..700 {
+                first.tick(Timestamp::from_ms(t * 100), &row(t as usize));
+            }
+            let mut bytes = vec![];
+            first.remember(&mut bytes);
+            assert!(bytes.len() <= first.most(), "{} of {}", bytes.len(), first.most());
+            let fresh = || Novelty::new(other.clone(), Duration::from_secs(1));
+            let mut second = fresh();
+            assert!(second.recall(&bytes));
+            for t in 700..2000u64 {
+                // Something else comes, and block after block ends.
+                let row = if t % 500 < 60 { [2.0, 0.0, -2.0] } else { row(t as usize) };
+                let (a, b) = (first.tick(Timestamp::from_ms(t * 100), &row), second.tick(Timestamp::from_ms(t * 100), &row));
+                assert_eq!(a, b, "tick {t}");
+            }
+            // What is cut short is not taken; what is damaged is taken or not, and nothing breaks.
+            for n in (0..bytes.len()).step_by(7) {
+                assert!(!fresh().recall(&bytes[..n]), "{n} bytes");
+            }
+            for n in (0..bytes.len()).step_by(11) {
+                let (mut damaged, mut novelty) = (bytes.clone(), fresh());
+                damaged[n] ^= 0xff;
+                novelty.recall(&damaged);
+                for t in 0..20 {
+                    novelty.tick(Timestamp::from_ms(t * 100), &row(t as usize));
+                }
+            }
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::bundle::{MAX_FILE_BYTES, plain};
 pub use any::Any;
 pub(crate) use guard::{caught, guarded};
 pub use precheck::MAX_NODES;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::OnceLock;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{ModelProto, NodeProto, TensorProto};
@@ -105,6 +105,41 @@ pub(crate) fn typed_over_time(proto: &ModelProto, features: usize) -> TractResul
     let first = model.output_outlets()?[0];
     model.select_output_outlets(&[first])?;
     Ok((model.into_typed()?, s))
+}
+
+/// Puts the output that the contract names under `key` behind the first, which is that of `first`, and drops all others.
+pub(crate) fn second(proto: &mut ModelProto, key: &str, name: &str, first: &str) -> Result<(), String> {
+    let Some(graph) = proto.graph.as_mut() else { return Err("an ONNX file without a graph".into()) };
+    match graph.output.iter().position(|o| o.name == name) {
+        Some(0) => Err(format!("{key} = {name:?} is the graph's first output, which is that of {first}")),
+        Some(n) => {
+            graph.output.swap(1, n);
+            graph.output.truncate(2);
+            Ok(())
+        }
+        None => {
+            let names: Vec<String> = graph.output.iter().take(8).map(|o| plain(&o.name)).collect();
+            Err(format!("{key} = {name:?} is no output of the graph, which has {}", names.join(", ")))
+        }
+    }
+}
+
+/// The graph with one of its outputs, and what leads to it.
+pub(crate) fn only(proto: &ModelProto, output: usize) -> ModelProto {
+    let mut proto = proto.clone();
+    let Some(graph) = proto.graph.as_mut() else { return proto };
+    graph.output = graph.output.get(output).cloned().into_iter().collect();
+    let mut wanted: HashSet<String> = graph.output.iter().map(|o| o.name.clone()).collect();
+    let mut kept: Vec<_> = std::mem::take(&mut graph.node).into_iter().rev().collect();
+    kept.retain(|node| {
+        let needed = node.output.iter().any(|o| wanted.contains(o));
+        if needed {
+            wanted.extend(node.input.iter().filter(|i| !i.is_empty()).cloned());
+        }
+        needed
+    });
+    graph.node = kept.into_iter().rev().collect();
+    proto
 }
 
 /// Type and shape of the first input as the file states them; dimensions that are open are `None`.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! frame -> shaper -> (gate) -> encoder -> (extras) -> (head's projections) -> ring -> head -> (taught) -> decision -> reports
-//!       `-> (place, where the head gives no box) --------------------------------------------------------^
+//!       `-> (place, where the head gives no box: by the picture, or by the encoder's map of it) ----------^
 //! ```
 //! Time is cut into ticks from the first frame on: tick k is at `start + k * tick`. The newest frame at or before a
 //! tick fills its slot, so each frame comes with the stamp until which it was the newest: the next frame's. A live camera
@@ -25,7 +25,7 @@ use crate::view::View;
 use std::time::Duration;
 
 mod probe;
-pub use probe::{Probe, Stage};
+pub use probe::{Before, Probe, Stage};
 
 /// What can go wrong in a step. The pipeline stays usable: the tick counts as held.
 #[derive(Debug, thiserror::Error)]
@@ -177,7 +177,10 @@ impl Pipeline {
         if options.place && shaper.is_none() {
             return Err(bundle.refuse("where something moves cannot be said of rows of numbers; leave `where` out".to_string()));
         }
-        let encoder = c.input.as_ref().map(|_| Encoder::load(bundle, options.form)).transpose()?;
+        let placed = options.place && c.head.boxes.is_none();
+        let load = if placed { Encoder::load_with_map } else { Encoder::load };
+        let encoder = c.input.as_ref().map(|_| load(bundle, options.form)).transpose()?;
+        let mapped = encoder.as_ref().is_some_and(|e| e.map().is_some());
         let default = Thresholds::from(&c.decision);
         let novelty = options.novelty.clone().map(|setup| {
             setup.normal.fits(bundle.features(), c.time.tick_ms)?;
@@ -193,7 +196,7 @@ impl Pipeline {
             shaper,
             view: View::default(),
             gate: c.input.as_ref().filter(|_| options.gate).and_then(Gate::new),
-            place: c.input.as_ref().filter(|_| options.place && c.head.boxes.is_none()).map(Place::new),
+            place: c.input.as_ref().filter(|_| placed).map(|i| if mapped { Place::mapped() } else { Place::new(i) }),
             boxed: options.place && c.head.boxes.is_some(),
             encoder,
             extras: Extras::new(&c.extra, bundle.frame_features()),
@@ -222,6 +225,21 @@ impl Pipeline {
         self.extras.push(which, value);
     }
 
+    /// Goes on, in novelty, from what an earlier run remembered before the first frame that is to come. False: it cannot, and begins anew.
+    pub fn recall(&mut self, past: &[u8]) -> bool {
+        self.novelty.as_mut().is_some_and(|novelty| novelty.recall(past))
+    }
+
+    /// The same in a head that carries its state.
+    pub fn recall_head(&mut self, past: &[u8]) -> bool {
+        self.head.recall(past)
+    }
+
+    /// What goes on from tick to tick.
+    pub fn before(&self) -> Before<'_> {
+        Before { novelty: self.novelty.as_ref(), head: Some(&self.head) }
+    }
+
     /// One frame, which was the newest until `until` (the stamp of the frame after it): fills the ticks in between. A
     /// frame that no tick asks for is counted and left alone. Reports go to `out` in order.
     ///
@@ -234,7 +252,7 @@ impl Pipeline {
         probe: &mut impl Probe,
         out: &mut impl FnMut(Report),
     ) -> Result<(), PipelineError> {
-        if let (None, Payload::Shaped(_)) = (self.time.start, frame.payload) {
+        if let (None, Payload::Shaped(..)) = (self.time.start, frame.payload) {
             // An earlier run's ticks keep its time.
             self.time.start = Some(Timestamp(0));
             self.time.next = u128::from(frame.at.0).div_ceil(self.tick.as_nanos()) as u64;
@@ -368,7 +386,10 @@ impl Pipeline {
         probe.lap(Stage::Place);
         if !self.ring.is_empty() {
             probe.features(&self.row);
-            self.novelty.as_mut().and_then(|n| n.tick(at, &self.row)).map(Report::Novelty).into_iter().for_each(&mut *out);
+            probe.before(self.before());
+            if let Some(novelty) = &mut self.novelty {
+                novelty.tick(at, &self.row).map(Report::Novelty).into_iter().for_each(&mut *out);
+            }
             probe.lap(Stage::Novelty);
         }
         let logits = self.head.run(&self.ring)?;
@@ -417,7 +438,7 @@ impl Pipeline {
     fn spot(&mut self, fresh: bool) -> Option<Region> {
         let (place, shaper) = (self.place.as_mut()?, self.shaper.as_ref()?);
         if fresh {
-            place.look(shaper.planes());
+            place.look(shaper.planes(), self.encoder.as_ref().and_then(Encoder::map));
         }
         shaper.in_camera(place.now()?)
     }
@@ -446,7 +467,7 @@ impl Pipeline {
                     shaper.skip_flow();
                     probe.lap(Stage::Flow);
                     if !news && self.ring.repeat() {
-                        probe.taken(at, Shaped::Same, first);
+                        probe.taken(at, Shaped::Same, self.extras.pairs(), first);
                         return Ok(());
                     }
                     self.extras.rejoin()
@@ -471,8 +492,13 @@ impl Pipeline {
             gate.keep(shaper.planes());
         }
         let planes = self.shaper.as_ref().map(|s| (s.planes(), s.picture()));
-        let tick = planes.map_or(Shaped::Row(&self.staged_row), |(levels, picture)| Shaped::Planes { levels, picture });
-        probe.taken(at, tick, first);
+        let tick = match planes {
+            // Its extras are news, its picture is not: other planes stand for it.
+            Some(_) if still => Shaped::Same,
+            Some((levels, picture)) => Shaped::Planes { levels, picture },
+            None => Shaped::Row(&self.staged_row),
+        };
+        probe.taken(at, tick, self.extras.pairs(), first);
         if std::mem::take(&mut self.still_before) {
             self.ring.fill();
         }
@@ -519,28 +545,31 @@ impl Pipeline {
 
     fn stage(&mut self, frame: &Frame<'_>) -> Result<(), PipelineError> {
         let wrong = |found: String, expected: String| Err(PipelineError::Payload { found, expected });
+        if let Payload::Shaped(_, extra) = frame.payload {
+            self.extras.replay(extra);
+        }
         match (&frame.payload, &mut self.shaper) {
             (Payload::Image(image), Some(shaper)) => {
                 self.view.look(image, frame.at);
                 self.time.same = None;
                 Ok(shaper.stage(image)?)
             }
-            (Payload::Shaped(Shaped::Planes { levels, picture }), Some(shaper)) => {
+            (Payload::Shaped(Shaped::Planes { levels, picture }, _), Some(shaper)) => {
                 self.time.same = Some(false);
                 if shaper.adopt(levels, *picture) { Ok(()) } else { wrong("a tick of another bundle".into(), "its own".into()) }
             }
-            (Payload::Shaped(Shaped::Same), Some(_)) => {
+            (Payload::Shaped(Shaped::Same, _), Some(_)) => {
                 self.time.same = Some(true);
                 Ok(())
             }
-            (Payload::Row(row) | Payload::Shaped(Shaped::Row(row)), None) if row.len() == self.staged_row.len() => {
+            (Payload::Row(row) | Payload::Shaped(Shaped::Row(row), _), None) if row.len() == self.staged_row.len() => {
                 self.staged_row.copy_from_slice(row);
                 Ok(())
             }
             (Payload::Row(row), None) => {
                 wrong(format!("a row of {} numbers", row.len()), format!("rows of {}", self.staged_row.len()))
             }
-            (Payload::Shaped(_), _) => wrong("a tick of another bundle".into(), "its own".into()),
+            (Payload::Shaped(..), _) => wrong("a tick of another bundle".into(), "its own".into()),
             (Payload::Row(_), Some(_)) => wrong("a row of numbers".into(), "pictures".into()),
             (Payload::Image(_), None) => wrong("a picture".into(), format!("rows of {} numbers", self.staged_row.len())),
         }

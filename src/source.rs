@@ -171,8 +171,8 @@ impl<'a> Image<'a> {
 pub enum Payload<'a> {
     /// Pixels for the shaper and the encoder.
     Image(Image<'a>),
-    /// What an earlier run made of a frame: goes around the shaper and the gate.
-    Shaped(Shaped<'a>),
+    /// What an earlier run made of a frame: goes around the shaper and the gate. And its extras as the head read them, not a number where one was missing.
+    Shaped(Shaped<'a>, &'a [f32]),
     /// One row of numbers that goes straight into the ring: the recurrent network alone.
     Row(&'a [f32]),
 }
@@ -279,6 +279,17 @@ impl std::ops::Add for Losses {
     }
 }
 
+/// What was remembered in an earlier run.
+#[derive(Clone, Copy, Debug)]
+pub struct Past<'a> {
+    /// Which learning gave its scores: hex sha256.
+    pub normal: &'a str,
+    /// See [`crate::novelty::Novelty::remember`]; empty without novelty.
+    pub novelty: &'a [u8],
+    /// See [`crate::head::Head::remember`]; empty where it carries no state.
+    pub head: &'a [u8],
+}
+
 /// A camera, a recording or a pipe.
 pub trait Source: Send {
     /// The next frame, or `None` at the end of a recording. A live camera never ends.
@@ -304,6 +315,11 @@ pub trait Source: Send {
     /// Is this a piece of a longer run: did the world go on before its first frame?
     fn has_past(&self) -> bool {
         false
+    }
+
+    /// What novelty and the head remembered before its first frame, where this is a piece of a longer run that kept it.
+    fn past(&self) -> Option<Past<'_>> {
+        None
     }
 
     /// What was left out, where the source keeps count; `None`: the gaps in its numbers are all there is to know.

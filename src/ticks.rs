@@ -340,7 +340,7 @@ impl Stages {
                 self.features = row.to_vec();
                 Ok(())
             }
-            (Payload::Shaped(_), _) => Err("a black box found, a recording expected".into()),
+            (Payload::Shaped(..), _) => Err("a black box found, a recording expected".into()),
             (Payload::Image(_), None) => Err("pictures found, rows of numbers expected".into()),
             (Payload::Row(_), Some(_)) => Err("rows of numbers found, pictures expected".into()),
         }

@@ -14,6 +14,7 @@ use lookout::config::Config;
 use lookout::extra::rows::Lines;
 use lookout::extra::{self, Extra, Table, nmea};
 use lookout::onnx;
+use lookout::pipeline::Before;
 use lookout::report::ReportSpec;
 use lookout::report::envelope::{Body, seal};
 use lookout::report::queries::LineAssembler;
@@ -465,11 +466,11 @@ fn y4m_clips() {
 fn clips_of_the_black_box() {
     let header = Header { bundle: "00aa".into(), tick_ms: 100, tick_bytes: 8, label: "right".into(), ..Header::default() };
     let seeds = [false, true].map(|rows| {
-        let mut recorder = Recorder::new(Header { rows, ..header.clone() }, 5);
+        let mut recorder = Recorder::new(Header { rows, extra: rows.into(), ..header.clone() }, 5, Before::default());
         for n in 0..7 {
             let planes = Shaped::Planes { levels: &[n as u8; 8], picture: (4, 2) };
             let news = if rows { Shaped::Row(&[n as f32, 0.5]) } else { planes };
-            recorder.keep(Timestamp::from_ms(n * 100), if n % 3 == 2 { Shaped::Same } else { news });
+            recorder.keep(Timestamp::from_ms(n * 100), if n % 3 == 2 { Shaped::Same } else { news }, &[n as f32, 1.0]);
         }
         let mut clip = vec![];
         recorder.write("right", 300, &mut clip);

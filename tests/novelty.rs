@@ -80,6 +80,8 @@ fn trained(dir: &Path, minutes: usize, seed: u64, predictor: &str) -> (PathBuf, 
         "100",
         "--predictor",
         predictor,
+        "--seed",
+        "7",
         "--out",
         bundle.to_str().unwrap(),
     ]);
@@ -168,6 +170,69 @@ fn a_box_says_it_on_the_wire() {
     let _ = std::fs::remove_dir_all(dir);
 }
 
+/// Every file of a folder: name, bytes, and when it was written.
+fn snapshot(dir: &Path) -> Vec<(PathBuf, Vec<u8>, std::time::SystemTime)> {
+    let files = std::fs::read_dir(dir).expect("a folder").map(|e| e.expect("a file").path());
+    let mut all: Vec<_> = files
+        .map(|p| (p.clone(), std::fs::read(&p).expect("bytes"), p.metadata().and_then(|m| m.modified()).expect("a time")))
+        .collect();
+    all.sort();
+    all
+}
+
+/// A recording in a box's state folder: `classify` gives the scores and alarms that `run` gave, and changes nothing there.
+#[test]
+fn classify_says_of_a_recording_what_run_says_of_it_and_learns_nothing() {
+    let dir = folder("classify");
+    let (_, bundle) = machine(&dir, 10, 7);
+    let (good, bad, state) = (dir.join("good.txt"), dir.join("bad.txt"), dir.join("state"));
+    // Every third minute is counted, and nothing is promised before twenty are.
+    rows(&good, 66 * 600, 8, |_| Change::None);
+    rows(&bad, 1800, 9, |t| if (900..1000).contains(&t) { Change::Stopped } else { Change::None });
+    let source = |path: &Path| format!("features:{}", path.display());
+    let (good, bad) = (source(&good), source(&bad));
+    let known = ["--bundle", bundle.to_str().unwrap(), "--state", state.to_str().unwrap()];
+    let learnt = lookout(&[&["learn", &good], &known[..]].concat());
+    assert!(learnt.status.success(), "{}", text(&learnt.stderr));
+    let before = snapshot(&state);
+    let run = lookout(&[&["run", "--board", "host", "--source", &bad, "--report", "json:-"], &known[..]].concat());
+    assert!(run.status.success(), "{}", text(&run.stderr));
+    let said: Vec<serde_json::Value> = text(&run.stdout).lines().map(|l| serde_json::from_str(l).expect("an object")).collect();
+    let json = lookout(&[&["classify", &bad, "--json"], &known[..]].concat());
+    assert!(json.status.success(), "{}", text(&json.stderr));
+    let all: serde_json::Value = serde_json::from_slice(&json.stdout).expect("an object");
+    let ticks = all["novelty"]["ticks"].as_array().expect("ticks");
+    let round = |v: &serde_json::Value| (v.as_f64().expect("a number") * 1e4).round() / 1e4;
+    let mut same = 0;
+    for n in said.iter().filter(|o| o["type"] == "novelty") {
+        let tick = ticks.iter().find(|t| t[0] == n["ms"]).expect("the same tick");
+        let found = (tick[1].as_f64(), tick[2].as_f64(), tick[3].as_str());
+        assert_eq!(found, (Some(round(&n["score"])), Some(round(&n["threshold"])), n["now"].as_str()), "{n}");
+        same += 1;
+    }
+    let alarms = all["novelty"]["alarms"].as_array().expect("alarms");
+    println!("{same} reports of run and the ticks of classify alike; alarms {alarms:?}");
+    let inside = |a: &&serde_json::Value| (90_000..=112_000).contains(&a["start_ms"].as_u64().unwrap_or(0));
+    assert!(same >= 30 && ticks.len() > 1700 && alarms.iter().any(|a| inside(&a)), "{same}, {}", ticks.len());
+    let plain = text(&lookout(&[&["classify", &bad], &known[..]].concat()).stdout);
+    println!("{plain}");
+    assert!(plain.contains("  ALARM ") && plain.contains("  novelty: score at most "), "{plain}");
+    // Unasked, nothing is said of it; and a folder that knows nothing is said.
+    assert!(!text(&lookout(&["classify", &bad, "--bundle", known[1]]).stdout).contains("novelty: "));
+    let rows_lstm = "tests/bundles/rows-lstm";
+    let zeros = dir.join("zeros.txt");
+    let width = lookout::bundle::Bundle::open(Path::new(rows_lstm)).expect("a bundle").features();
+    std::fs::write(&zeros, format!("{}\n", vec!["0"; width].join(" ")).repeat(50)).expect("written");
+    let other = lookout(&["classify", &source(&zeros), "--bundle", rows_lstm, "--state", known[3]]);
+    assert!(
+        other.status.success() && text(&other.stderr).contains("nothing in it says what is normal"),
+        "{}",
+        text(&other.stderr)
+    );
+    assert!(before == snapshot(&state), "the state folder was changed");
+    let _ = std::fs::remove_dir_all(dir);
+}
+
 /// A bright or dark box goes from left to right every four seconds; `wrong`: from 20 s to 26 s of every 40 s the one that is there stands still, or goes back.
 fn street(path: &Path, ticks: usize, wrong: Change) {
     const SIZE: [usize; 2] = [64, 48];
@@ -233,11 +298,27 @@ fn a_trained_network_travels_with_the_bundle() {
         let line = check.lines().find(|l| l.starts_with("novelty")).unwrap_or_default();
         println!("{line}");
         assert!(line.contains(&format!("{cell} 4 -> 64, int8")) && line.contains("6000 ticks"), "{check}");
+        // The same for programs; a bundle that knows nothing of it says so.
+        let json = |dir: &str| -> serde_json::Value {
+            serde_json::from_slice(&lookout(&["check", "--json", dir]).stdout).expect("an object")
+        };
+        let says = &json(bundle_arg)["novelty"];
+        println!("{says}");
+        let words = format!(
+            "novelty   {}: learnt from {} ticks, {} blocks counted",
+            says["network"].as_str().unwrap(),
+            says["learnt_ticks"],
+            says["blocks"]
+        );
+        assert_eq!(line, words);
+        assert!(json("tests/bundles/rows-lstm")["novelty"].is_null());
         // The box learns what stands behind the network from its own footage, and finds what is wrong.
         let state = dir.join("state");
         let (good, state) = (format!("features:{}", good.display()), state.to_str().unwrap());
         let run = lookout(&["learn", &good, "--bundle", bundle_arg, "--state", state]);
         assert!(run.status.success(), "{}", text(&run.stderr));
+        let learnt = std::fs::read_to_string(Path::new(state).join("novelty.json")).expect("what was learnt");
+        assert!(learnt.contains("\"seed\":7,"), "a network is used with the sums of its own training");
         let bad = dir.join("bad.txt");
         rows(&bad, 1200, 6, |t| if (600..700).contains(&t) { Change::Stopped } else { Change::None });
         let bad = format!("features:{}", bad.display());

@@ -6,6 +6,7 @@
 
 use lookout::baked;
 use lookout::bundle::Bundle;
+use lookout::encoder::{Encoder, Form};
 use lookout::pipeline::{Options, Pipeline, Probe};
 use lookout::place::{Place, overlap};
 use lookout::report::Report;
@@ -37,7 +38,18 @@ fn region([x, y, w, h]: [f32; 4]) -> Region {
 
 /// The clip through the pipeline: boxes by tick, and what was reported.
 fn play(seed: u64, options: &Options) -> (BTreeMap<u64, Region>, Vec<Report>) {
-    let mut pipeline = Pipeline::new(&baked::bundle().unwrap(), options).unwrap();
+    play_with(&baked::bundle().unwrap(), seed, options)
+}
+
+/// The built-in bundle as one whose encoder has no map.
+fn without_map() -> Bundle {
+    let mut bundle = baked::bundle().unwrap();
+    bundle.contract.input.as_mut().unwrap().map = None;
+    bundle
+}
+
+fn play_with(bundle: &Bundle, seed: u64, options: &Options) -> (BTreeMap<u64, Region>, Vec<Report>) {
+    let mut pipeline = Pipeline::new(bundle, options).unwrap();
     let (mut scene, mut places, mut said) = (Ahead::new(Box::new(Scene::new(seed))), Places::default(), vec![]);
     while let Some((frame, until)) = scene.read().unwrap() {
         match until {
@@ -63,21 +75,25 @@ fn truth(seed: u64) -> BTreeMap<u64, Region> {
     all
 }
 
+/// By the encoder's own map, and by the background where there is none.
 #[test]
 fn the_box_is_the_things() {
-    let (mut clips, mut good, mut ticks, mut right) = (0, 0, 0, 0);
-    for seed in 1..=6 {
-        let (found, truth) = (play(seed, &Options { place: true, ..Options::default() }).0, truth(seed));
-        for (from, to, label) in SCRIPT.iter().filter(|s| ["left", "right", "toward", "away"].contains(&s.2)) {
-            let scores: Vec<f32> = truth.range(from..to).map(|(at, t)| found.get(at).map_or(0.0, |f| overlap(f, t))).collect();
-            let mean = scores.iter().sum::<f32>() / scores.len() as f32;
-            println!("seed {seed}, {label} at {from} ms: mean IoU {mean:.2} over {} ticks", scores.len());
-            (clips, good) = (clips + 1, good + u32::from(mean >= 0.5));
-            (ticks, right) = (ticks + scores.len(), right + scores.iter().filter(|s| **s >= 0.5).count());
+    for (bundle, how) in [(baked::bundle().unwrap(), "map"), (without_map(), "background")] {
+        let (mut clips, mut good, mut ticks, mut right) = (0, 0, 0, 0);
+        for seed in 1..=6 {
+            let (found, truth) = (play_with(&bundle, seed, &Options { place: true, ..Options::default() }).0, truth(seed));
+            for (from, to, label) in SCRIPT.iter().filter(|s| ["left", "right", "toward", "away"].contains(&s.2)) {
+                let scores: Vec<f32> =
+                    truth.range(from..to).map(|(at, t)| found.get(at).map_or(0.0, |f| overlap(f, t))).collect();
+                let mean = scores.iter().sum::<f32>() / scores.len() as f32;
+                println!("{how}, seed {seed}, {label} at {from} ms: mean IoU {mean:.2} over {} ticks", scores.len());
+                (clips, good) = (clips + 1, good + u32::from(mean >= 0.5));
+                (ticks, right) = (ticks + scores.len(), right + scores.iter().filter(|s| **s >= 0.5).count());
+            }
         }
+        println!("{how}: mean IoU of 0.5 or more in {good} of {clips} clips; {right} of {ticks} ticks");
+        assert!(good * 100 >= clips * 85, "{how}: {good} of {clips}");
     }
-    println!("mean IoU of 0.5 or more in {good} of {clips} clips; {right} of {ticks} ticks");
-    assert!(good * 100 >= clips * 85, "{good} of {clips}");
 }
 
 #[test]
@@ -172,12 +188,13 @@ fn rows_have_no_place_and_the_bundle_says_so() {
     assert!(e.contains("rows of numbers"), "{e}");
 }
 
-/// Allocations of the stage, and its time.
+/// Allocations of the stage, and its time: by the background, and by the map together with what it adds to the encoder.
 #[test]
 fn a_box_costs_microseconds_and_no_allocation() {
-    let input = baked::bundle().unwrap().contract.input.unwrap();
-    let (mut shaper, mut place) = (Shaper::new(&input, Region::default()).unwrap(), Place::new(&input));
-    let (mut scene, mut n, mut all, mut allocated, mut spent) = (Scene::new(1), 0u32, vec![], 0, Duration::MAX);
+    let bundle = baked::bundle().unwrap();
+    let input = bundle.contract.input.clone().unwrap();
+    let (mut shaper, mut ground) = (Shaper::new(&input, Region::default()).unwrap(), Place::new(&input));
+    let (mut scene, mut n, mut all) = (Scene::new(1), 0u32, vec![]);
     while let Some(frame) = scene.next().unwrap() {
         let Payload::Image(image) = &frame.payload else { panic!("no picture") };
         shaper.stage(image).unwrap();
@@ -187,12 +204,34 @@ fn a_box_costs_microseconds_and_no_allocation() {
         n += 1;
     }
     // The quickest of five rounds: whoever else is at work on the machine is not what is measured.
-    for _ in 0..5 {
-        let (before, start) = (count(), Instant::now());
-        all.iter().for_each(|planes| place.look(planes));
-        spent = spent.min(start.elapsed());
-        allocated += count() - before;
+    let quickest = |look: &mut dyn FnMut(&[u8])| {
+        let (mut spent, mut allocated) = (Duration::MAX, 0);
+        for _ in 0..5 {
+            let (before, start) = (count(), Instant::now());
+            all.iter().for_each(|planes| look(planes));
+            spent = spent.min(start.elapsed());
+            allocated += count() - before;
+        }
+        (spent.as_secs_f64() * 1e6 / all.len() as f64, allocated)
+    };
+    let (by_ground, none) = quickest(&mut |planes| ground.look(planes, None));
+    assert_eq!(none, 0, "the background");
+    let (mut plain, mut mapped) =
+        (Encoder::load(&bundle, Form::AsBuilt).unwrap(), Encoder::load_with_map(&bundle, Form::AsBuilt).unwrap());
+    assert!(plain.map().is_none(), "nobody asked");
+    for planes in &all {
+        assert_eq!(plain.run(planes).unwrap(), mapped.run(planes).unwrap(), "the features are the same to the bit");
     }
-    println!("{:.2} us a tick over {} ticks of the built-in clip", spent.as_secs_f64() * 1e6 / all.len() as f64, all.len());
-    assert_eq!(allocated, 0);
+    let mut place = Place::mapped();
+    let (alone, tract) = quickest(&mut |planes| drop(plain.run(planes).map(|_| ())));
+    let (both, more) = quickest(&mut |planes| {
+        mapped.run(planes).unwrap();
+        place.look(planes, mapped.map());
+    });
+    println!(
+        "a tick of {}: {by_ground:.2} us by the background; {:.2} us by the map, beside {alone:.2}",
+        all.len(),
+        both - alone
+    );
+    assert_eq!((tract, more), (0, 0), "the encoder, without the map and with it");
 }

@@ -77,7 +77,7 @@ impl Copy {
 
 /// What happens at start: both networks are loaded and the golden vectors run.
 fn used(bundle: &Bundle) -> Result<(), BundleError> {
-    let mut encoder = bundle.contract.input.as_ref().map(|_| Encoder::load(bundle, Form::AsBuilt)).transpose()?;
+    let mut encoder = bundle.contract.input.as_ref().map(|_| Encoder::load_with_map(bundle, Form::AsBuilt)).transpose()?;
     let mut head = Head::load(bundle)?;
     golden::run(bundle, encoder.as_mut(), &mut head).map(|_| ())
 }
@@ -222,6 +222,36 @@ fn wrong_boxes_are_refused() {
     *boxes.last_mut().unwrap() ^= 0x80;
     copy.put("golden_boxes.npy", boxes);
     assert_sentence("another box", copy.open(), &["golden boxes", "at most 0.000100"]);
+}
+
+#[test]
+fn wrong_maps_are_refused() {
+    let (at, golden) = ("map = \"where\"\n", "map = \"golden_map.npy\"\n");
+    for (case, from, to, parts) in [
+        ("an output that is not there", at, "map = \"place\"\n", ["input.map = \"place\"", "features, where"]),
+        ("the features", at, "map = \"features\"\n", ["input.map = \"features\"", "first output, which is that of the features"]),
+        ("no golden map", golden, "", ["golden.map", "input.map = \"where\" has to be held against something"]),
+        (
+            "no golden features",
+            "features = \"golden_features.npy\"\n",
+            "",
+            ["golden.features", "has to be held against something"],
+        ),
+        ("no golden pictures", "frames = \"golden_frames.npy\"\n", "", ["golden.frames", "has to be held against something"]),
+        ("golden maps of no map", at, "", ["golden.map = \"golden_map.npy\"", "input.map names no output"]),
+        ("another array", golden, "map = \"golden_features.npy\"\n", ["[8, 96]", "[8, 5, 8, 8]"]),
+        ("deviate", golden, "map = \"golden_map.npy\"\nmap_tolerance = -1.0\n", ["golden maps", "at most -1.0"]),
+    ] {
+        let mut copy = Copy::of("../../models/motion");
+        copy.toml(from, to);
+        assert_sentence(case, copy.open(), &parts);
+    }
+    let mut copy = Copy::of("../../models/motion");
+    copy.open().expect("the bundle as it is");
+    let mut map = copy.files["golden_map.npy"].clone();
+    *map.last_mut().unwrap() ^= 0x80;
+    copy.put("golden_map.npy", map);
+    assert_sentence("another map", copy.open(), &["golden maps", "at most 0.05"]);
 }
 
 #[test]

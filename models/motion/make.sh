@@ -1,7 +1,7 @@
 #!/bin/sh
 # Rebuilds the bundle from nothing: renders, trains, quantises, writes golden vectors and bundle.toml, examines.
 #   sh make.sh [WORK_DIR] [DATA_DIR]
-# About 12 GB of disk; about three hours of two cores. Needs python3-torch (or current PyTorch; add --bf16 to train.py where the
+# About 12 GB of disk; about four hours of two cores. Needs python3-torch (or current PyTorch; add --bf16 to train.py where the
 # processor has AMX), libopenblas0-pthread, python3-opencv (4.x: 5 draws text on bytes only), python3-numpy, onnx,
 # onnxruntime. Without DATA_DIR's real frames it still works, and holds less well on real footage.
 set -eu
@@ -23,4 +23,5 @@ shards --clips 2000 --seed 32 --classes idle
 shards --clips 1500 --seed 33 --classes toward away
 $python train.py --data-dir "$work/shards" --out "$work/float.pt" --epochs 24 --hold 0.4
 $python export.py --weights "$work/float.pt" --data-dir "$work/shards" --out "$here" --enter 0.7 --leave 0.35 --min-ms 200
+$python place.py --work "$work/place" --data "$data" --cache "$work/footage.pkl" --out "$here"
 $python evaluate.py --clips 1000 --seed 20261121 --data "$data" --cache "$work/footage.pkl" --onnx "$here" --weights "$work/float.pt"

@@ -6,9 +6,10 @@
 
 use super::{Header, Recorder, checksum};
 use crate::complaint::Complaint;
-use crate::pipeline::Probe;
+use crate::pipeline::{Before, Probe};
 use crate::report::Label;
 use crate::source::{Shaped, Timestamp};
+use crate::store::novelty::name;
 use heapless::Deque;
 use std::fs::{self, File};
 use std::io::Write;
@@ -89,11 +90,11 @@ pub struct BlackBox {
 }
 
 impl BlackBox {
-    /// Makes the folder, deletes what was left half written, and starts the writer.
+    /// Makes the folder, deletes what was left half written, and starts the writer. `before`: whose state is noted.
     ///
     /// # Errors
     /// A folder that cannot be made or read, or no thread.
-    pub fn start(header: Header, wish: Wish) -> Result<Self, String> {
+    pub fn start(header: Header, wish: Wish, before: Before<'_>) -> Result<Self, String> {
         let named = |e: std::io::Error| format!("black box {}: {e}", wish.dir.display());
         fs::create_dir_all(&wish.dir).map_err(named)?;
         let mut next = 0;
@@ -105,7 +106,8 @@ impl BlackBox {
                 next = next.max(n + 1);
             }
         }
-        let recorder = Recorder::new(header, wish.before + wish.after);
+        let normal = before.novelty.map_or_else(String::new, |n| name(n.normal()));
+        let recorder = Recorder::new(Header { normal, ..header }, wish.before + wish.after, before);
         let buffer = Vec::with_capacity(recorder.max_bytes());
         let shared = Arc::new(Shared { hand: Mutex::new(Hand::Free(buffer)), moved: Condvar::new() });
         let (theirs, after, patient) = (shared.clone(), wish.after, wish.patient);
@@ -170,13 +172,17 @@ impl BlackBox {
 }
 
 impl Probe for BlackBox {
-    fn taken(&mut self, at: Timestamp, tick: Shaped<'_>, first: bool) {
+    fn taken(&mut self, at: Timestamp, tick: Shaped<'_>, extra: &[f32], first: bool) {
         if first {
             self.cut();
         }
-        self.recorder.keep(at, tick);
+        self.recorder.keep(at, tick, extra);
         self.open.iter_mut().for_each(|open| open.left = open.left.saturating_sub(1));
         self.settle();
+    }
+
+    fn before(&mut self, before: Before<'_>) {
+        self.recorder.note(before);
     }
 }
 

@@ -87,10 +87,12 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     }
     let bundle = load(&BundleArg { bundle: args.dir.clone() })?;
     let form = args.engine.form()?;
+    let mut mapped = bundle.contract.input.as_ref().map(|_| Encoder::load_with_map(&bundle, form)).transpose()?;
+    // What is timed and told of is what runs unless boxes are asked for.
     let mut encoder = bundle.contract.input.as_ref().map(|_| Encoder::load(&bundle, form)).transpose()?;
     let mut float = bundle.contract.input.as_ref().map(|_| Encoder::load(&bundle, Form::Float)).transpose()?;
     let mut head = Head::load_with(&bundle, Arithmetic::Quickest, args.engine.isa()?)?;
-    let deviation = golden::run(&bundle, encoder.as_mut(), &mut head)?;
+    let deviation = golden::run(&bundle, mapped.as_mut(), &mut head)?;
     let levels = bundle.contract.input.as_ref().map(|i| vec![128u8; i.planes() * i.height * i.width]).unwrap_or_default();
     let built = encoder.as_mut().map(|e| time(|| e.run(&levels).map(|_| ()).map_err(|e| e.to_string()))).transpose()?;
     let plain = float.as_mut().map(|e| time(|| e.run(&levels).map(|_| ()).map_err(|e| e.to_string()))).transpose()?;
@@ -98,12 +100,17 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let step = time(|| head.run_window(&window).map(|_| ()).map_err(|e| e.to_string()))?;
     let d = deviation.unwrap_or_default();
     let report = encoder.as_ref().map(|e| e.report().clone()).unwrap_or_default();
+    let novelty = novelty::of_bundle(&bundle).map_err(Failure::refused)?;
     if args.json {
+        let novelty = novelty.map(|setup| {
+            let (ticks, blocks) = (setup.normal.learnt, setup.blocks.best.len());
+            serde_json::json!({ "network": setup.sense.words(), "learnt_ticks": ticks, "blocks": blocks })
+        });
         let line = serde_json::json!({
             "ok": true, "bundle": bundle.contract.name, "version": bundle.contract.version, "hash": bundle.hash,
-            "max_abs": d.features.unwrap_or(0.0).max(d.logits).max(d.boxes.unwrap_or(0.0)), "top1_equal": d.top1_equal, "vectors": d.vectors,
+            "max_abs": d.features.unwrap_or(0.0).max(d.logits).max(d.boxes.unwrap_or(0.0)).max(d.map.unwrap_or(0.0)), "top1_equal": d.top1_equal, "vectors": d.vectors,
             "encoder_ms": built.map(ms), "encoder_f32_ms": plain.map(ms), "head_ms": ms(step), "cached": head.is_cached(), "head": head.words(),
-            "taken": report.taken_texts(), "left": report.left, "isa": isa_text(&report), "rss_kb": peak_kb(),
+            "taken": report.taken_texts(), "left": report.left, "isa": isa_text(&report), "novelty": novelty, "rss_kb": peak_kb(),
         });
         writeln!(out, "{line}")?;
         return Ok(());
@@ -113,9 +120,10 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         Some(d) => {
             let features = d.features.map_or(String::new(), |f| format!("features within {f:.6}, "));
             let boxes = d.boxes.map_or(String::new(), |b| format!("boxes within {b:.6}, "));
+            let map = d.map.map_or(String::new(), |m| format!("map within {m:.6}, "));
             writeln!(
                 out,
-                "golden    {} vectors: {features}{boxes}logits within {:.6}, best class {}",
+                "golden    {} vectors: {features}{map}{boxes}logits within {:.6}, best class {}",
                 d.vectors,
                 d.logits,
                 if d.top1_equal { "always equal" } else { "differs" }
@@ -142,7 +150,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         }
     }
     writeln!(out, "head      {:.3} ms a window, projections included: {}", ms(step), head.words())?;
-    if let Some(setup) = novelty::of_bundle(&bundle).map_err(Failure::refused)? {
+    if let Some(setup) = novelty {
         let (ticks, blocks) = (setup.normal.learnt, setup.blocks.best.len());
         writeln!(out, "novelty   {}: learnt from {ticks} ticks, {blocks} blocks counted", setup.sense.words())?;
     }
@@ -175,6 +183,9 @@ fn describe(bundle: &Bundle, out: &mut dyn Write) -> std::io::Result<()> {
     }
     writeln!(out, "time      a tick is {} ms, a window {} of them, mode {:?}", c.time.tick_ms, c.time.window, c.time.mode)?;
     writeln!(out, "classes   {} (background: {})", c.head.labels.join(" "), c.head.background)?;
+    if let Some(name) = c.input.as_ref().and_then(|i| i.map.as_ref()) {
+        writeln!(out, "map       by the encoder's output {name:?}; computed only where boxes are asked for")?;
+    }
     if let Some(name) = &c.head.boxes {
         writeln!(out, "boxes     by the head's output {name:?}, while a class other than {} is on", c.head.background)?;
     }

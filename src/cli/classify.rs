@@ -1,6 +1,7 @@
 //! `lookout classify`: one answer per recording, and its segments.
 
 use super::Failure;
+use super::alarms;
 use super::plot::{self, Thumbs};
 use super::score::{Score, Truth};
 use super::segments::{Segment, Timeline};
@@ -39,8 +40,10 @@ pub struct Args {
     /// With the classes that were taught on this box (`lookout teach`); without it the answer is the bundle's alone
     #[arg(long)]
     taught: bool,
-    #[command(flatten)]
-    state: StateArg,
+    /// State folder of a box: with what was learnt there (or else came with the bundle) text and --json also say score, threshold and alarms of
+    /// novelty, one false alarm a day allowed (a clip of the black box has its run's own). Nothing in it is changed [default: no novelty; for --taught /var/lib/lookout]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
     /// One JSON object a recording
     #[arg(long)]
     json: bool,
@@ -64,9 +67,11 @@ pub struct Args {
 /// Runs the command. A recording that cannot be read is said on stderr and the others go on; the exit code tells.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let mut bundle = load(&args.bundle)?;
+    let store = StateArg { state: args.state.clone() }.store(&Config::default());
     if args.taught {
-        setup::add_taught(&mut bundle, &args.state.store(&Config::default()))?;
+        setup::add_taught(&mut bundle, &store)?;
     }
+    let novelty = args.state.as_ref().and_then(|_| alarms::known(&store, &bundle, args.taught));
     let mut failed: Option<Failure> = None;
     if args.csv {
         writeln!(out, "clip,label,start_ms,end_ms,p")?;
@@ -80,9 +85,12 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     for (n, clip) in args.clips.iter().enumerate() {
         let mut thumbs = (args.plot.is_some() || score.is_some()).then(Thumbs::new);
         let options = Options { gate: args.gate.on(), place: args.place.on, still_before: true, ..Options::default() };
+        // Every tick's score is asked for.
+        let heartbeat = if novelty.is_some() { Duration::ZERO } else { options.heartbeat };
+        let options = Options { novelty: novelty.clone(), heartbeat, ..options };
         match timeline(clip, &bundle, &options, args.extra.as_deref(), thumbs.as_mut()) {
             Ok(timeline) => {
-                write(args, out, clip, &bundle, &timeline)?;
+                write(args, out, clip, &bundle, &timeline, novelty.is_some())?;
                 let draw = || thumbs.as_ref().map_or(String::new(), |thumbs| drawing(clip, &bundle, &timeline, thumbs));
                 if let Some(to) = &plots {
                     save(&to[n], &draw())?;
@@ -201,9 +209,12 @@ pub fn play(
     // A piece of a longer run has a past, of which nothing may be made up.
     let still_before = played.options.still_before && !source.has_past() && !source.is_live();
     let mut pipeline = Pipeline::new(bundle, &Options { still_before, ..played.options.clone() })?;
+    setup::recall(source.as_ref(), played.options.novelty.as_ref(), &mut pipeline);
     let mut progress = Progress::new(clip, source.len_hint());
+    // A piece of an earlier run brings what was heard then.
+    let table = if source.has_past() { Ok(None) } else { Table::of(clip, played.extra, &bundle.contract.extra) };
+    let mut extras = table.map_err(Failure::refused)?.unwrap_or_default();
     let mut source = Ahead::new(source);
-    let mut extras = Table::of(clip, played.extra, &bundle.contract.extra).map_err(Failure::refused)?.unwrap_or_default();
     let (mut broken, mut begin, mut complaint) = (0u32, None, Complaint::default());
     while !played.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
         match source.read() {
@@ -244,7 +255,15 @@ pub fn play(
     Ok(pipeline.counts())
 }
 
-fn write(args: &Args, out: &mut dyn Write, clip: &str, bundle: &Bundle, timeline: &Timeline) -> Result<(), Failure> {
+fn write(
+    args: &Args,
+    out: &mut dyn Write,
+    clip: &str,
+    bundle: &Bundle,
+    timeline: &Timeline,
+    novelty: bool,
+) -> Result<(), Failure> {
+    let tick_ms = bundle.contract.time.tick_ms;
     let segments = timeline.segments();
     let answer = timeline.answer();
     let label = |c: ClassId| bundle.labels[usize::from(c.0)].as_str();
@@ -255,6 +274,9 @@ fn write(args: &Args, out: &mut dyn Write, clip: &str, bundle: &Bundle, timeline
             serde_json::json!({ "clip": clip, "label": name, "p": round(p), "ticks": timeline.ticks(), "segments": segments });
         if args.place.on {
             line["where"] = timeline.places().iter().map(|(at, b)| where_json(*at, b)).collect();
+        }
+        if novelty {
+            line["novelty"] = alarms::json(timeline.novel(), tick_ms);
         }
         writeln!(out, "{line}")?;
     } else if args.csv {
@@ -277,6 +299,9 @@ fn write(args: &Args, out: &mut dyn Write, clip: &str, bundle: &Bundle, timeline
                 s.label,
                 s.p * 100.0
             )?;
+        }
+        if novelty {
+            alarms::write(timeline.novel(), tick_ms, out)?;
         }
     }
     Ok(out.flush()?)

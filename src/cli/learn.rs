@@ -54,7 +54,7 @@ pub struct LearnArgs {
     /// How long what is strange stays so, ms
     #[arg(long, value_name = "MS", default_value_t = 8000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
     hold_ms: u32,
-    /// Of everything that is drawn at random
+    /// Of everything that is drawn at random; a bundle with a network of its own keeps that one's
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Ask of every number by itself, too, how far and how long it stayed where it never did
@@ -75,7 +75,7 @@ pub struct NoveltyArgs {
     /// What `learn` wrote [default: the state folder's, else the bundle's]
     #[arg(long, value_name = "FILE")]
     normal: Option<PathBuf>,
-    /// False alarms a day that are allowed
+    /// False alarms a day that are allowed; a clip of the black box has its run's own
     #[arg(long, value_name = "N", default_value_t = 1.0)]
     false_alarms: f64,
     #[command(flatten)]
@@ -97,7 +97,8 @@ pub fn learn(args: &LearnArgs, out: &mut dyn Write) -> Result<(), Failure> {
         loss: args.loss,
         horizon_ms: args.horizon_ms,
         hold_ms: args.hold_ms,
-        seed: args.seed,
+        // Wide rows are looked at through sums that are drawn from it: the network knows those of its own training.
+        seed: brought.as_ref().map_or(args.seed, |setup| setup.normal.seed),
         each: args.each,
         ..Terms::new(tick_ms, alike)
     };
@@ -192,7 +193,7 @@ struct Taken {
 }
 
 impl Probe for Taken {
-    fn taken(&mut self, _: Timestamp, _: Shaped<'_>, first: bool) {
+    fn taken(&mut self, _: Timestamp, _: Shaped<'_>, _: &[f32], first: bool) {
         if first {
             self.stretches.push(vec![]);
         }
@@ -237,7 +238,7 @@ impl Minutes<'_> {
 }
 
 impl Probe for Minutes<'_> {
-    fn taken(&mut self, _: Timestamp, _: Shaped<'_>, first: bool) {
+    fn taken(&mut self, _: Timestamp, _: Shaped<'_>, _: &[f32], first: bool) {
         if first {
             self.flush();
         }

@@ -81,7 +81,7 @@ pub struct Args {
     /// serial:/dev/ttyAMA0,115200, gpio, stdout, file:PATH, json:-|PATH; may be given more than once
     #[arg(long, value_name = "SPEC")]
     report: Vec<String>,
-    /// Keep what was seen around events in this folder, as clips that `classify` replays
+    /// Keep what was seen around events and alarms in this folder, as clips that `classify` replays
     #[arg(long, value_name = "DIR")]
     blackbox: Option<PathBuf>,
     /// Wait for a camera or bundle that is not there yet, and say so, instead of ending with exit code 1 or 2
@@ -144,7 +144,7 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
         Ok::<_, Failure>((chosen, pipeline, taught, options.novelty))
     };
     let (mut standby, mut complaint) = (None, Complaint::default());
-    let (chosen, pipeline, taught, novelty) = loop {
+    let (chosen, mut pipeline, taught, novelty) = loop {
         match prepare() {
             Ok(ready) => break ready,
             Err(e) if stop.load(Ordering::Relaxed) || !args.wait => return if args.wait { Ok(()) } else { Err(e) },
@@ -177,6 +177,9 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
         Err(e) => return Err(e.into()),
     };
     let live = first.as_ref().is_none_or(|s| s.is_live());
+    // A piece of an earlier run brings what was heard then.
+    let kept = first.as_ref().is_some_and(|s| s.has_past());
+    first.iter().for_each(|source| setup::recall(source.as_ref(), novelty.as_ref(), &mut pipeline));
     let from = first.as_ref().map_or_else(|| "waiting for the camera".into(), |s| s.describe());
     log::info!(
         "lookout {}, board {} ({}), bundle {} {} {} ({}), {from}",
@@ -194,9 +197,13 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
     let keeper = keeper.map_err(|e| Failure::broke(format!("novelty thread: {e}")))?;
     let desk = if config.commands.armed { Desk::armed() } else { Desk::default() };
     let sinks = sinks(&reports, &config, &board, &bundle, &desk, live)?;
-    let ears = Ears::open(&bundle, &config, args.source.as_deref().or(config.source.as_deref()), live)?;
+    let ears = if kept {
+        Ears::deaf()
+    } else {
+        Ears::open(&bundle, &config, args.source.as_deref().or(config.source.as_deref()), live)?
+    };
     let capture = Capture::start(first, Box::new(opener)).map_err(|e| Failure::broke(format!("capture thread: {e}")))?;
-    let blackbox = blackbox(args, &config, &bundle, live)?;
+    let blackbox = blackbox(args, &config, &bundle, live, &pipeline)?;
     let vitals = Vitals::open(&board.thermal);
     let mut watch = Watch {
         capture,
@@ -223,22 +230,16 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
 }
 
 /// What is kept around events, where that is asked for.
-fn blackbox(args: &Args, config: &Config, bundle: &Bundle, live: bool) -> Result<Option<BlackBox>, Failure> {
+fn blackbox(args: &Args, config: &Config, bundle: &Bundle, live: bool, pipeline: &Pipeline) -> Result<Option<BlackBox>, Failure> {
     let (wish, time) = (&config.blackbox, &bundle.contract.time);
     let Some(dir) = args.blackbox.clone().or_else(|| wish.dir.clone()) else { return Ok(None) };
-    if !bundle.contract.extra.is_empty() {
-        let why = format!(
-            "blackbox: bundle {} reads extra numbers, which are not kept, so nothing could be replayed; leave it out",
-            bundle.contract.name
-        );
-        return Err(Failure::refused(why));
-    }
     let ticks = |seconds: u32| (u64::from(seconds) * 1000).div_ceil(time.tick_ms.into()) as usize;
     let header = Header {
         bundle: bundle.hash.clone(),
         tick_ms: time.tick_ms,
         tick_bytes: bundle.tick_bytes(),
         rows: bundle.contract.input.is_none(),
+        extra: bundle.contract.extra.len(),
         ..Header::default()
     };
     let wish = Wish {
@@ -249,7 +250,7 @@ fn blackbox(args: &Args, config: &Config, bundle: &Bundle, live: bool) -> Result
         limit: u64::from(wish.max_mib) << 20,
         patient: !live,
     };
-    BlackBox::start(header, wish).map(Some).map_err(Failure::refused)
+    BlackBox::start(header, wish, pipeline.before()).map(Some).map_err(Failure::refused)
 }
 
 fn options(config: &Config, args: &Args, board: &Board, bundle: &Bundle) -> Result<Options, Failure> {

@@ -1,7 +1,7 @@
 //! Events back into stretches of time: what a recording as a whole says.
 
 use crate::pipeline::Probe;
-use crate::report::{ClassId, Edge, Label, Report};
+use crate::report::{ClassId, Edge, Label, Novelty, Report};
 use crate::shaper::Region;
 use crate::source::Timestamp;
 
@@ -29,6 +29,8 @@ pub struct Timeline {
     /// Where something moved, where that was asked for.
     places: Vec<(Timestamp, Region)>,
     segments: Vec<Segment>,
+    /// What novelty said, tick by tick, where that was asked for.
+    novel: Vec<Novelty>,
 }
 
 impl Timeline {
@@ -40,11 +42,15 @@ impl Timeline {
             p: Vec::with_capacity(ticks * classes),
             places: vec![],
             segments: Vec::with_capacity(64),
+            novel: vec![],
         }
     }
 
-    /// Takes the ends of events; everything else passes by.
+    /// Takes the ends of events, and what novelty says; everything else passes by.
     pub fn take(&mut self, report: &Report) {
+        if let Report::Novelty(n) = report {
+            self.novel.push(n.clone());
+        }
         if let Report::Event(e) = report
             && e.edge == Edge::End
         {
@@ -54,9 +60,9 @@ impl Timeline {
         }
     }
 
-    /// Takes over the segments of another timeline, which heard the reports while this one heard the ticks.
+    /// Takes over the segments, and what novelty said, of another timeline, which heard the reports while this one heard the ticks.
     pub fn adopt(&mut self, other: Self) {
-        self.segments = other.segments;
+        (self.segments, self.novel) = (other.segments, other.novel);
     }
 
     /// Ticks decided.
@@ -72,6 +78,11 @@ impl Timeline {
     /// Ticks in which something moved, and where.
     pub fn places(&self) -> &[(Timestamp, Region)] {
         &self.places
+    }
+
+    /// What novelty said, tick by tick.
+    pub fn novel(&self) -> &[Novelty] {
+        &self.novel
     }
 
     /// Probabilities of a decided tick, in label order.

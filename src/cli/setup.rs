@@ -4,7 +4,11 @@ use super::Failure;
 use crate::bundle::Bundle;
 use crate::config::Config;
 use crate::head::Head;
+use crate::novelty::Setup;
+use crate::pipeline::Pipeline;
 use crate::qnn::MAX_THREADS;
+use crate::source::Source;
+use crate::store::novelty::name;
 use crate::store::{self, Record, Store, policy, trial};
 use crate::taught::Taught;
 use crate::taught::lesson::{Lesson, MAX_BYTES};
@@ -77,7 +81,7 @@ pub fn load(arg: &BundleArg) -> Result<Bundle, Failure> {
 pub struct StateArg {
     /// State folder, where installed bundles lie [default: `state` of the configuration, else /var/lib/lookout]
     #[arg(long, value_name = "DIR")]
-    state: Option<PathBuf>,
+    pub state: Option<PathBuf>,
 }
 
 impl StateArg {
@@ -85,6 +89,27 @@ impl StateArg {
     pub fn store(&self, config: &Config) -> Store {
         Store::at(self.state.as_deref().unwrap_or(&config.state))
     }
+}
+
+/// Lets the head and novelty go on from what the run remembered of which `source` is a piece, if it is one and the learning is the same; else says so.
+pub fn recall(source: &dyn Source, novelty: Option<&Setup>, pipeline: &mut Pipeline) {
+    let past = source.past();
+    if past.is_some_and(|past| !past.head.is_empty() && !pipeline.recall_head(past.head)) {
+        log::warn!("{}: the state of the head in it cannot be read, so it begins anew", source.describe());
+    }
+    let Some(setup) = novelty else { return };
+    let why = match past.filter(|past| !past.novelty.is_empty()) {
+        Some(past) if past.normal == name(&setup.normal) => {
+            if pipeline.recall(past.novelty) {
+                return;
+            }
+            "what novelty remembered in it cannot be read"
+        }
+        Some(_) => "novelty had learnt something else when it was kept",
+        None if source.has_past() => "what novelty remembered was not kept with it",
+        None => return,
+    };
+    log::warn!("{}: {why}, so scores and alarms are made anew, as if nothing had been before it", source.describe());
 }
 
 /// Puts what was taught on this box on top of a bundle. True if there is anything.

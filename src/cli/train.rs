@@ -259,6 +259,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
             enter: 0.6,
             min_ms: 200,
             features_tolerance: 0.0,
+            map_tolerance: 0.0,
         },
         base: Some(base).filter(|_| !new && !rows),
         false_alarms: args.false_alarms.unwrap_or(if set.stretches { 1.0 } else { 0.05 }),

@@ -6,9 +6,8 @@
 //! Our own cells run such a head where classes and box share everything up to the last recurrent layer; tract runs the others.
 
 use super::read::{self, Link, Order};
-use crate::bundle::plain;
+use crate::onnx::only;
 use crate::shaper::Region;
-use std::collections::HashSet;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::bail;
@@ -23,23 +22,6 @@ pub fn region([x, y, w, h]: [f32; 4]) -> Option<Region> {
     let (left, top) = (x.clamp(0.0, 1.0), y.clamp(0.0, 1.0));
     let (w, h) = ((x + w).min(1.0) - left, (y + h).min(1.0) - top);
     (w >= 0.001 && h >= 0.001).then_some(Region { x: left, y: top, w, h })
-}
-
-/// Puts the output that the contract names behind the classes, and drops all others.
-pub(super) fn second(proto: &mut ModelProto, name: &str) -> Result<(), String> {
-    let Some(graph) = proto.graph.as_mut() else { return Err("an ONNX file without a graph".into()) };
-    match graph.output.iter().position(|o| o.name == name) {
-        Some(0) => Err(format!("head.boxes = {name:?} is the graph's first output, which is that of the classes")),
-        Some(n) => {
-            graph.output.swap(1, n);
-            graph.output.truncate(2);
-            Ok(())
-        }
-        None => {
-            let names: Vec<String> = graph.output.iter().take(8).map(|o| plain(&o.name)).collect();
-            Err(format!("head.boxes = {name:?} is no output of the graph, which has {}", names.join(", ")))
-        }
-    }
 }
 
 /// Is this second output a box?
@@ -67,24 +49,6 @@ pub(super) fn chains(proto: &ModelProto, window: usize, features: usize) -> Resu
         return Err("a box that does not come from the classes' last recurrent layer".into());
     }
     Ok((classes, boxes.split_off(last + 1)))
-}
-
-/// The graph with one of its outputs, and what leads to it.
-fn only(proto: &ModelProto, output: usize) -> ModelProto {
-    let mut proto = proto.clone();
-    let Some(graph) = proto.graph.as_mut() else { return proto };
-    graph.output = graph.output.get(output).cloned().into_iter().collect();
-    let mut wanted: HashSet<String> = graph.output.iter().map(|o| o.name.clone()).collect();
-    let mut kept: Vec<_> = std::mem::take(&mut graph.node).into_iter().rev().collect();
-    kept.retain(|node| {
-        let needed = node.output.iter().any(|o| wanted.contains(o));
-        if needed {
-            wanted.extend(node.input.iter().filter(|i| !i.is_empty()).cloned());
-        }
-        needed
-    });
-    graph.node = kept.into_iter().rev().collect();
-    proto
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 use super::{HeadError, copy_out, lend};
 use crate::onnx::{self, Plan};
+use crate::past;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, ModelProto, TensorShapeProto, TypeProto, ValueInfoProto, type_proto};
 use tract_onnx::prelude::*;
@@ -39,6 +40,26 @@ impl Carried {
     /// Back to zero state.
     pub(super) fn reset(&mut self) {
         self.state.clone_from(&self.zero);
+    }
+
+    /// Its states as bytes, for another run.
+    pub(super) fn remember(&self, to: &mut Vec<u8>) {
+        for state in &self.state {
+            if let Ok(plain) = state.try_as_plain_ram() {
+                past::put(to, plain.as_slice::<f32>().unwrap_or_default());
+            }
+        }
+    }
+
+    /// Goes on from there.
+    pub(super) fn recall(&mut self, from: &mut &[u8]) -> Option<()> {
+        self.reset();
+        self.state.iter_mut().try_for_each(|state| {
+            let mut tensor = Tensor::zero_dt(f32::datum_type(), state.shape()).ok()?;
+            past::take(from, tensor.try_as_plain_ram_mut().ok()?.as_slice_mut::<f32>().ok()?)?;
+            *state = tensor.into_tvalue();
+            Some(())
+        })
     }
 
     /// A whole window of features from zero state, tick by tick.

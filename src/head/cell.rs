@@ -6,6 +6,7 @@
 
 use super::dot::{Here, LANES, Levels, MAX_DEPTH, Rows};
 use super::gates;
+use crate::past;
 
 /// Weights `[rows][depth]` as the file has them.
 #[derive(Clone, Debug, PartialEq)]
@@ -253,6 +254,25 @@ impl Cell {
         self.h.fill(0.0);
         self.c.fill(0.0);
         self.young = true;
+    }
+
+    /// Its state as bytes, for another run.
+    pub(super) fn remember(&self, to: &mut Vec<u8>) {
+        past::put(to, &self.h[..self.hidden]);
+        if self.kind == Kind::Lstm {
+            past::put(to, &self.c[..self.hidden]);
+        }
+    }
+
+    /// Goes on from there.
+    pub(super) fn recall(&mut self, from: &mut &[u8]) -> Option<()> {
+        self.forget();
+        past::take(from, &mut self.h[..self.hidden])?;
+        if self.kind == Kind::Lstm {
+            past::take(from, &mut self.c[..self.hidden])?;
+        }
+        self.young = false;
+        Some(())
     }
 
     fn times_state(&mut self) {

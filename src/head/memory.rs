@@ -76,6 +76,16 @@ impl Memory {
         self.own.state()
     }
 
+    /// What it remembers as bytes, for another run.
+    pub fn remember(&self, to: &mut Vec<u8>) {
+        self.own.remember(to);
+    }
+
+    /// Goes on from there; `None`: those are not its own.
+    pub fn recall(&mut self, from: &mut &[u8]) -> Option<()> {
+        self.own.recall(from)
+    }
+
     /// Back to remembering nothing.
     pub fn forget(&mut self) {
         self.own.forget();

@@ -122,6 +122,20 @@ impl Own {
         });
     }
 
+    /// The state of every recurrent layer as bytes, for another run.
+    pub(super) fn remember(&self, to: &mut Vec<u8>) {
+        self.stages.iter().for_each(|s| {
+            if let Work::Cell(cell) = &s.work {
+                cell.remember(to)
+            }
+        });
+    }
+
+    /// Goes on from there.
+    pub(super) fn recall(&mut self, from: &mut &[u8]) -> Option<()> {
+        self.stages.iter_mut().try_for_each(|s| if let Work::Cell(cell) = &mut s.work { cell.recall(from) } else { Some(()) })
+    }
+
     /// A whole window of rows from zero state.
     pub(super) fn run(&mut self, rows: &[f32], logits: &mut [f32]) {
         self.forget();

@@ -13,6 +13,7 @@
 //! **Drift is followed** because old blocks leave, and said: when the middle of the last hour's blocks has left the middle half of all others by
 //! more than its width.
 
+use crate::past;
 use serde::{Deserialize, Serialize};
 
 /// Blocks that are kept: two days of minutes, 12 kB. One false alarm a day stands on its two largest.
@@ -183,12 +184,56 @@ impl Promise {
         Blocks { best: kept().map(|b| b.0).collect(), alarms: kept().enumerate().filter(|(_, b)| b.1).map(|(n, _)| n).collect() }
     }
 
+    /// All of it as bytes, for another run: what is kept, what was asked for, and the block that is open.
+    pub(super) fn remember(&self, to: &mut Vec<u8>) {
+        let oldest = if self.len < KEPT { 0 } else { self.at };
+        past::put_count(to, self.len as u64);
+        for n in 0..self.len {
+            let (best, alarm) = self.best[(oldest + n) % KEPT];
+            past::put(to, &[best]);
+            to.push(alarm.into());
+        }
+        past::put_count(to, self.rate.to_bits());
+        past::put_count(to, self.ticks.into());
+        past::put_count(to, self.left.into());
+        past::put(to, &[self.highest]);
+        to.extend_from_slice(&self.alarmed.map(u8::from));
+    }
+
+    /// The same from bytes.
+    pub(super) fn recall(from: &mut &[u8]) -> Option<Self> {
+        let mut known = Blocks::default();
+        for n in 0..past::take_count(from, KEPT as u64)? as usize {
+            let mut best = [0.0];
+            past::take(from, &mut best)?;
+            known.best.extend(best);
+            known.alarms.extend(flag(from)?.then_some(n));
+        }
+        let rate = Some(f64::from_bits(past::take_count(from, u64::MAX)?)).filter(|rate| rate.is_finite() && *rate > 0.0)?;
+        let ticks = past::take_count(from, u32::MAX.into())? as u32;
+        let left = past::take_count(from, ticks.into()).filter(|left| *left > 0)? as u32;
+        let mut highest = [0.0];
+        past::take(from, &mut highest)?;
+        let alarmed = [flag(from)?, flag(from)?];
+        Some(Self { left, highest: highest[0], alarmed, ..Self::new(rate, ticks, &known) })
+    }
+
+    /// Bytes that [`Promise::remember`] comes to at most.
+    pub(super) const MOST: usize = 8 + KEPT * 5 + 3 * 8 + 4 + 2;
+
     /// After a gap: the block that is open begins anew.
     pub fn gap(&mut self) {
         self.left = self.ticks;
         self.highest = f32::NEG_INFINITY;
         self.alarmed = [false, self.alarmed[0] || self.alarmed[1]];
     }
+}
+
+/// A byte that is yes or no.
+fn flag(from: &mut &[u8]) -> Option<bool> {
+    let (byte, rest) = from.split_first()?;
+    *from = rest;
+    (*byte < 2).then_some(*byte == 1)
 }
 
 /// The k of the k-th largest of `n`, from 1.

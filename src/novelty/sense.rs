@@ -4,6 +4,7 @@ use super::algebra::nearest;
 use super::normal::{LEAST, Loss, Normal, inner};
 use super::stay::Stay;
 use crate::head::memory::Memory;
+use crate::past;
 use crate::rng::Rng;
 
 /// Ticks that an auto-encoder gives back: now, and three spread over the horizon.
@@ -116,6 +117,29 @@ impl Sense {
         self.stay.forget();
         (self.at, self.ticks, self.scored) = (0, 0, 0);
         self.held.fill([f32::NEG_INFINITY; PARTS]);
+    }
+
+    /// All that goes on from tick to tick, as bytes, for another run.
+    pub(super) fn remember(&self, normal: &Normal, to: &mut Vec<u8>) {
+        self.memory.remember(to);
+        past::put(to, &self.ring);
+        past::put(to, self.held.as_flattened());
+        [self.at, self.ticks, self.scored].into_iter().for_each(|n| past::put_count(to, n as u64));
+        if !normal.limits.is_empty() {
+            self.stay.remember(to);
+        }
+    }
+
+    /// Goes on from there; `None`: those bytes are not from the same normal.
+    pub(super) fn recall(&mut self, normal: &Normal, from: &mut &[u8]) -> Option<()> {
+        self.memory.recall(from)?;
+        past::take(from, &mut self.ring)?;
+        past::take(from, self.held.as_flattened_mut())?;
+        let mut count = |most: usize| past::take_count(from, most as u64).map(|n| n as usize);
+        // A count of ticks that was at its end would be a run of ages.
+        (self.at, self.ticks, self.scored) =
+            (count(self.ring.len() / self.inner - 1)?, count(usize::MAX / 2)?, count(usize::MAX / 2)?);
+        if normal.limits.is_empty() { Some(()) } else { self.stay.recall(from) }
     }
 
     pub(super) fn seen(&self) -> &[f32] {

@@ -10,6 +10,7 @@
 //! that passes are as far from nothing, so that only how long counts: else the brightest that ever passed hides all that is less bright and stands.
 //! Nothing is allocated per tick.
 
+use crate::past;
 use serde::{Deserialize, Serialize};
 
 /// Ticks in which a line comes two thirds of the way to where the number stays: 1 is the number itself, 64 are six seconds at 10 Hz. Longer ones
@@ -184,6 +185,16 @@ impl Stay {
     /// Nothing connects what comes with what was.
     pub fn forget(&mut self) {
         self.lines.forget();
+    }
+
+    /// Its lines as bytes, for another run.
+    pub fn remember(&self, to: &mut Vec<u8>) {
+        [&self.lines.below, &self.lines.above].into_iter().for_each(|line| past::put(to, line));
+    }
+
+    /// Goes on from there.
+    pub fn recall(&mut self, from: &mut &[u8]) -> Option<()> {
+        [&mut self.lines.below, &mut self.lines.above].into_iter().try_for_each(|line| past::take(from, line))
     }
 
     /// The logarithm of the largest excesses of a tick, in deviations about the mean.

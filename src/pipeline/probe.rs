@@ -1,5 +1,7 @@
 //! Whoever looks on: is told what happens in a tick, and changes nothing. Time is measured, examples are kept and what is normal is learnt this way.
 
+use crate::head::Head;
+use crate::novelty::Novelty;
 use crate::report::ClassId;
 use crate::shaper::Region;
 use crate::source::{Shaped, Timestamp};
@@ -27,6 +29,15 @@ pub enum Stage {
     Novelty,
 }
 
+/// What goes on from tick to tick, before a tick: for whoever keeps it, so that another run says the same from there on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Before<'a> {
+    /// Where it is on.
+    pub novelty: Option<&'a Novelty>,
+    /// It carries its state only in that mode.
+    pub head: Option<&'a Head>,
+}
+
 /// Is told when each stage of a tick has ended. `()` does nothing and costs nothing.
 pub trait Probe {
     /// A measured stretch begins.
@@ -37,8 +48,10 @@ pub trait Probe {
     fn features(&mut self, _features: &[f32]) {}
     /// A tick was decided at `at` (since the first frame): probabilities in label order, and the class that is on.
     fn decided(&mut self, _at: Timestamp, _p: &[f32], _class: ClassId) {}
-    /// A tick went into the ring, made from the frame of `at` (since the first frame); `first`: the ring was empty.
-    fn taken(&mut self, _at: Timestamp, _tick: Shaped<'_>, _first: bool) {}
+    /// A tick went into the ring, made from the frame of `at` (since the first frame), with these extras, value and mark of each; `first`: the ring was empty.
+    fn taken(&mut self, _at: Timestamp, _tick: Shaped<'_>, _extra: &[f32], _first: bool) {}
+    /// Novelty and the head are about to look at a tick.
+    fn before(&mut self, _before: Before<'_>) {}
     /// Something moved in the tick at `at`, in this part of the camera's picture.
     fn placed(&mut self, _at: Timestamp, _place: Region) {}
     /// The state of the head behind what was decided just now, where it shows one.
@@ -61,8 +74,11 @@ macro_rules! pass_on {
         fn decided(&mut $me, at: Timestamp, p: &[f32], class: ClassId) {
             $($to.into_iter().for_each(|probe| probe.decided(at, p, class));)+
         }
-        fn taken(&mut $me, at: Timestamp, tick: Shaped<'_>, first: bool) {
-            $($to.into_iter().for_each(|p| p.taken(at, tick, first));)+
+        fn taken(&mut $me, at: Timestamp, tick: Shaped<'_>, extra: &[f32], first: bool) {
+            $($to.into_iter().for_each(|p| p.taken(at, tick, extra, first));)+
+        }
+        fn before(&mut $me, before: Before<'_>) {
+            $($to.into_iter().for_each(|p| p.before(before));)+
         }
         fn placed(&mut $me, at: Timestamp, place: Region) {
             $($to.into_iter().for_each(|p| p.placed(at, place));)+
@@ -108,8 +124,11 @@ mod tests {
         fn decided(&mut self, _: Timestamp, _: &[f32], _: ClassId) {
             self.0.push("decided");
         }
-        fn taken(&mut self, _: Timestamp, _: Shaped<'_>, _: bool) {
+        fn taken(&mut self, _: Timestamp, _: Shaped<'_>, _: &[f32], _: bool) {
             self.0.push("taken");
+        }
+        fn before(&mut self, _: Before<'_>) {
+            self.0.push("before");
         }
         fn placed(&mut self, _: Timestamp, _: Region) {
             self.0.push("placed");
@@ -125,7 +144,8 @@ mod tests {
         probe.lap(Stage::Ring);
         probe.features(&[]);
         probe.decided(at, &[], ClassId(0));
-        probe.taken(at, Shaped::Same, true);
+        probe.taken(at, Shaped::Same, &[], true);
+        probe.before(Before::default());
         probe.placed(at, Region::default());
         probe.felt(None);
     }
@@ -135,7 +155,7 @@ mod tests {
         let (mut alone, mut first, mut second) = (Told::default(), Told::default(), Told::default());
         tell_all(&mut alone);
         tell_all((Some(&mut first), (&mut second, None::<Told>)));
-        assert_eq!(alone.0.len(), 7);
+        assert_eq!(alone.0.len(), 8);
         assert_eq!((&alone.0, &alone.0), (&first.0, &second.0));
     }
 }

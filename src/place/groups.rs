@@ -3,7 +3,7 @@
 //! One cell may be missing between two of a group. A group's box is drawn around its cells; on each side the outermost row counts for the part
 //! that it weighs of the one inside it ([`fine`]), because a thing of three cells seldom begins where a cell does.
 
-use super::{Bits, Masks, Plane, SIDE};
+use super::ground::{Bits, Masks, Plane, SIDE};
 
 /// Runs of a picture at most; one that has more is noise all over.
 const RUNS: usize = 256;

@@ -127,7 +127,7 @@ impl Tracks {
 }
 
 /// Intersection over union.
-fn overlap(a: &[f32; 4], b: &[f32; 4]) -> f32 {
+pub(super) fn overlap(a: &[f32; 4], b: &[f32; 4]) -> f32 {
     let side = |k: usize| (a[k + 2].min(b[k + 2]) - a[k].max(b[k])).max(0.0);
     let area = |e: &[f32; 4]| (e[2] - e[0]) * (e[3] - e[1]);
     let both = side(0) * side(1);

@@ -11,7 +11,7 @@ const ALL: [Channel; 4] = [Channel::Flow, Channel::Gray, Channel::Rgb, Channel::
 
 fn input(width: usize, height: usize, channels: &[Channel], resize: Resize) -> Input {
     let channels = channels.to_vec();
-    Input { width, height, channels, motion_span: 3, resize, mean: vec![0.0], scale: vec![1.0], clip: 1, gate: 0.0, features: 1 }
+    Input { motion_span: 3, resize, ..Input::picture(width, height, channels) }
 }
 
 /// xorshift32.

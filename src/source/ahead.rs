@@ -15,6 +15,7 @@ pub struct Owned {
     shaped: Option<Kept>,
     bytes: Vec<u8>,
     row: Vec<f32>,
+    extra: Vec<f32>,
 }
 
 /// Of which kind the tick of an earlier run is, and the size of its camera's picture.
@@ -30,7 +31,9 @@ impl Owned {
     pub fn copy(&mut self, frame: &Frame<'_>) {
         (self.at, self.seq, self.shaped) = (frame.at, frame.seq, None);
         match frame.payload {
-            Payload::Shaped(tick) => {
+            Payload::Shaped(tick, extra) => {
+                self.extra.clear();
+                self.extra.extend_from_slice(extra);
                 self.shaped = Some(match tick {
                     Shaped::Planes { levels, picture } => {
                         self.bytes.clear();
@@ -68,10 +71,11 @@ impl Owned {
     /// # Errors
     /// Never for a frame that was copied from a valid one.
     pub fn frame(&self) -> Result<Frame<'_>, SourceError> {
+        let shaped = |tick| Payload::Shaped(tick, &self.extra);
         let payload = match (self.shaped, self.shape) {
-            (Some(Kept::Planes(picture)), _) => Payload::Shaped(Shaped::Planes { levels: &self.bytes, picture }),
-            (Some(Kept::Row), _) => Payload::Shaped(Shaped::Row(&self.row)),
-            (Some(Kept::Same), _) => Payload::Shaped(Shaped::Same),
+            (Some(Kept::Planes(picture)), _) => shaped(Shaped::Planes { levels: &self.bytes, picture }),
+            (Some(Kept::Row), _) => shaped(Shaped::Row(&self.row)),
+            (Some(Kept::Same), _) => shaped(Shaped::Same),
             (None, Some((format, width, height, stride))) => {
                 Payload::Image(Image::new(format, width, height, stride, &self.bytes)?)
             }

@@ -144,7 +144,7 @@ impl Kept {
                 self.bytes.extend_from_slice(i.data());
             }
             // `open` refuses faults in a black box.
-            Payload::Shaped(_) => {}
+            Payload::Shaped(..) => {}
             Payload::Row(row) => {
                 self.image = None;
                 self.row.clear();

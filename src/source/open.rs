@@ -24,6 +24,7 @@ use super::rows::Rows;
 use super::shaped::Replay;
 use super::v4l2::{self, Camera, CameraSpec};
 use super::{Rate, Source, SourceError};
+use crate::blackbox::{MAGIC, OLDER};
 use crate::board;
 use crate::bundle::{Bundle, Channel};
 use std::fmt;
@@ -209,7 +210,7 @@ fn guess(path: &str) -> Result<Spec, SourceError> {
     let numbers = head.iter().take(64).all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace());
     match head.as_slice() {
         [] => Err(refused(path, "0 bytes, expected a clip")),
-        h if h.starts_with(crate::blackbox::MAGIC) => Ok(Spec::BlackBox(path.into())),
+        h if [MAGIC, OLDER].iter().any(|magic| h.starts_with(magic)) => Ok(Spec::BlackBox(path.into())),
         h if h.starts_with(b"YUV4MPEG2") => Ok(Spec::Y4m(path.into())),
         // Its codec stands behind `vids` in the stream's header.
         h if is_avi(h) && ffmpeg::installed() && codec(h).is_some_and(|c| !c.eq_ignore_ascii_case(b"MJPG")) => {

@@ -4,8 +4,9 @@
 //! played up to its tear, and said; one whose bytes differ from its checksum is refused, because what it would replay to is not what was seen.
 
 use super::input::{refused, words};
-use super::{Frame, Payload, Seq, Shaped, Source, SourceError, Timestamp};
-use crate::blackbox::{END, Header, MAGIC, MAX_HEADER, NEWS, SAME, TICK_HEAD, checksum};
+use super::{Frame, Past, Payload, Seq, Shaped, Source, SourceError, Timestamp};
+use crate::blackbox::{END, Header, MAGIC, MAX_HEADER, NEWS, OLDER, SAME, TICK_HEAD, checksum};
+use crate::extra::MAX_EXTRAS;
 
 /// Largest file that is read, in bytes: an hour of `motion` at ten ticks a second.
 const MAX_BYTES: u64 = 1 << 30;
@@ -15,11 +16,15 @@ pub struct Replay {
     path: String,
     header: Header,
     bytes: Vec<u8>,
+    /// Where the first tick begins: behind what was remembered.
+    start: usize,
     /// Where the next tick begins, and where the last one ends.
     at: usize,
     end: usize,
     n: u32,
     numbers: Vec<f32>,
+    /// Extras of the tick in hand.
+    extra: Vec<f32>,
     ticks: u64,
 }
 
@@ -43,14 +48,17 @@ impl Replay {
     /// As [`Replay::open`].
     pub fn read(path: &str, bytes: Vec<u8>, bundle: Option<&(String, usize)>) -> Result<Self, SourceError> {
         let refuse = |why: String| refused(path, why);
-        let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| refuse("no black box of this program".into()))?;
+        let rest = bytes
+            .strip_prefix(MAGIC)
+            .or_else(|| bytes.strip_prefix(OLDER))
+            .ok_or_else(|| refuse("no black box of this program".into()))?;
         let line =
             rest.iter().take(MAX_HEADER).position(|b| *b == b'\n').ok_or_else(|| refuse("torn within its header".into()))?;
         let header: Header = serde_json::from_slice(&rest[..line])
             .map_err(|e| refuse(format!("its header cannot be read at column {}", e.column())))?;
         // Both are said on consoles.
         let plain = |text: &str| text.len() <= 64 && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
-        if !plain(&header.bundle) || !plain(&header.label) {
+        if !plain(&header.bundle) || !plain(&header.label) || !plain(&header.normal) {
             return Err(refuse("its header names no bundle or no class".into()));
         }
         if header.tick_bytes == 0 || (header.rows && !header.tick_bytes.is_multiple_of(4)) || header.tick_ms == 0 {
@@ -58,6 +66,12 @@ impl Replay {
         }
         if !header.rows && (header.width == 0 || header.height == 0) {
             return Err(refuse("pictures of no size in its header".into()));
+        }
+        if header.extra > MAX_EXTRAS {
+            return Err(refuse(format!("{} extra numbers in its header, at most {MAX_EXTRAS} expected", header.extra)));
+        }
+        if header.past_bytes > bytes.len() || header.head_bytes > header.past_bytes {
+            return Err(refuse("torn within what was remembered".into()));
         }
         let short = |hash: &str| hash.chars().take(8).collect::<String>();
         match bundle {
@@ -72,12 +86,13 @@ impl Replay {
             }
             None => return Err(refuse("a black box holds what an encoder saw, no pictures; classify and run replay it".into())),
         }
-        let start = MAGIC.len() + line + 1;
+        let (extra, tick_head) = (vec![f32::NAN; header.extra], TICK_HEAD + 4 * header.extra);
+        let start = MAGIC.len() + line + 1 + header.past_bytes;
         let (mut end, mut ticks, mut whole) = (start, 0, false);
         while let Some(head) = bytes.get(end..end + TICK_HEAD) {
             let next = match head[8] {
-                NEWS => end + TICK_HEAD + header.tick_bytes,
-                SAME => end + TICK_HEAD,
+                NEWS => end + tick_head + header.tick_bytes,
+                SAME => end + tick_head,
                 END => {
                     let said =
                         bytes.get(end + TICK_HEAD..end + TICK_HEAD + 4).and_then(|b| b.try_into().ok()).map(u32::from_le_bytes);
@@ -101,8 +116,12 @@ impl Replay {
             log::warn!("{path}: torn; its first {ticks} ticks are whole and are replayed");
         }
         let numbers = vec![0.0; if header.rows { header.tick_bytes / 4 } else { 0 }];
-        Ok(Self { path: path.into(), header, bytes, at: start, end, n: 0, numbers, ticks })
+        Ok(Self { path: path.into(), header, bytes, start, at: start, end, n: 0, numbers, extra, ticks })
     }
+}
+
+fn read(bytes: &[u8], to: &mut [f32]) {
+    to.iter_mut().zip(bytes.chunks_exact(4)).for_each(|(v, b)| *v = f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
 }
 
 impl Source for Replay {
@@ -113,12 +132,12 @@ impl Source for Replay {
         // `open` walked the same way.
         let (head, rest) = self.bytes[self.at..self.end].split_at(TICK_HEAD);
         let at = Timestamp(head[..8].iter().rev().fold(0, |all, b| all << 8 | u64::from(*b)));
+        let (extra, rest) = rest.split_at(4 * self.extra.len());
+        read(extra, &mut self.extra);
         let tick = if head[8] == NEWS {
             let levels = &rest[..self.header.tick_bytes];
             if self.header.rows {
-                for (v, b) in self.numbers.iter_mut().zip(levels.chunks_exact(4)) {
-                    *v = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
-                }
+                read(levels, &mut self.numbers);
                 Shaped::Row(&self.numbers)
             } else {
                 Shaped::Planes { levels, picture: (self.header.width, self.header.height) }
@@ -126,9 +145,9 @@ impl Source for Replay {
         } else {
             Shaped::Same
         };
-        self.at += TICK_HEAD + if head[8] == NEWS { self.header.tick_bytes } else { 0 };
+        self.at += TICK_HEAD + extra.len() + if head[8] == NEWS { self.header.tick_bytes } else { 0 };
         self.n += 1;
-        Ok(Some(Frame { at, seq: Seq(self.n - 1), payload: Payload::Shaped(tick) }))
+        Ok(Some(Frame { at, seq: Seq(self.n - 1), payload: Payload::Shaped(tick, &self.extra) }))
     }
 
     fn describe(&self) -> String {
@@ -142,5 +161,11 @@ impl Source for Replay {
 
     fn has_past(&self) -> bool {
         true
+    }
+
+    fn past(&self) -> Option<Past<'_>> {
+        let bytes = self.bytes.get(self.start.checked_sub(self.header.past_bytes)?..self.start)?;
+        let (novelty, head) = bytes.split_at_checked(bytes.len().checked_sub(self.header.head_bytes)?)?;
+        Some(Past { normal: &self.header.normal, novelty, head })
     }
 }

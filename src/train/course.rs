@@ -163,7 +163,9 @@ impl Course {
             self.golden_frames(set, &places, &mut draft, &mut terms)?;
         } else if let Some(base) = &self.base {
             draft.files = write::kept_encoder(base);
-            terms.features_tolerance = base.contract.golden.as_ref().map_or(0.0, |g| g.features_tolerance);
+            let golden = base.contract.golden.as_ref();
+            (terms.features_tolerance, terms.map_tolerance) =
+                golden.map_or((0.0, 0.0), |g| (g.features_tolerance, g.map_tolerance));
         }
         let scale = Some(&set.scale).filter(|_| model.tiny.is_none());
         let net = write::rounded_head(&model.net, scale, none)?;

@@ -121,6 +121,8 @@ pub struct Terms {
     pub min_ms: u32,
     /// Largest accepted difference of a feature.
     pub features_tolerance: f32,
+    /// Largest accepted difference of a number of the encoder's map.
+    pub map_tolerance: f32,
 }
 
 /// A bundle that grows in memory.
@@ -183,7 +185,11 @@ impl Draft {
             let _ = writeln!(text, "[input]\nwidth = {}\nheight = {}\nchannels = [{}]", i.width, i.height, quoted(&channels));
             let _ =
                 writeln!(text, "motion_span = {}\nresize = {resize:?}\ngate = {:?}\nclip = {}", i.motion_span, i.gate, i.clip);
-            let _ = writeln!(text, "mean = {:?}\nscale = {:?}\nfeatures = {}\n", i.mean, i.scale, t.features);
+            let _ = writeln!(text, "mean = {:?}\nscale = {:?}\nfeatures = {}", i.mean, i.scale, t.features);
+            // Without golden vectors to hold it against, a map may not stand in a contract: the bundle goes on without it.
+            let map = i.map.as_ref().filter(|_| self.files.contains_key("golden_map.npy"));
+            let map = map.map_or(String::new(), |name| format!("map = {name:?}\n"));
+            let _ = writeln!(text, "{map}");
         }
         let _ = writeln!(text, "[time]\ntick_ms = {}\nwindow = {}\nmode = \"window\"\nmax_held = 5\n", t.tick_ms, t.window);
         let _ = writeln!(
@@ -200,6 +206,9 @@ impl Draft {
         let _ = writeln!(text, "\n[decision]\nenter = {:?}\nleave = {leave:?}\nmin_ms = {}\n\n[golden]", t.enter, t.min_ms);
         if t.input.is_some() && self.files.contains_key("golden_frames.npy") {
             let _ = writeln!(text, "frames = \"golden_frames.npy\"\nfeatures = \"golden_features.npy\"");
+        }
+        if self.files.contains_key("golden_map.npy") {
+            let _ = writeln!(text, "map = \"golden_map.npy\"\nmap_tolerance = {:?}", t.map_tolerance);
         }
         let _ = writeln!(text, "windows = \"golden_windows.npy\"\nlogits = \"golden_logits.npy\"");
         let _ = writeln!(text, "features_tolerance = {:?}\nlogits_tolerance = 0.01\n\n[files]", t.features_tolerance);
@@ -266,8 +275,9 @@ pub fn kept_encoder(bundle: &Bundle) -> BTreeMap<String, Vec<u8>> {
     let golden = bundle.contract.golden.as_ref();
     let names = [(ENCODER, Some(ENCODER)), ("golden_frames.npy", golden.and_then(|g| g.frames.as_deref()))];
     let features = ("golden_features.npy", golden.and_then(|g| g.features.as_deref()));
+    let map = ("golden_map.npy", golden.and_then(|g| g.map.as_deref()));
     let take = |(name, from): (&str, Option<&str>)| Some((name.to_string(), bundle.file(from?)?.to_vec()));
-    names.into_iter().chain([features]).filter_map(take).collect()
+    names.into_iter().chain([features, map]).filter_map(take).collect()
 }
 
 #[cfg(test)]
@@ -305,6 +315,7 @@ mod tests {
                 enter: 0.6,
                 min_ms: 200,
                 features_tolerance: 0.0,
+                map_tolerance: 0.0,
             };
             let bundle = draft.open(&terms).expect("a bundle");
             let mut plain = crate::head::Head::load_plain(&bundle).expect("tract");

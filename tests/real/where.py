@@ -53,10 +53,11 @@ def main():
     args = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     args.add_argument("clips", nargs="+")
     args.add_argument("--lookout", default="target/release/lookout")
+    args.add_argument("--bundle", help="another one than the built-in: a copy without its two `map` lines goes by the background")
     a = args.parse_args()
     good = frames = said = 0
     for clip in a.clips:
-        out = subprocess.run([a.lookout, "classify", "--where", "--json", clip], check=True, capture_output=True, text=True).stdout
+        out = subprocess.run([a.lookout, "classify", "--where", "--json", *(["--bundle", a.bundle] if a.bundle else []), clip], check=True, capture_output=True, text=True).stdout
         found = {round(at / 100): box for at, *box in json.loads(out)["where"]}
         wanted = [(k, t) for k, t in enumerate(truth(clip)) if t and k > LEARNS]
         scores = [overlap(found[k], t) if k in found else 0.0 for k, t in wanted]

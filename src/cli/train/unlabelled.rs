@@ -53,6 +53,7 @@ pub fn run(args: &Args, name: String, out: &mut dyn Write) -> Result<(), Failure
         enter: 0.6,
         min_ms: 200,
         features_tolerance: 0.0,
+        map_tolerance: 0.0,
         extra: vec![],
     };
     // The bundle whose features are learnt from: the one that was named, or a new one, still without what is normal.

@@ -1,0 +1,127 @@
+//! What novelty says of a whole recording: every tick's score, and the stretches of alarm.
+
+use super::Failure;
+use crate::bundle::Bundle;
+use crate::novelty::Setup;
+use crate::novelty::promise::LEAST;
+use crate::report::{Novel, Novelty};
+use crate::store::{Store, novelty};
+use serde_json::{Value, json};
+use std::io::Write;
+
+/// A stretch of alarm.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Alarm {
+    /// First tick, ms from the first frame.
+    pub start_ms: u64,
+    /// First tick after it, or the end.
+    pub end_ms: u64,
+    /// The highest score in it.
+    pub score: f32,
+    /// What it was above.
+    pub threshold: f32,
+}
+
+/// What is normal in a state folder, or to the bundle, only read. `quiet`: the folder is asked for other things too, so it is no news if there is nothing.
+pub fn known(store: &Store, bundle: &Bundle, quiet: bool) -> Option<Setup> {
+    let setup = novelty::of_place(store.dir(), bundle);
+    if setup.is_none() && !quiet {
+        log::warn!("{}: nothing in it says what is normal with this bundle; `lookout learn` finds out", store.dir().display());
+    }
+    setup
+}
+
+/// Stretches of alarm in ticks of `tick_ms` that follow each other.
+pub fn of(ticks: &[Novelty], tick_ms: u32) -> Vec<Alarm> {
+    let mut alarms: Vec<Alarm> = vec![];
+    let mut on = false;
+    for n in ticks {
+        let (at, alarm) = (n.at.ms(), n.now == Novel::Alarm);
+        match alarms.last_mut().filter(|_| on) {
+            Some(last) => {
+                last.end_ms = if alarm { at + u64::from(tick_ms) } else { at };
+                if alarm && n.score > last.score {
+                    (last.score, last.threshold) = (n.score, n.threshold);
+                }
+            }
+            None if alarm => {
+                let end_ms = at + u64::from(tick_ms);
+                alarms.push(Alarm { start_ms: at, end_ms, score: n.score, threshold: n.threshold });
+            }
+            None => {}
+        }
+        on = alarm;
+    }
+    alarms
+}
+
+fn highest(ticks: &[Novelty]) -> Option<&Novelty> {
+    ticks.iter().max_by(|a, b| a.score.total_cmp(&b.score))
+}
+
+/// For people: a line an alarm, and one for the whole.
+pub fn write(ticks: &[Novelty], tick_ms: u32, out: &mut dyn Write) -> Result<(), Failure> {
+    let (Some(highest), Some(last)) = (highest(ticks), ticks.last()) else {
+        return Ok(writeln!(out, "  novelty: too short for a score")?);
+    };
+    let alarms = of(ticks, tick_ms);
+    for a in &alarms {
+        let (from, to) = (a.start_ms as f64 / 1e3, a.end_ms as f64 / 1e3);
+        writeln!(out, "  {from:>8.1} - {to:>6.1} s  {:<16} score {:.2} above {:.2}", "ALARM", a.score, a.threshold)?;
+    }
+    let (score, at) = (highest.score, highest.at.ms() as f64 / 1e3);
+    let means = match alarms.len() {
+        0 if last.now == Novel::Learning => format!("no alarm before {LEAST} blocks, {} are counted", last.blocks),
+        n => format!("threshold {:.2} of {} blocks, alarms: {n}", last.threshold, last.blocks),
+    };
+    Ok(writeln!(out, "  novelty: score at most {score:.2} at {at:.1} s, {means}")?)
+}
+
+/// For programs. A threshold is `null` while nothing can be promised.
+pub fn json(ticks: &[Novelty], tick_ms: u32) -> Value {
+    let alarms: Vec<Value> = of(ticks, tick_ms)
+        .iter()
+        .map(|a| json!({ "start_ms": a.start_ms, "end_ms": a.end_ms, "score": round(a.score), "threshold": round(a.threshold) }))
+        .collect();
+    let all: Vec<Value> = ticks.iter().map(|n| json!([n.at.ms(), round(n.score), round(n.threshold), n.now.words()])).collect();
+    json!({
+        "score": highest(ticks).map(|n| round(n.score)), "at_ms": highest(ticks).map(|n| n.at.ms()),
+        "threshold": ticks.last().and_then(|n| round(n.threshold)), "blocks": ticks.last().map_or(0, |n| n.blocks),
+        "alarms": alarms, "ticks": all,
+    })
+}
+
+/// Four decimals, as `lookout novelty` says them.
+fn round(v: f32) -> Option<f64> {
+    v.is_finite().then(|| (f64::from(v) * 1e4).round() / 1e4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Timestamp;
+
+    fn tick(at: u64, score: f32, now: Novel) -> Novelty {
+        Novelty { at: Timestamp::from_ms(at), score, threshold: 3.0, blocks: 30, now }
+    }
+
+    #[test]
+    fn an_alarm_is_a_stretch_and_says_its_highest_score() {
+        let ticks = [
+            tick(100, 1.0, Novel::Ok),
+            tick(200, 4.0, Novel::Alarm),
+            tick(300, 5.0, Novel::Alarm),
+            tick(400, 2.0, Novel::Drift),
+            tick(500, 3.5, Novel::Alarm),
+        ];
+        let alarm = |start_ms, end_ms, score| Alarm { start_ms, end_ms, score, threshold: 3.0 };
+        assert_eq!(of(&ticks, 100), [alarm(200, 400, 5.0), alarm(500, 600, 3.5)]);
+        let mut text = vec![];
+        write(&ticks, 100, &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.ends_with("novelty: score at most 5.00 at 0.3 s, threshold 3.00 of 30 blocks, alarms: 2\n"), "{text}");
+        let learning = Novelty { threshold: f32::INFINITY, ..tick(0, 9.0, Novel::Learning) };
+        assert_eq!(json(&[learning], 100)["threshold"], Value::Null);
+        assert_eq!(json(&ticks, 100)["alarms"][0]["end_ms"], 400);
+    }
+}
