@@ -16,7 +16,7 @@ pub mod show;
 pub mod trace;
 
 use crate::decision::Thresholds;
-use crate::lanes::{apart, dot};
+use crate::lanes::{Here, apart, triangle};
 use crate::report::Label;
 use fit::Fitted;
 use lesson::Lesson;
@@ -100,14 +100,10 @@ impl Taught {
     pub fn judge(&mut self, state: &[f32]) -> &[f32] {
         let Self { fitted, trace, white, sure, near, p, own, slots } = self;
         let x = trace.push(state);
-        let mut row = fitted.white.as_slice();
-        for (n, z) in white.iter_mut().enumerate() {
-            let (now, rest) = row.split_at(n + 1);
-            *z = dot(now, &x[..=n]);
-            row = rest;
-        }
+        let here = Here::best();
+        triangle(here, &fitted.white, x, white);
         for (near, place) in near.iter_mut().zip(&fitted.places) {
-            let d = apart(white, &place.mean) / place.doubt;
+            let d = apart(here, white, &place.mean) / place.doubt;
             *near = if d <= place.radius { d + place.behind } else { f32::INFINITY };
         }
         let first = fitted.places.len() - fitted.taught;

@@ -4,8 +4,9 @@
 //! once a tick and cached in the ring. [`Cell::step`] adds the recurrent half and moves the state. In int8 both halves are
 //! exact integer products (`head/dot.rs`), scaled and biased in f32; the gates are f32 always. Nothing is allocated here.
 
-use super::dot::{Here, LANES, Levels, MAX_DEPTH, Rows};
+use super::dot::{LANES, Levels, MAX_DEPTH, Rows};
 use super::gates;
+use crate::lanes::Here;
 use crate::past;
 
 /// Weights `[rows][depth]` as the file has them.

@@ -17,6 +17,7 @@ mod x86;
 #[cfg(target_arch = "aarch64")]
 mod arm;
 
+use crate::lanes::Here;
 use crate::qnn::kernels::Isa;
 
 /// Longest vector whose products cannot overflow.
@@ -25,21 +26,6 @@ pub(super) const MAX_DEPTH: usize = 1024;
 pub(super) const STEPS: f32 = 16_256.0;
 /// Rows of a block.
 pub(super) const LANES: usize = 16;
-
-/// An instruction set that this processor has: what kernels are called with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Here(Isa);
-
-impl Here {
-    /// `isa`, or the plain definition where the processor lacks it.
-    pub(super) fn of(isa: Isa) -> Self {
-        Self(if Isa::available().contains(&isa) { isa } else { Isa::Scalar })
-    }
-
-    pub(super) fn isa(self) -> Isa {
-        self.0
-    }
-}
 
 /// 64 bytes that lie in one cache line.
 #[derive(Clone, Copy, Debug)]

@@ -3,13 +3,11 @@
 //! `tanh` is a quotient of polynomials (degree 13 over 6, after Eigen's), and `sigmoid(x) = 0.5 + 0.5 * tanh(x / 2)`; both
 //! are within [`ERROR`] of the truth everywhere, at most ±1 to within it, and a number that is not one stays so. Every step
 //! is one rounded f32 operation in the order written, never a fused one: compiled for any instruction set, the bits are the
-//! same. So each function below stands once in plain Rust, and is compiled again for the wider registers of this machine.
+//! same. So each function below stands once in plain Rust, and is compiled again for wider registers ([`crate::lanes`]).
 //!
 //! A layer's vectors are filled up to a multiple of 16: whatever is computed there stays 0 and meets weights of 0.
 
-use super::dot::Here;
-#[cfg(target_arch = "x86_64")]
-use crate::qnn::kernels::Isa;
+use crate::lanes::widen;
 
 /// Largest |difference| of [`tanh`] and [`sigmoid`] from the true value.
 #[cfg(test)]
@@ -38,39 +36,9 @@ pub(super) fn sigmoid(x: f32) -> f32 {
     0.5 + 0.5 * tanh(0.5 * x)
 }
 
-/// Defines `$name(here, ...)` from a plain function: the same code, compiled for what this processor has.
-macro_rules! widen {
-    ($(#[$doc:meta])* $name:ident = $plain:ident($($arg:ident: $type:ty),*) $(-> $out:ty)?) => {
-        $(#[$doc])*
-        #[allow(unsafe_code, reason = "a call of the same plain code, compiled for registers that are there")]
-        pub(super) fn $name(here: Here, $($arg: $type),*) $(-> $out)? {
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx2")]
-                fn avx2($($arg: $type),*) $(-> $out)? {
-                    $plain($($arg),*)
-                }
-                #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-                fn avx512($($arg: $type),*) $(-> $out)? {
-                    $plain($($arg),*)
-                }
-                match here.isa() {
-                    // SAFETY: `Here` holds an instruction set that was detected on this processor.
-                    Isa::Avx512Vnni => return unsafe { avx512($($arg),*) },
-                    // SAFETY: as above; AVX-VNNI is only taken together with AVX2.
-                    Isa::Avx2 | Isa::AvxVnni => return unsafe { avx2($($arg),*) },
-                    _ => {}
-                }
-            }
-            let _ = here;
-            $plain($($arg),*)
-        }
-    };
-}
-
 widen! {
     /// The largest |value|; infinite or not a number as soon as one value is.
-    largest = plain_largest(values: &[f32]) -> f32
+    pub(super) largest = plain_largest(values: &[f32]) -> f32
 }
 
 #[inline(always)]
@@ -81,7 +49,7 @@ fn plain_largest(values: &[f32]) -> f32 {
 
 widen! {
     /// `q = round(value * per_one)`, and its two bytes as [`super::dot::Levels`] has them.
-    quantise = plain_quantise(values: &[f32], per_one: f32, to: (&mut [i16], &mut [u8], &mut [u8]))
+    pub(super) quantise = plain_quantise(values: &[f32], per_one: f32, to: (&mut [i16], &mut [u8], &mut [u8]))
 }
 
 #[inline(always)]
@@ -100,7 +68,7 @@ fn plain_quantise(values: &[f32], per_one: f32, to: (&mut [i16], &mut [u8], &mut
 
 widen! {
     /// `out = product * (scale * factor)`.
-    scaled = plain_scaled(products: &[i32], scale: &[f32], factor: f32, out: &mut [f32])
+    pub(super) scaled = plain_scaled(products: &[i32], scale: &[f32], factor: f32, out: &mut [f32])
 }
 
 #[inline(always)]
@@ -114,7 +82,7 @@ fn plain_scaled(products: &[i32], scale: &[f32], factor: f32, out: &mut [f32]) {
 
 widen! {
     /// `to += from`.
-    add = plain_add(to: &mut [f32], from: &[f32])
+    pub(super) add = plain_add(to: &mut [f32], from: &[f32])
 }
 
 #[inline(always)]
@@ -124,7 +92,7 @@ fn plain_add(to: &mut [f32], from: &[f32]) {
 
 widen! {
     /// LSTM, gates in ONNX's order i, o, f, c: `given` is the input's half of them, `state` the recurrent half.
-    lstm = plain_lstm(given: &[f32], state: &[f32], c: &mut [f32], h: &mut [f32])
+    pub(super) lstm = plain_lstm(given: &[f32], state: &[f32], c: &mut [f32], h: &mut [f32])
 }
 
 #[inline(always)]
@@ -142,7 +110,7 @@ fn plain_lstm(given: &[f32], state: &[f32], c: &mut [f32], h: &mut [f32]) {
 
 widen! {
     /// GRU, gates z, r, h: the reset is laid on the recurrent half of h, bias included (`linear_before_reset = 1`).
-    gru = plain_gru(given: &[f32], state: &[f32], bias: &[f32], h: &mut [f32])
+    pub(super) gru = plain_gru(given: &[f32], state: &[f32], bias: &[f32], h: &mut [f32])
 }
 
 #[inline(always)]
@@ -161,7 +129,7 @@ fn plain_gru(given: &[f32], state: &[f32], bias: &[f32], h: &mut [f32]) {
 
 widen! {
     /// GRU with `linear_before_reset = 0`, first half: `reset = r * h`, to be multiplied by the weights of h.
-    gru_reset = plain_gru_reset(given: &[f32], state: &[f32], h: &[f32], reset: &mut [f32])
+    pub(super) gru_reset = plain_gru_reset(given: &[f32], state: &[f32], h: &[f32], reset: &mut [f32])
 }
 
 #[inline(always)]
@@ -175,7 +143,7 @@ fn plain_gru_reset(given: &[f32], state: &[f32], h: &[f32], reset: &mut [f32]) {
 
 widen! {
     /// The second half: `late` is what those weights made of it.
-    gru_late = plain_gru_late(given: &[f32], state: &[f32], late: &[f32], bias: &[f32], h: &mut [f32])
+    pub(super) gru_late = plain_gru_late(given: &[f32], state: &[f32], late: &[f32], bias: &[f32], h: &mut [f32])
 }
 
 #[inline(always)]
@@ -190,7 +158,7 @@ fn plain_gru_late(given: &[f32], state: &[f32], late: &[f32], bias: &[f32], h: &
 
 widen! {
     /// RNN.
-    rnn = plain_rnn(given: &[f32], state: &[f32], h: &mut [f32])
+    pub(super) rnn = plain_rnn(given: &[f32], state: &[f32], h: &mut [f32])
 }
 
 #[inline(always)]
@@ -204,7 +172,7 @@ fn plain_rnn(given: &[f32], state: &[f32], h: &mut [f32]) {
 
 widen! {
     /// Weights in f32, packed `[block][depth][16 rows]`: each row's sum runs over the inputs in order.
-    floats = plain_floats(packed: &[[f32; 16]], x: &[f32], out: &mut [f32])
+    pub(super) floats = plain_floats(packed: &[[f32; 16]], x: &[f32], out: &mut [f32])
 }
 
 #[inline(always)]
@@ -238,6 +206,7 @@ fn plain_floats(packed: &[[f32; 16]], x: &[f32], out: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lanes::Here;
     use crate::qnn::kernels::Isa;
 
     /// Numbers of both signs and every size, each exponent with many mantissas.

@@ -5,11 +5,10 @@
 //! with one answer and no learning rate. Both run on the same int8 cells as every head, and give the same bits on every processor.
 
 use super::cell::{Kind, Layer, Weights};
-use super::dot::Here;
 use super::own::Own;
 use super::read::{self, Link, Order};
+use crate::lanes::Here;
 use crate::onnx;
-use crate::qnn::kernels::Isa;
 use crate::rng::Rng;
 
 /// See the module's documentation.
@@ -53,7 +52,7 @@ impl Memory {
     }
 
     fn of(chain: &[Link], features: usize) -> Option<Self> {
-        let own = Own::new(chain, None, features, true, Here::of(Isa::best()))?;
+        let own = Own::new(chain, None, features, true, Here::best())?;
         Some(Self { row: vec![0.0; own.row()].into(), own })
     }
 

@@ -5,9 +5,10 @@
 
 use super::HeadError;
 use super::cell::{Cell, Matrix, Weights};
-use super::dot::{Here, LANES};
+use super::dot::LANES;
 use super::gates;
 use super::read::{Link, Map, With};
+use crate::lanes::Here;
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]

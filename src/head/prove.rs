@@ -6,12 +6,12 @@
 //! processor here: our own chain gives the same bits on each, and tract's differ far below these bounds.
 
 use super::HeadError;
-use super::dot::Here;
 use super::own::Own;
 use super::read::Link;
 use super::{Arithmetic, CACHE_TOLERANCE};
 use crate::bundle::Bundle;
 use crate::decision::softmax;
+use crate::lanes::Here;
 use crate::qnn::kernels::Isa;
 use ndarray::ArrayD;
 use ndarray_npy::ReadNpyExt;

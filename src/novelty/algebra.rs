@@ -1,7 +1,7 @@
-//! The arithmetic of learning what is normal: scales, the nearest of some places, k-means, and a symmetric system of equations.
+//! The arithmetic of learning what is normal: scales, k-means, and a symmetric system of equations.
 
 use super::normal::PLACES;
-use crate::lanes::apart;
+use crate::lanes::{Here, nearest};
 use crate::rng::Rng;
 
 /// Rounds of k-means: the places hardly move after that.
@@ -27,21 +27,14 @@ pub(super) fn spread(learnt: &[&[f32]], features: usize, alike: usize) -> (Vec<f
     (mean.iter().map(|m| *m as f32).collect(), (0..features).map(scale).collect())
 }
 
-/// The nearest of some places: which, and its squared distance.
-pub(super) fn nearest(places: &[f32], x: &[f32]) -> (usize, f32) {
-    let far = places.chunks_exact(x.len()).map(|p| apart(p, x));
-    far.enumerate().fold((0, f32::INFINITY), |best, (n, d)| if d < best.1 { (n, d) } else { best })
-}
-
 /// k-means from rows drawn at random. Fewer rows than places: some places are the same.
 pub(super) fn places(rows: &[f32], width: usize, draw: &mut Rng) -> Vec<f32> {
-    let count = rows.len() / width;
-
+    let (count, here) = (rows.len() / width, Here::best());
     let mut places: Vec<f32> = (0..PLACES).flat_map(|_| rows[draw.below(count) * width..][..width].to_vec()).collect();
     for _ in 0..ROUNDS {
         let (mut sums, mut counts) = (vec![0.0f32; PLACES * width], [0.0f32; PLACES]);
         for row in rows.chunks_exact(width) {
-            let (n, _) = nearest(&places, row);
+            let (n, _) = nearest(here, &places, row);
             counts[n] += 1.0;
             sums[n * width..][..width].iter_mut().zip(row).for_each(|(s, v)| *s += v);
         }
@@ -111,9 +104,8 @@ mod tests {
     fn places_lie_where_rows_lie() {
         let rows: Vec<f32> = (0..900).flat_map(|n| [(n % 3) as f32 * 10.0, (n % 7) as f32 * 0.01]).collect();
         let found = places(&rows, 2, &mut Rng(1));
-        let worst = rows.chunks_exact(2).map(|r| nearest(&found, r).1).fold(0.0, f32::max);
+        let worst = rows.chunks_exact(2).map(|r| nearest(Here::best(), &found, r).1).fold(0.0, f32::max);
         assert!(worst < 0.01, "{worst}");
-        assert_eq!(nearest(&[0.0, 5.0, 9.0], &[6.0]), (1, 1.0));
     }
 
     #[test]

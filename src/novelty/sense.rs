@@ -1,9 +1,9 @@
 //! How strange is a tick? What is normal ([`Normal`]) held against every new row. Nothing is allocated after it was made.
 
-use super::algebra::nearest;
 use super::normal::{LEAST, Loss, Normal, inner};
 use super::stay::Stay;
 use crate::head::memory::Memory;
+use crate::lanes::{Here, add_product, nearest};
 use crate::past;
 use crate::rng::Rng;
 
@@ -185,8 +185,9 @@ impl Sense {
         if !self.compare(normal) {
             return None;
         }
-        let strange = nearest(&normal.rows.0, self.seen()).1 / self.inner as f32;
-        let unknown = nearest(&normal.states.0, self.state()).1 / normal.hidden as f32;
+        let here = Here::best();
+        let strange = nearest(here, &normal.rows.0, self.seen()).1 / self.inner as f32;
+        let unknown = nearest(here, &normal.states.0, self.state()).1 / normal.hidden as f32;
         let [off, strange, unknown] = [self.off(normal), strange, unknown].map(|d| (d + LEAST).ln());
         Some([off, strange, unknown, beyond])
     }
@@ -209,13 +210,13 @@ impl Sense {
                 to.copy_from_slice(&self.ring[(self.at + slots - lag) % slots * inner..][..inner]);
             }
             self.error.copy_from_slice(&self.target);
-            times(&normal.readout.0, &self.trace[inner..], &mut self.error, -1.0);
+            add_product(Here::best(), &normal.readout.0, &self.trace[inner..], -1.0, &mut self.error);
         } else {
             self.target.copy_from_slice(&self.trace[..inner]);
             self.error.copy_from_slice(&self.target);
             self.error.iter_mut().zip(slot.iter()).for_each(|(e, f)| *e -= f);
             slot.fill(0.0);
-            times(&normal.readout.0, &self.trace, slot, 1.0);
+            add_product(Here::best(), &normal.readout.0, &self.trace, 1.0, slot);
         }
         self.at = (self.at + 1) % slots;
         self.ticks += 1;
@@ -242,12 +243,5 @@ impl Sense {
                 sum.max(0.0) / n
             }
         }
-    }
-}
-
-/// Adds `sign` times `weights` `[x][to]` times `x`. Nothing for weights that are still to be learnt.
-fn times(weights: &[f32], x: &[f32], to: &mut [f32], sign: f32) {
-    for (a, weights) in x.iter().zip(weights.chunks_exact(to.len())) {
-        to.iter_mut().zip(weights).for_each(|(to, w)| *to += sign * a * w);
     }
 }
