@@ -50,6 +50,7 @@ fn look(graph: &GraphProto, depth: usize, nodes: &mut usize) -> Result<(), Strin
     for node in &graph.node {
         known(node)?;
         recurrent(node)?;
+        transposed(node)?;
         for attribute in &node.attribute {
             if attribute.sparse_tensor.is_some() || !attribute.sparse_tensors.is_empty() {
                 return Err(format!("{}: a sparse tensor found; weights are read as plain ones", qnn::label(node)));
@@ -100,6 +101,18 @@ fn recurrent(node: &NodeProto) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// tract looks for ever for the place of an axis that is named twice.
+fn transposed(node: &NodeProto) -> Result<(), String> {
+    let Some(axes) = node.attribute.iter().find(|a| node.op_type == "Transpose" && a.name == "perm") else { return Ok(()) };
+    let mut sorted = axes.ints.clone();
+    sorted.sort_unstable();
+    if sorted.len() <= MAX_RANK && sorted.iter().copied().eq(0..sorted.len() as i64) {
+        return Ok(());
+    }
+    let some: Vec<i64> = axes.ints.iter().copied().take(MAX_RANK + 1).collect();
+    Err(format!("{}: perm = {some:?} found, every axis is expected once", qnn::label(node)))
 }
 
 /// One tensor: does its data have the length that its shape and type promise?
@@ -204,6 +217,7 @@ fn integers(t: &TensorProto) -> Vec<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tract_onnx::pb::AttributeProto;
 
     fn refused(graph: GraphProto) -> String {
         check(&graph).expect_err("this must be refused")
@@ -267,6 +281,18 @@ mod tests {
             assert!(check(&asks(&[1, 4, 2])).is_ok(), "{op}");
             assert!(refused(asks(&[1 << 40, 1 << 40])).contains("asks for shape"), "{op}");
             assert!(refused(asks(&[-7, 3])).contains("asks for shape"), "{op}");
+        }
+        let turned = |perm: &[i64]| {
+            let perm = AttributeProto { name: "perm".into(), ints: perm.to_vec(), ..AttributeProto::default() };
+            graph(NodeProto { attribute: vec![perm], ..node("Transpose", &["x"]) })
+        };
+        assert!(check(&turned(&[2, 0, 1])).is_ok());
+        for perm in [&[0, 0, 2][..], &[1, 2, 3], &[-1, 0, 1], &[0; 2000]] {
+            let said = refused(turned(perm));
+            assert!(
+                said.contains("Transpose n: perm = ") && said.contains("every axis is expected once") && said.len() < 120,
+                "{said}"
+            );
         }
         let many = GraphProto { node: vec![node("Relu", &["x"]); MAX_NODES + 1], ..GraphProto::default() };
         assert!(refused(many).contains("2001 nodes"));
