@@ -217,6 +217,21 @@ fn classify_says_of_a_recording_what_run_says_of_it_and_learns_nothing() {
     let plain = text(&lookout(&[&["classify", &bad], &known[..]].concat()).stdout);
     println!("{plain}");
     assert!(plain.contains("  ALARM ") && plain.contains("  novelty: score at most "), "{plain}");
+    let (csv, srt) = (["classify", &bad, "--csv"], ["classify", &bad, "--srt"]);
+    let (csv, srt) = (lookout(&[&csv, &known[..]].concat()), lookout(&[&srt, &known[..]].concat()));
+    let (csv, srt) = (text(&csv.stdout), text(&srt.stdout));
+    let mut table = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    assert_eq!(table.next().expect("a head"), ["clip", "label", "start_ms", "end_ms", "p", "score", "threshold"]);
+    let called: Vec<_> = table.inspect(|row| assert_eq!(row.len(), 7, "{csv}")).filter(|row| row[1] == "ALARM").collect();
+    assert_eq!(called.len(), alarms.len(), "{csv}");
+    for (row, alarm) in called.iter().zip(alarms) {
+        let number = |n: usize| row[n].parse::<f64>().expect("a number");
+        let wanted = ["start_ms", "end_ms", "score", "threshold"].map(|key| alarm[key].as_f64().expect("a number"));
+        assert_eq!([2, 3, 5, 6].map(number), wanted, "{csv}");
+    }
+    assert_eq!(srt.matches("\nALARM ").count(), alarms.len(), "{srt}");
+    let starts: Vec<&str> = srt.lines().filter(|line| line.contains(" --> ")).collect();
+    assert!(starts.is_sorted(), "in time: {srt}");
     // Unasked, nothing is said of it; and a folder that knows nothing is said.
     assert!(!text(&lookout(&["classify", &bad, "--bundle", known[1]]).stdout).contains("novelty: "));
     let rows_lstm = "tests/bundles/rows-lstm";

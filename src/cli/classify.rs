@@ -40,14 +40,14 @@ pub struct Args {
     /// With the classes that were taught on this box (`lookout teach`); without it the answer is the bundle's alone
     #[arg(long)]
     taught: bool,
-    /// State folder of a box: with what was learnt there (or else came with the bundle) text and --json also say score, threshold and alarms of
-    /// novelty, one false alarm a day allowed (a clip of the black box has its run's own). Nothing in it is changed [default: no novelty; for --taught /var/lib/lookout]
+    /// State folder of a box: with what was learnt there (or else came with the bundle) score, threshold and alarms of novelty are said too
+    /// (--csv, --srt: alarms), one false alarm a day allowed (a clip of the black box has its run's own). Nothing in it is changed [default: no novelty; for --taught /var/lib/lookout]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
     /// One JSON object a recording
     #[arg(long)]
     json: bool,
-    /// One line a segment: clip,label,start_ms,end_ms,p
+    /// One line a segment: clip,label,start_ms,end_ms,p; with --state also score,threshold, and a line ALARM each
     #[arg(long)]
     csv: bool,
     /// Subtitles of the segments, to lay over the recording
@@ -74,7 +74,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let novelty = args.state.as_ref().and_then(|_| alarms::known(&store, &bundle, args.taught));
     let mut failed: Option<Failure> = None;
     if args.csv {
-        writeln!(out, "clip,label,start_ms,end_ms,p")?;
+        writeln!(out, "clip,label,start_ms,end_ms,p{}", if novelty.is_some() { ",score,threshold" } else { "" })?;
     }
     // What would be wrong at the end of long work is said before it.
     let truths = args.report.as_ref().map(|_| truths(args, &bundle)).transpose()?;
@@ -280,12 +280,21 @@ fn write(
         }
         writeln!(out, "{line}")?;
     } else if args.csv {
+        let (clip, rest) = (quoted(clip), if novelty { ",," } else { "" });
         for s in &segments {
-            writeln!(out, "{},{},{},{},{:.3}", quoted(clip), s.label, s.start_ms, s.end_ms, s.p)?;
+            writeln!(out, "{clip},{},{},{},{:.3}{rest}", s.label, s.start_ms, s.end_ms, s.p)?;
+        }
+        for a in alarms::of(timeline.novel(), tick_ms) {
+            writeln!(out, "{clip},ALARM,{},{},,{:.4},{:.4}", a.start_ms, a.end_ms, a.score, a.threshold)?;
         }
     } else if args.srt {
-        for (n, s) in segments.iter().enumerate() {
-            writeln!(out, "{}\n{} --> {}\n{} {:.0} %\n", n + 1, srt(s.start_ms), srt(s.end_ms), s.label, s.p * 100.0)?;
+        let called = segments.iter().map(|s| (s.start_ms, s.end_ms, format!("{} {:.0} %", s.label, s.p * 100.0)));
+        let strange = alarms::of(timeline.novel(), tick_ms).into_iter();
+        let strange = strange.map(|a| (a.start_ms, a.end_ms, format!("ALARM {:.2} above {:.2}", a.score, a.threshold)));
+        let mut all: Vec<_> = called.chain(strange).collect();
+        all.sort_by_key(|(start, ..)| *start);
+        for (n, (start, end, text)) in all.iter().enumerate() {
+            writeln!(out, "{}\n{} --> {}\n{text}\n", n + 1, srt(*start), srt(*end))?;
         }
     } else {
         let (name, p) = answer.map_or(("no answer", 0.0), |(c, p)| (label(c), p));
