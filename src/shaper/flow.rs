@@ -10,6 +10,8 @@
 //! flight, so everything stays in the first-level cache and every loop runs along a row. No running sums: adding and
 //! taking away again would let f32 rounding build up, and the order of additions would depend on the past.
 
+use crate::lanes::{Here, widen};
+
 /// 4 levels^2 for each of 25 pixels, in the unit of the products: gradients are in 1/64 of a level a pixel.
 const REGULARISER: f32 = 4.0 * 25.0 * 4096.0;
 /// Flow is kept in 1/256 of a pixel a tick: 1/16 of an output level.
@@ -71,6 +73,11 @@ impl Flow {
 
     /// Flow from the picture of the last call to `luma`, as levels; 128 everywhere on the first call.
     pub fn run(&mut self, luma: &[u8], u_out: &mut [u8], v_out: &mut [u8]) {
+        widened(Here::best(), self, luma, u_out, v_out);
+    }
+
+    #[inline(always)]
+    fn run_plain(&mut self, luma: &[u8], u_out: &mut [u8], v_out: &mut [u8]) {
         std::mem::swap(&mut self.before, &mut self.now);
         self.blur(luma);
         if !std::mem::replace(&mut self.seen, true) {
@@ -99,6 +106,7 @@ impl Flow {
     }
 
     /// `now` = [1 2 1] x [1 2 1] over `luma`, borders replicated.
+    #[inline(always)]
     fn blur(&mut self, luma: &[u8]) {
         let w = self.w;
         for (y, out) in self.now.chunks_exact_mut(w).enumerate() {
@@ -116,6 +124,7 @@ impl Flow {
     }
 
     /// The products of row `y`, into their slot.
+    #[inline(always)]
     fn multiply(&mut self, y: usize) {
         let w = self.w;
         let before = |r: usize| &self.before[r * w..][..w];
@@ -140,6 +149,7 @@ impl Flow {
     }
 
     /// Sums the window around row `y` and solves for its flow.
+    #[inline(always)]
     fn solve(&mut self, y: usize) {
         let w = self.w;
         // Rows beyond the picture repeat its first or last one.
@@ -159,17 +169,30 @@ impl Flow {
     }
 }
 
+widen! {
+    /// [`Flow::run`] for this processor's registers: every loop here runs along a row, and none of them minds how wide.
+    widened = plain(flow: &mut Flow, luma: &[u8], u: &mut [u8], v: &mut [u8])
+}
+
+#[inline(always)]
+fn plain(flow: &mut Flow, luma: &[u8], u: &mut [u8], v: &mut [u8]) {
+    flow.run_plain(luma, u, v);
+}
+
 /// A padded row and its left and right neighbours; fills the padding by replication.
+#[inline(always)]
 fn neighbours(column: &mut [i16]) -> (&[i16], &[i16], &[i16]) {
     let w = column.len() - 2;
     (column[0], column[w + 1]) = (column[1], column[w]);
     (&column[..w], &column[1..=w], &column[2..])
 }
 
+#[inline(always)]
 fn difference(a: &[i16], b: &[i16], out: &mut [f32]) {
     out.iter_mut().zip(a.iter().zip(b)).for_each(|(o, (&a, &b))| *o = f32::from(a - b));
 }
 
+#[inline(always)]
 fn add_five([a, b, c, d, e]: [&[f32]; WINDOW], out: &mut [f32]) {
     let n = out.len();
     let (a, b, c, d, e) = (&a[..n], &b[..n], &c[..n], &d[..n], &e[..n]);
@@ -179,6 +202,7 @@ fn add_five([a, b, c, d, e]: [&[f32]; WINDOW], out: &mut [f32]) {
 }
 
 /// Solves the two equations of every pixel of a row.
+#[inline(always)]
 fn invert([xx, xy, yy]: [&[f32]; 3], xt: &[f32], yt: &[f32], u: &mut [i16], v: &mut [i16]) {
     let n = u.len();
     let (xx, xy, yy, xt, yt, v) = (&xx[..n], &xy[..n], &yy[..n], &xt[..n], &yt[..n], &mut v[..n]);
@@ -192,6 +216,7 @@ fn invert([xx, xy, yy]: [&[f32]; 3], xt: &[f32], yt: &[f32], u: &mut [i16], v: &
 }
 
 /// Flow without its median as levels.
+#[inline(always)]
 fn levels(flow: &[i16], w: usize, out: &mut [u8]) {
     let median = median(flow, w);
     for (o, &f) in out.iter_mut().zip(flow) {
@@ -205,6 +230,7 @@ fn levels(flow: &[i16], w: usize, out: &mut [u8]) {
 ///
 /// Bisection by counting: 16 passes of one compare and one add on 16-bit lanes are quicker than a histogram, whose
 /// increments wait for each other, and than a selection that moves its data.
+#[inline(always)]
 fn median(flow: &[i16], w: usize) -> i16 {
     let half = flow.len().div_ceil(2);
     let (mut low, mut high) = (i32::from(i16::MIN), i32::from(i16::MAX));
@@ -221,6 +247,7 @@ fn median(flow: &[i16], w: usize) -> i16 {
 
 /// Nearest whole number, ties to even, within the limit. Adding 1.5 * 2^23 leaves no bits for a fraction and the number
 /// in the low ones: one vector add instead of a checked cast.
+#[inline(always)]
 fn whole(x: f32) -> i16 {
     (x.clamp(-LIMIT, LIMIT) + 12_582_912.0).to_bits() as i16
 }
