@@ -8,7 +8,7 @@ features stay what they are to the bit, and costs 1.8 million multiplications (5
 pointwise one behind each: a cell must see as far as the largest thing reaches.
 
 Clips are those of where.py (other seeds), each frame also mirrored and every fourth also turned by quarters: a camera on a ceiling sees people from
-all sides. With --weights nothing is trained. Prints IoU on the way, and of 250 clips (seed 71) at the end,
+all sides. With --weights nothing is trained; with --go-on the map that encoder.onnx has is trained on. Prints IoU on the way, and of 250 clips (seed 71) at the end,
 by the quantised network as onnxruntime runs it, the surest cell of each tick alone. where.py examines the program.
 
 Needs: python3-torch, onnx, onnxruntime, python3-opencv, python3-numpy.
@@ -147,6 +147,20 @@ class Layers:
         return torch.from_numpy(near).float() * self.scale[0], torch.from_numpy(far).float() * self.scale[1]
 
 
+def written(path):
+    """The weights of the map that encoder.onnx has, as its bytes say them."""
+    constants = {i.name: numpy_helper.to_array(i) for i in onnx.load(path).graph.initializer}
+    weights = Map().state_dict()
+    for key in weights:
+        name, kind = key.replace("wide.", "wide").replace("mix.", "mix").rsplit(".", 1)
+        part, step = f"where/{name}_{kind[0]}", f"where/{name}_{kind[0]}s"
+        if part not in constants:
+            raise SystemExit(f"{path} has no map of this shape ({part} is missing)")
+        scale = constants[step].astype(np.float32)
+        weights[key] = torch.from_numpy(constants[part] * (scale.reshape(-1, 1, 1, 1) if kind == "weight" else scale))
+    return weights
+
+
 def session(model):
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
@@ -157,7 +171,7 @@ def shards(a, layers):
     """Makes what is not there yet; lists (near, far, boxes) of straight and of turned frames, bytes on disk."""
     import footage
     found = footage.load(a.data, a.cache) if a.data else None
-    for seed in range(7001, 7001 + a.shards):
+    for seed in range(a.first, a.first + a.shards):
         path = os.path.join(a.work, f"{seed}.npz")
         if os.path.exists(path):
             continue
@@ -178,12 +192,14 @@ def shards(a, layers):
 def train(a, layers):
     torch.manual_seed(1)
     rng, data = np.random.default_rng(1), shards(a, layers)
-    net = Map()
+    net, most = Map(), 1e-3 if a.go_on else 3e-3
+    if a.go_on:
+        net.load_state_dict(written(os.path.join(a.out, "encoder.onnx")))
     mean = {k: v.clone() for k, v in net.state_dict().items()}
-    adam = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=1e-2)
+    adam = torch.optim.AdamW(net.parameters(), lr=most, weight_decay=1e-2)
     began, step, fits = time.process_time(), 0, 0.0
     while (done := (time.process_time() - began) / (60 * a.minutes)) < 1:
-        adam.param_groups[0]["lr"] = 3e-3 * min(1.0, (step + 1) / 200, max(0.005, (1 - done) / 0.6))
+        adam.param_groups[0]["lr"] = most * min(1.0, (step + 1) / 200, max(0.005, (1 - done) / 0.6))
         near, far, b = [], [], []
         for part, count in zip(data, (92, 36)):
             k = rng.integers(0, len(part[0]), count)
@@ -225,6 +241,8 @@ def ranges(net, near, far):
             x = F.relu(mix(y))
             of(f"mix{k}", x, 0.0)
         last = net.out(x)
+        if not (last[:, 0] > 0.3).any():
+            raise SystemExit("this map is sure of nothing yet: --minutes")
         edges = last[:, 1:][last[:, :1].expand(-1, 4, -1, -1) > 0.3]
         of("out", edges)
     out["out"] = min(out["out"][0], 0.0), max(out["out"][1], 1.0)
@@ -340,12 +358,15 @@ def main():
     args.add_argument("--data")
     args.add_argument("--cache")
     args.add_argument("--weights")
+    args.add_argument("--go-on", action="store_true", help="train on the map that is there already")
     args.add_argument("--minutes", type=float, default=40, help="of processor time for training")
+    args.add_argument("--threads", type=int, default=1)
     args.add_argument("--shards", type=int, default=48, help="of 250 clips")
+    args.add_argument("--first", type=int, default=7001, help="seed of the first of them")
     args.add_argument("--version", help="of the bundle that is written")
     args.add_argument("--out", default=".")
     a = args.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(a.threads)
     os.makedirs(a.work, exist_ok=True)
     path = os.path.join(a.out, "encoder.onnx")
     layers, net = Layers(path), Map()
