@@ -94,7 +94,8 @@ fn every_machine_computes_the_same_bytes_and_says_the_same_sentences() {
     let said = program::lookout(&["demo", "--quiet"]);
     assert!(said.status.success() && said.stdout.len() > 1000, "{}", String::from_utf8_lossy(&said.stderr));
     writeln!(found, "demo.sentences {}", hex(Sha256::new_with_prefix(&said.stdout))).unwrap();
-    for name in ["mobilenet", "resnet", "resnet-qlinear"] {
+    // Not resnet-qlinear: its last layers are float, and tract sums those as the processor's registers are wide.
+    for name in ["mobilenet", "resnet"] {
         writeln!(found, "bundles/{name} {}", bundle(name)).unwrap();
     }
     let folder = std::fs::read_dir(tests().join("qnn/cases")).unwrap();
