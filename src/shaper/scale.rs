@@ -3,16 +3,21 @@
 //! A pixel is a square of constant level; an output pixel is the integral over its rectangle divided by its area, for
 //! down-scaling and up-scaling alike. Whole rows are added as integers (u16 lanes, which every vector unit has); their sum
 //! and the one or two rows that an output row only touches are weighted in fixed point, each off by less than 1/128 level.
-//! Four such lines, pixel by pixel side by side, are then reduced across together: one tap, four output rows. So the
-//! camera's bytes are read once, in order, and nothing of the size of the frame is written.
+//! Sixteen such lines, pixel by pixel side by side, are then reduced across together: one tap, sixteen output rows. So the
+//! camera's bytes are read once, in order, and nothing of the size of the frame is written. Loops are compiled for this processor's registers
+//! ([`crate::lanes`]) and named row by row: what goes through arrays of rows is not made into vectors.
 //!
 //! Interleaved formats are added as they lie, all bytes of a row alike; the components part in the reduction.
 //! Invariant: lines are integers and every f32 sum has a fixed order, so the result is the same on every machine.
 
+use crate::lanes::{Here, widen};
 use std::ops::Range;
 
-/// Output rows that are reduced across side by side: the lanes of the smallest vector unit.
-const ROWS: usize = 4;
+/// Output rows that are reduced across side by side: the lanes of the widest vector unit, and enough that narrower ones need not wait for one
+/// addition before the next.
+const ROWS: usize = 16;
+/// Columns that are woven at a time.
+const WEFT: usize = 64;
 /// Taps of the reduction across that are unrolled together; windows are padded to a multiple of the one that fits best.
 const BLOCKS: [usize; 4] = [8, 6, 5, 4];
 /// Rows of bytes that fit a u16 sum: 257 * 255 = 65 535.
@@ -81,7 +86,8 @@ impl Taps {
     }
 
     /// `ROWS` output rows from as many lines whose pixels lie `step` apart.
-    fn reduce(&self, lines: &[[u16; ROWS]], step: usize, bias: [f32; ROWS], out: &mut [[f32; ROWS]]) {
+    #[inline(always)]
+    fn reduce(&self, lines: &[[[u16; 4]; ROWS / 4]], step: usize, bias: [f32; ROWS], out: &mut [[f32; ROWS]]) {
         match self.block {
             4 => self.reduce_in::<4>(lines, step, bias, out),
             5 => self.reduce_in::<5>(lines, step, bias, out),
@@ -90,7 +96,14 @@ impl Taps {
         }
     }
 
-    fn reduce_in<const BLOCK: usize>(&self, lines: &[[u16; ROWS]], step: usize, bias: [f32; ROWS], out: &mut [[f32; ROWS]]) {
+    #[inline(always)]
+    fn reduce_in<const BLOCK: usize>(
+        &self,
+        lines: &[[[u16; 4]; ROWS / 4]],
+        step: usize,
+        bias: [f32; ROWS],
+        out: &mut [[f32; ROWS]],
+    ) {
         match step {
             1 => self.reduce_by::<BLOCK, 1>(lines, bias, out),
             2 => self.reduce_by::<BLOCK, 2>(lines, bias, out),
@@ -100,9 +113,10 @@ impl Taps {
     }
 
     /// `reduce` with a constant step and `BLOCK` taps at a time. One tap is one multiplication and addition of all lanes.
+    #[inline(always)]
     fn reduce_by<const BLOCK: usize, const STEP: usize>(
         &self,
-        lines: &[[u16; ROWS]],
+        lines: &[[[u16; 4]; ROWS / 4]],
         bias: [f32; ROWS],
         out: &mut [[f32; ROWS]],
     ) {
@@ -114,8 +128,9 @@ impl Taps {
             let (window, _) = pixels[start..][..self.count].as_chunks::<BLOCK>();
             for (weights, pixels) in weights.iter().zip(window) {
                 for (&weight, pixel) in weights.iter().zip(pixels) {
-                    for (sum, &p) in sum.iter_mut().zip(&pixel[0]) {
-                        *sum += weight * f32::from(p);
+                    let levels = pixel[0].as_flattened();
+                    for k in 0..ROWS {
+                        sum[k] += weight * f32::from(levels[k]);
                     }
                 }
             }
@@ -230,39 +245,54 @@ impl Pass {
 
     /// Reads the plane and fills the outputs.
     pub fn run(&self, data: &[u8], scratch: &mut Scratch, outs: &mut [Vec<f32>]) {
+        widened(Here::best(), self, data, scratch, outs);
+    }
+
+    #[inline(always)]
+    fn run_plain(&self, data: &[u8], scratch: &mut Scratch, outs: &mut [Vec<f32>]) {
         let n = if self.even { self.bytes.div_ceil(2) } else { self.bytes };
         let row = |r: usize| &data[self.offset + r * self.stride..][..self.bytes];
-        let Scratch { sum, lines, woven, out: tile } = scratch;
-        let (sum, tile) = (&mut sum[..n], &mut tile[..self.place.w]);
+        let Scratch { sum, weights, lines, woven, out: tile } = scratch;
+        let tile = &mut tile[..self.place.w];
         for (group, bands) in self.rows.chunks(ROWS).enumerate() {
             let mut bias = [0.0; ROWS];
-            for ((band, line), bias) in bands.iter().zip(&mut *lines).zip(&mut bias) {
+            for (k, band) in bands.iter().enumerate() {
                 if self.even {
-                    band.reduce(|r| pairs(row(r)), luma, sum, &mut line[..n]);
+                    band.reduce(|r| pairs(row(r)), luma, sum, weights, &mut lines[k][..n]);
                 } else {
-                    band.reduce(row, u16::from, sum, &mut line[..n]);
+                    band.reduce(row, u16::from, sum, weights, &mut lines[k][..n]);
                 }
-                *bias = band.bias;
+                bias[k] = band.bias;
             }
-            weave(lines, &mut woven[..n]);
+            weave(lines, n, woven);
             for (shift, step, taps, out) in &self.parts {
                 taps.reduce(&woven[*shift..], *step, bias, tile);
-                let rows = outs[*out].chunks_mut(self.place.width).skip(self.place.y + group * ROWS);
-                for (k, row) in rows.take(bands.len()).enumerate() {
-                    row[self.place.x..].iter_mut().zip(&*tile).for_each(|(o, t)| *o = t[k]);
-                }
+                let first = (self.place.y + group * ROWS) * self.place.width + self.place.x;
+                unweave(tile, bands.len(), self.place.width, &mut outs[*out][first..]);
             }
         }
     }
+}
+
+widen! {
+    /// [`Pass::run`] for this processor's registers.
+    widened = plain(pass: &Pass, data: &[u8], scratch: &mut Scratch, outs: &mut [Vec<f32>])
+}
+
+#[inline(always)]
+fn plain(pass: &Pass, data: &[u8], scratch: &mut Scratch, outs: &mut [Vec<f32>]) {
+    pass.run_plain(data, scratch, outs);
 }
 
 /// What passes need beside their outputs; for one after the other.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     sum: Vec<u16>,
+    /// The three weights of a line, once for each pixel: so that a vector of products is one instruction.
+    weights: [Vec<u16>; 3],
     lines: [Vec<u16>; ROWS],
     /// The lines, `ROWS` pixels of one column together.
-    woven: Vec<[u16; ROWS]>,
+    woven: Vec<[[u16; 4]; ROWS / 4]>,
     out: Vec<[f32; ROWS]>,
 }
 
@@ -275,8 +305,9 @@ impl Scratch {
         let padding = most(|p| p.parts.iter().map(|(shift, step, taps, _)| shift + (taps.count + 1) * step).max().unwrap_or(0));
         Self {
             sum: vec![0; bytes],
+            weights: std::array::from_fn(|_| vec![0; bytes]),
             lines: std::array::from_fn(|_| vec![0; bytes]),
-            woven: vec![[0; ROWS]; bytes + padding],
+            woven: vec![Default::default(); bytes + padding],
             out: vec![[0.0; ROWS]; most(|p| p.place.w)],
         }
     }
@@ -284,80 +315,158 @@ impl Scratch {
 
 impl Band {
     /// One line from its rows.
+    #[inline(always)]
     fn reduce<'d, P: Copy + 'd>(
         &self,
         row: impl Fn(usize) -> &'d [P],
         level: impl Fn(P) -> u16 + Copy,
         sum: &mut [u16],
+        weights: &mut [Vec<u16>; 3],
         line: &mut [u16],
     ) {
-        let full = self.full.clone();
-        let begin = full.end.min(full.start + (full.len().max(1) - 1) % ROWS_PER_SUM + 1);
-        add_rows(&row, level, full.start..begin, sum);
-        let (weight, shift, up) = (self.weight, self.shift, self.up);
+        let n = line.len();
+        for (weights, weight) in weights.iter_mut().zip([self.weight, self.first.1, self.last.1]) {
+            weights[..n].fill(weight);
+        }
+        let [full, first, last] = weights.each_ref().map(|w| &w[..n]);
+        let (sum, shift, up) = (&mut sum[..n], self.shift, self.up);
+        let rows = self.full.clone();
+        let begin = rows.end.min(rows.start + (rows.len().max(1) - 1) % ROWS_PER_SUM + 1);
+        add_rows(&row, level, rows.start..begin, sum);
         if self.first.1 == 0 && self.last.1 == 0 {
-            line.iter_mut().zip(&*sum).for_each(|(l, &s)| *l = times(s << shift, weight));
+            for x in 0..n {
+                line[x] = times(sum[x] << shift, full[x]);
+            }
         } else {
-            let ((a, wa), (b, wb)) = ((row(self.first.0), self.first.1), (row(self.last.0), self.last.1));
-            for (((l, &s), &a), &b) in line.iter_mut().zip(&*sum).zip(a).zip(b) {
-                *l = times(s << shift, weight) + times(level(a) << up, wa) + times(level(b) << up, wb);
+            let (a, b) = (&row(self.first.0)[..n], &row(self.last.0)[..n]);
+            for x in 0..n {
+                line[x] =
+                    times(sum[x] << shift, full[x]) + times(level(a[x]) << up, first[x]) + times(level(b[x]) << up, last[x]);
             }
         }
-        for at in (begin..full.end).step_by(ROWS_PER_SUM) {
+        for at in (begin..rows.end).step_by(ROWS_PER_SUM) {
             add_rows(&row, level, at..at + ROWS_PER_SUM, sum);
-            line.iter_mut().zip(&*sum).for_each(|(l, &s)| *l += times(s << shift, weight));
+            for x in 0..n {
+                line[x] += times(sum[x] << shift, full[x]);
+            }
         }
     }
 }
 
 /// `sum` = the rows added up, at most `ROWS_PER_SUM`.
+#[inline(always)]
 fn add_rows<'d, P: Copy + 'd>(
-    row: impl Fn(usize) -> &'d [P],
+    row: &impl Fn(usize) -> &'d [P],
     level: impl Fn(P) -> u16 + Copy,
     rows: Range<usize>,
     sum: &mut [u16],
 ) {
-    let mut r = rows.start;
+    let n = sum.len();
+    // Rows by name: a loop over an array of them is not compiled to vectors.
+    macro_rules! add {
+        ($begun:literal: $($r:ident)+) => {{
+            let ($($r,)+) = ($(&$r[..n],)+);
+            for x in 0..n {
+                let here = 0 $(+ level($r[x]))+;
+                sum[x] = if $begun { sum[x] + here } else { here };
+            }
+        }};
+    }
+    let (mut r, a) = (rows.start + rows.len() % 4, row);
     match rows.len() % 4 {
         0 => sum.fill(0),
-        1 => add([row(r)], level, sum, false),
-        2 => add([row(r), row(r + 1)], level, sum, false),
-        _ => add([row(r), row(r + 1), row(r + 2)], level, sum, false),
+        1 => {
+            let a = a(rows.start);
+            add!(false: a);
+        }
+        2 => {
+            let (a, b) = (a(rows.start), a(rows.start + 1));
+            add!(false: a b);
+        }
+        _ => {
+            let (a, b, c) = (a(rows.start), a(rows.start + 1), a(rows.start + 2));
+            add!(false: a b c);
+        }
     }
-    r += rows.len() % 4;
     while r < rows.end {
-        add([row(r), row(r + 1), row(r + 2), row(r + 3)], level, sum, true);
+        let (a, b, c, d) = (row(r), row(r + 1), row(r + 2), row(r + 3));
+        add!(true: a b c d);
         r += 4;
     }
 }
 
-/// Adds rows to the sum, or begins it.
-fn add<P: Copy, const N: usize>(rows: [&[P]; N], level: impl Fn(P) -> u16, sum: &mut [u16], begun: bool) {
-    let rows = rows.map(|r| &r[..sum.len()]);
-    for x in 0..sum.len() {
-        let here: u16 = rows.iter().map(|r| level(r[x])).sum();
-        sum[x] = if begun { sum[x] + here } else { here };
-    }
-}
-
 /// The upper half of the product, one instruction for a vector of them.
+#[inline(always)]
 fn times(a: u16, b: u16) -> u16 {
     ((u32::from(a) * u32::from(b)) >> 16) as u16
 }
 
-/// Lines side by side.
-fn weave([a, b, c, d]: &[Vec<u16>; ROWS], out: &mut [[u16; ROWS]]) {
-    for ((((o, &a), &b), &c), &d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-        *o = [a, b, c, d];
+/// Lines side by side: first by fours, which every vector unit can do, then these beside each other. A few columns at a time: what is between stays
+/// in the nearest cache.
+#[inline(always)]
+fn weave(lines: &[Vec<u16>; ROWS], n: usize, out: &mut [[[u16; 4]; ROWS / 4]]) {
+    let mut fours = [[[0u16; 4]; WEFT]; ROWS / 4];
+    for at in (0..n).step_by(WEFT) {
+        let here = WEFT.min(n - at);
+        for (four, lines) in fours.iter_mut().zip(lines.as_chunks::<4>().0) {
+            let [a, b, c, d] = lines.each_ref().map(|line| &line[at..at + here]);
+            let four = &mut four[..here];
+            for x in 0..here {
+                four[x] = [a[x], b[x], c[x], d[x]];
+            }
+        }
+        let [a, b, c, d] = fours.each_ref().map(|four| &four[..here]);
+        let out = &mut out[at..at + here];
+        for x in 0..here {
+            out[x] = [a[x], b[x], c[x], d[x]];
+        }
+    }
+}
+
+/// `rows` output rows, `width` apart, from the lanes.
+#[inline(always)]
+fn unweave(tile: &[[f32; ROWS]], rows: usize, width: usize, out: &mut [f32]) {
+    for k in 0..rows {
+        let row = &mut out[k * width..][..tile.len()];
+        for x in 0..row.len() {
+            row[x] = tile[x][k];
+        }
     }
 }
 
 /// A row of YUYV as pairs of luma and chroma.
+#[inline(always)]
 fn pairs(row: &[u8]) -> &[[u8; 2]] {
     row.as_chunks().0
 }
 
 /// The luma of a pair, as one 16-bit lane: a mask, not a shuffle.
+#[inline(always)]
 fn luma(pair: [u8; 2]) -> u16 {
     u16::from_le_bytes(pair) & 0xff
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::qnn::kernels::Isa;
+
+    #[test]
+    fn every_width_of_registers_gives_the_same_bits() {
+        let (w, h) = (131, 77);
+        let data: Vec<u8> = (0..w * h * 3usize).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        for (step, out) in [(1, (64, 64)), (1, (17, 5)), (2, (30, 33)), (3, (9, 40)), (1, (200, 100))] {
+            let rect = Rect { x: 1.5, y: 0.25, w: w as f64 - 3.0, h: h as f64 - 1.0 };
+            let place = Place { x: 0, y: 0, w: out.0, h: out.1, width: out.0 };
+            let part = Part { offset: 0, step, pixels: w, sub_x: 1, out: 0 };
+            let pass = Pass::new(0, w * step, h, rect, place, &[part]);
+            let scaled = |isa: Isa| {
+                let (mut scratch, mut outs) = (Scratch::new(std::slice::from_ref(&pass)), [vec![0.0f32; out.0 * out.1]]);
+                widened(Here::of(isa), &pass, &data, &mut scratch, &mut outs);
+                outs[0].iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+            };
+            let plain = scaled(Isa::Scalar);
+            assert!(Isa::available().iter().all(|isa| scaled(*isa) == plain), "{out:?} by {step}");
+        }
+    }
 }
