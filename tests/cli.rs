@@ -169,6 +169,13 @@ fn check_and_bench_say_what_they_found() {
     assert!(with > 2.0 * without, "{with} us, {without} without");
     let rows = lookout(&["bench", "--json", "--rounds", "1", "--bundle", &bundle]);
     assert_eq!(String::from_utf8(rows.stdout).unwrap().lines().count(), 10, "without pictures: stages and the whole tick");
+    // Layers of the baked encoder: their times and the rest are the whole, their products are what `bench --onnx` counts.
+    let out = lookout(&["bench", "--json", "--onnx", "models/motion/encoder.onnx", "--layers"]);
+    let layers: Vec<serde_json::Value> =
+        String::from_utf8(out.stdout).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let sum = |key: &str| layers.iter().map(|l| l[key].as_f64().unwrap()).sum::<f64>();
+    assert!(layers.len() > 6 && sum("share") > 99.9 && sum("macs") > 4e6, "{layers:?}");
+    assert!(layers.iter().any(|l| l["layer"].as_str().unwrap().starts_with("conv ")), "{layers:?}");
     let out = lookout(&["bench", "--json", "--onnx", "tests/bundles/rows-lstm/head.onnx"]);
     let answer: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     assert!(answer["head"].as_str().unwrap().starts_with("LSTM 6 -> 16"), "{answer}");

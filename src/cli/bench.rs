@@ -32,6 +32,9 @@ pub struct Args {
     /// Time this ONNX file instead of the whole pipeline
     #[arg(long, value_name = "FILE", conflicts_with = "bundle")]
     onnx: Option<PathBuf>,
+    /// With --onnx: each layer that runs on bytes, by its share of the time
+    #[arg(long, requires = "onnx")]
+    layers: bool,
     #[command(flatten)]
     engine: EngineArg,
     /// Rounds of the built-in clip, or runs of the ONNX file
@@ -162,7 +165,7 @@ impl Source for Numbers {
 
 fn onnx(file: &std::path::Path, args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let engine = args.engine.get()?;
-    if let Some(head) = head_file(file, engine.isa) {
+    if let Some(head) = head_file(file, engine.isa).filter(|_| !args.layers) {
         return recurrent(file, head, args, out);
     }
     let mut graph = any_onnx(file, engine)?;
@@ -183,6 +186,9 @@ fn onnx(file: &std::path::Path, args: &Args, out: &mut dyn Write) -> Result<(), 
     times.sort_unstable();
     walls.sort_unstable();
     let (median, min, wall) = (times[times.len() / 2], times[0], walls[walls.len() / 2]);
+    if args.layers {
+        return layers(&graph.any.profile(rounds as usize), wall, args.json, out);
+    }
     let name = file.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let allocs = allocs as f64 / f64::from(rounds);
     let isa = isa_text(graph.any.report());
@@ -204,6 +210,30 @@ fn onnx(file: &std::path::Path, args: &Args, out: &mut dyn Write) -> Result<(), 
             writeln!(out, "{name} on {} threads: median {:.3} ms from start to end", engine.threads, us(wall) / 1e3)?;
         }
     }
+    Ok(())
+}
+
+/// Layers, those that take longest first, and what the rest of a run of `whole` takes: tensors in and out, and what tract computes.
+fn layers(all: &[(String, u64, Duration)], whole: Duration, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
+    let mut all: Vec<_> = all.iter().collect();
+    all.sort_by_key(|(_, _, time)| std::cmp::Reverse(*time));
+    let rest = whole.saturating_sub(all.iter().map(|(_, _, time)| *time).sum());
+    let share = |time: Duration| 100.0 * us(time) / us(whole).max(1e-9);
+    let rate = |macs: u64, time: Duration| macs as f64 / us(time).max(1e-9) / 1e3;
+    if json {
+        for (what, macs, time) in all {
+            let line = serde_json::json!({ "layer": what, "macs": macs, "us_median": us(*time), "share": share(*time) });
+            writeln!(out, "{line}")?;
+        }
+        writeln!(out, "{}", serde_json::json!({ "layer": "rest", "macs": 0, "us_median": us(rest), "share": share(rest) }))?;
+        return Ok(());
+    }
+    writeln!(out, "{:>9} {:>6} {:>12} {:>9}  layer", "µs", "%", "million", "billion/s")?;
+    for (what, macs, time) in all {
+        let (time, macs) = (*time, *macs);
+        writeln!(out, "{:9.1} {:6.1} {:12.3} {:9.1}  {what}", us(time), share(time), macs as f64 / 1e6, rate(macs, time))?;
+    }
+    writeln!(out, "{:9.1} {:6.1} {:>12} {:>9}  tensors in and out, and what is left to tract", us(rest), share(rest), "", "")?;
     Ok(())
 }
 

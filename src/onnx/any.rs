@@ -1,14 +1,16 @@
 //! Any ONNX file with one input, ready to run: for `check --onnx`, `bench --onnx` and tests.
 
 use super::{input_fact, parse, sentence, typed};
-use crate::qnn::{self, Engine, Report};
+use crate::qnn::{self, Engine, Region, Report};
 use ndarray::ArrayD;
+use std::time::Duration;
 use tract_onnx::prelude::*;
 
 /// See the module's text.
 #[derive(Debug)]
 pub struct Any {
     state: TypedSimpleState,
+    regions: Vec<Arc<Region>>,
     report: Report,
     kind: DatumType,
     shape: Vec<usize>,
@@ -41,12 +43,17 @@ impl Any {
             model.into_optimized()?.into_runnable()?.spawn()
         };
         let state = state().map_err(|e| sentence(&e))?;
-        Ok(Self { state, report, kind, shape })
+        Ok(Self { state, regions, report, kind, shape })
     }
 
     /// What runs on bytes and what does not.
     pub fn report(&self) -> &Report {
         &self.report
+    }
+
+    /// Where the time goes: each layer that runs on bytes, what it is, its multiplications, and its median time of so many runs.
+    pub fn profile(&self, rounds: usize) -> Vec<(String, u64, Duration)> {
+        self.regions.iter().flat_map(|region| region.profile(rounds)).collect()
     }
 
     /// Element type of the input.

@@ -13,6 +13,7 @@ use super::lower::Place;
 use super::pair::Pair;
 use super::plan::{Edge, Form, Plan, Step};
 use super::regions::OPERATOR;
+use std::time::{Duration, Instant};
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::pb::tensor_proto::DataType;
@@ -142,6 +143,8 @@ pub struct Region {
     inputs: Vec<Edge>,
     outputs: Vec<Edge>,
     steps: Vec<Run>,
+    /// What each step is, in words, and its multiplications.
+    words: Vec<(String, u64)>,
 }
 
 #[derive(Debug)]
@@ -156,6 +159,13 @@ impl Region {
     /// Packs a plan's layers for an instruction set, the large ones in halves where there are two threads.
     pub fn new(plan: Plan, engine: Engine) -> Self {
         let Plan { len, fills, constants, inputs, steps, outputs, .. } = plan;
+        let words = steps
+            .iter()
+            .map(|step| match step {
+                Step::Fill(_) => ("border".into(), 0),
+                Step::Layer(layer) => (layer.words(), layer.macs()),
+            })
+            .collect();
         let steps = steps
             .into_iter()
             .map(|step| match step {
@@ -167,7 +177,7 @@ impl Region {
                 Step::Layer(layer) => Run::Layer(layer.prepare(engine.isa)),
             })
             .collect();
-        Self { len, fills, constants, inputs, outputs, steps }
+        Self { len, fills, constants, inputs, outputs, steps, words }
     }
 
     fn arena(&self) -> Arena {
@@ -186,23 +196,48 @@ impl Region {
         wanted.then(Pair::new)?.map_err(|e| log::warn!("no second thread for the encoder: {e}; one does it all")).ok()
     }
 
-    #[allow(unsafe_code, reason = "kernels work on the arena by offset")]
     fn run(&self, arena: &mut Arena, pair: Option<&Pair>) {
         let bytes = arena.bytes();
-        for step in &self.steps {
-            match step {
-                Run::Fill(fill) => fill.run(bytes),
-                // SAFETY: the plan was made only when every layer's extent is within `len` bytes, the arena has those and
-                // the slack, all initialised, and it is borrowed for ourselves alone.
-                Run::Layer(layer) => unsafe { layer.run(bytes.as_mut_ptr()) },
-                Run::Halves(halves) => match pair {
-                    // SAFETY: as above; halves of a layer write different bytes, and none that the other one's results depend on. (What a
-                    // kernel reads behind its tensors, at most SLACK bytes, the other may be writing; it counts for nothing.)
-                    Some(pair) => unsafe { pair.run(halves, bytes.as_mut_ptr()) },
-                    // SAFETY: as above.
-                    None => halves.iter().for_each(|half| unsafe { half.run(bytes.as_mut_ptr()) }),
-                },
+        self.steps.iter().for_each(|step| step.run(bytes, pair));
+    }
+
+    /// Time of each layer in a whole run, the median of so many: what it is, its multiplications, and the time.
+    pub fn profile(&self, rounds: usize) -> Vec<(String, u64, Duration)> {
+        let (mut arena, pair) = (self.arena(), self.pair());
+        let bytes = arena.bytes();
+        let mut times = vec![Vec::with_capacity(rounds); self.steps.len()];
+        for _ in 0..rounds {
+            let mut since = Instant::now();
+            for (step, times) in self.steps.iter().zip(&mut times) {
+                step.run(bytes, pair.as_ref());
+                let now = Instant::now();
+                times.push(now - since);
+                since = now;
             }
+        }
+        let median = |mut times: Vec<Duration>| {
+            times.sort_unstable();
+            times.get(times.len() / 2).copied().unwrap_or_default()
+        };
+        self.words.iter().zip(times).map(|((words, macs), times)| (words.clone(), *macs, median(times))).collect()
+    }
+}
+
+impl Run {
+    #[allow(unsafe_code, reason = "kernels work on the arena by offset")]
+    fn run(&self, bytes: &mut [u8], pair: Option<&Pair>) {
+        match self {
+            Self::Fill(fill) => fill.run(bytes),
+            // SAFETY: the plan was made only when every layer's extent is within `len` bytes, the arena has those and
+            // the slack, all initialised, and it is borrowed for ourselves alone.
+            Self::Layer(layer) => unsafe { layer.run(bytes.as_mut_ptr()) },
+            Self::Halves(halves) => match pair {
+                // SAFETY: as above; halves of a layer write different bytes, and none that the other one's results depend on. (What a
+                // kernel reads behind its tensors, at most SLACK bytes, the other may be writing; it counts for nothing.)
+                Some(pair) => unsafe { pair.run(halves, bytes.as_mut_ptr()) },
+                // SAFETY: as above.
+                None => halves.iter().for_each(|half| unsafe { half.run(bytes.as_mut_ptr()) }),
+            },
         }
     }
 }
