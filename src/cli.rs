@@ -35,6 +35,7 @@ pub use failure::Failure;
 use clap::{Parser, Subcommand};
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Instant;
 
 /// Watches a camera and calls out what happens.
 #[derive(Debug, Parser)]
@@ -105,7 +106,7 @@ pub fn main() -> ExitCode {
     } else {
         level.into()
     };
-    env_logger::Builder::new().parse_filters(&filter).format_timestamp_millis().init();
+    log_since_start(&filter);
     let mut out = std::io::stdout().lock();
     let done = match cli.command {
         Command::Demo(args) => demo::run(&args, &mut out),
@@ -132,6 +133,18 @@ pub fn main() -> ExitCode {
         Command::Shape(args) => shape::run(&args).map_err(|e| Failure::refused(format!("{e:#}"))),
     };
     exit(done.and_then(|()| out.flush().map_err(Failure::from)))
+}
+
+/// Logs to stderr, each line with the seconds since the program began: a box may not know the date, and journald adds it where it is known.
+fn log_since_start(filter: &str) {
+    let began = Instant::now();
+    env_logger::Builder::new()
+        .parse_filters(filter)
+        .format(move |line, record| {
+            let at = began.elapsed().as_secs_f64();
+            writeln!(line, "[{at:9.3} {:<5} {}] {}", record.level(), record.target(), record.args())
+        })
+        .init();
 }
 
 fn exit(done: Result<(), Failure>) -> ExitCode {
