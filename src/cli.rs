@@ -11,6 +11,7 @@ mod classify;
 mod confusion;
 mod demo;
 pub mod doctor;
+mod drawing;
 mod estimate;
 mod failure;
 mod index;

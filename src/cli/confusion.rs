@@ -2,11 +2,12 @@
 //!
 //! Shares come with Wilson's 95 % interval, since a share of 20 recordings says little.
 
+use super::drawing::{Anchor, Drawing, FAINT, INK};
 use super::plot::escaped;
 use std::fmt::Write;
 
 /// Pixels of a cell of the matrix.
-const CELL: usize = 46;
+const CELL: f32 = 46.0;
 
 /// Counted answers.
 #[derive(Clone, Debug)]
@@ -64,63 +65,42 @@ impl Confusion {
     }
 
     /// Which class is taken for which, as a drawing.
-    pub fn matrix(&self, body: &mut String) {
+    pub fn matrix(&self) -> Drawing {
         let n = self.labels.len();
-        let left = 14 + 8 * self.labels.iter().map(|l| l.len()).max().unwrap_or(0) + 20;
+        let longest = self.labels.iter().map(|l| l.len()).max().unwrap_or(0) as f32;
         let no_answer = self.counts.iter().any(|row| row[n] > 0);
         let columns = n + usize::from(no_answer);
-        let (wide, top) = (left + columns * CELL + 90, 24 + 7 * self.labels.iter().map(|l| l.len()).max().unwrap_or(0));
-        let high = top + n * CELL + 10;
-        let _ = write!(
-            body,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {wide} {high}\" width=\"{wide}\" height=\"{high}\" font-size=\"13\">"
-        );
-        let _ = write!(
-            body,
-            "<text x=\"{left}\" y=\"14\" fill=\"#666\">answer</text><text x=\"2\" y=\"{}\" fill=\"#666\">is</text>",
-            top - 6
-        );
+        let (left, top) = (34.0 + 8.0 * longest, 34.0 + 7.0 * longest.max(if no_answer { 9.0 } else { 0.0 }));
+        let (wide, high) = (left + columns as f32 * CELL + 90.0, top + n as f32 * CELL + 10.0);
+        let mut drawing = Drawing::new(wide as usize, high as usize, 13.0);
+        drawing.text((left, 14.0), "answer", Anchor::Start, 0.0, FAINT);
+        drawing.text((2.0, top - 6.0), "is", Anchor::Start, 0.0, FAINT);
         for column in 0..columns {
-            let (x, name) = (left + column * CELL + CELL / 2 + 4, self.labels.get(column).map_or("no answer", String::as_str));
-            let _ = write!(body, "<text transform=\"translate({x} {}) rotate(-50)\">{name}</text>", top - 6);
+            let name = self.labels.get(column).map_or("no answer", String::as_str);
+            let at = (left + (column as f32 + 0.5) * CELL + 4.0, top - 6.0);
+            drawing.text(at, name, Anchor::Start, -50.0, INK);
         }
         for (row, counts) in self.counts.iter().enumerate() {
-            let y = top + row * CELL;
+            let y = top + row as f32 * CELL;
             let all: u32 = counts.iter().sum();
-            let _ = write!(
-                body,
-                "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>",
-                left - 8,
-                y + CELL / 2 + 5,
-                self.labels[row]
-            );
+            drawing.text((left - 8.0, y + CELL / 2.0 + 5.0), &self.labels[row], Anchor::End, 0.0, INK);
             for (column, count) in counts.iter().take(columns).enumerate() {
-                let share = f64::from(*count) / f64::from(all.max(1));
+                let share = *count as f32 / all.max(1) as f32;
                 // Right ones blue, wrong ones orange; the more of the row, the darker.
-                let (r, g, b) = if column == row { (0.0, 114.0, 178.0) } else { (213.0, 94.0, 0.0) };
-                let mix = |c: f64| (255.0 - (255.0 - c) * share.sqrt()) as u8;
-                let ink = if share > 0.35 {
-                    "#fff"
-                } else if *count == 0 {
-                    "#bbb"
-                } else {
-                    "#222"
+                let full = if column == row { [0.0, 114.0, 178.0] } else { [213.0, 94.0, 0.0] };
+                let fill = full.map(|c: f32| (255.0 - (255.0 - c) * share.sqrt()) as u8);
+                let ink = match (share > 0.35, *count) {
+                    (true, _) => [0xff; 3],
+                    (_, 0) => [0xbb; 3],
+                    _ => INK,
                 };
-                let x = left + column * CELL;
-                let _ = write!(
-                    body,
-                    "<rect x=\"{x}\" y=\"{y}\" width=\"{}\" height=\"{}\" fill=\"rgb({},{},{})\" stroke=\"#ddd\"/><text x=\"{}\" y=\"{}\" text-anchor=\"middle\" fill=\"{ink}\">{count}</text>",
-                    CELL - 2,
-                    CELL - 2,
-                    mix(r),
-                    mix(g),
-                    mix(b),
-                    x + CELL / 2 - 1,
-                    y + CELL / 2 + 5
-                );
+                let x = left + column as f32 * CELL;
+                drawing.boxed((x, y), (CELL - 2.0, CELL - 2.0), Some(fill), [0xdd; 3]);
+                let at = (x + CELL / 2.0 - 1.0, y + CELL / 2.0 + 5.0);
+                drawing.text(at, &count.to_string(), Anchor::Middle, 0.0, ink);
             }
         }
-        body.push_str("</svg>\n");
+        drawing
     }
 }
 
@@ -134,7 +114,7 @@ pub fn page(title: &str, body: &str) -> String {
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:1040px;margin:2em auto;padding:0 1em}\
 .big{font-size:1.3em}table{border-collapse:collapse}td,th{padding:.2em .9em .2em 0;text-align:left;border-bottom:1px solid #e4e4e4}\
-h2{margin-top:1.6em}h3{margin:1.4em 0 0;font-size:1em}p{margin:.3em 0}svg{max-width:100%;height:auto}";
+h2{margin-top:1.6em}h3{margin:1.4em 0 0;font-size:1em}p{margin:.3em 0}svg{max-width:100%;height:auto}.save{font-size:.85em}";
 
 /// A share in percent.
 pub fn percent(part: u32, all: u32) -> f64 {

@@ -18,6 +18,8 @@ use crate::bundle::Bundle;
 use crate::report::Label;
 use std::fmt::Write;
 pub use thumbs::Thumbs;
+#[cfg(feature = "train")]
+pub use thumbs::{base64, png};
 
 /// Pixels: the whole picture's width, the plot's left and right edge.
 const WIDTH: f64 = 1000.0;

@@ -126,7 +126,7 @@ impl Score {
         );
         self.answers.classes(&mut body);
         body.push_str("<h2>What is taken for what</h2>\n");
-        self.answers.matrix(&mut body);
+        body.push_str(&self.answers.matrix().svg());
         if !self.unread.is_empty() {
             let _ = write!(body, "<h2>Not read ({})</h2>\n<ul>", self.unread.len());
             body.extend(self.unread.iter().map(|why| format!("<li>{}</li>", escaped(why))));

@@ -81,7 +81,7 @@ impl Thumbs {
             // The middle of its share of the time; the nearest picture to that.
             let want = (2 * slot as u64 + 1) * end_ms / (2 * slots as u64);
             let Some((ms, planes)) = self.kept.iter().min_by_key(|(ms, _)| ms.abs_diff(want)) else { return };
-            let Some(png) = png(planes, self.high) else { return };
+            let Some(png) = png(&interleaved(planes), WIDE, self.high) else { return };
             let middle = left + room * (slot as f64 + 0.5) / slots as f64;
             let then = left + room * *ms as f64 / end_ms as f64;
             let bottom = top + self.high as f64;
@@ -99,22 +99,26 @@ impl Thumbs {
     }
 }
 
-/// Planes of R, G and B as a PNG file.
-fn png(planes: &[u8], high: usize) -> Option<Vec<u8>> {
-    let size = WIDE * high;
-    let pixels: Vec<u8> = (0..size).flat_map(|i| [planes[i], planes[size + i], planes[2 * size + i]]).collect();
+/// Planes of R, G and B, pixel by pixel.
+fn interleaved(planes: &[u8]) -> Vec<u8> {
+    let size = planes.len() / 3;
+    (0..size).flat_map(|i| [planes[i], planes[size + i], planes[2 * size + i]]).collect()
+}
+
+/// Pixels of R, G and B as a PNG file.
+pub fn png(pixels: &[u8], wide: usize, high: usize) -> Option<Vec<u8>> {
     let mut file = Vec::new();
-    let mut encoder = png::Encoder::new(&mut file, WIDE as u32, high as u32);
+    let mut encoder = png::Encoder::new(&mut file, wide as u32, high as u32);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
     let mut writer = encoder.write_header().ok()?;
-    writer.write_image_data(&pixels).ok()?;
+    writer.write_image_data(pixels).ok()?;
     writer.finish().ok()?;
     Some(file)
 }
 
 /// RFC 4648, section 4.
-fn base64(bytes: &[u8]) -> String {
+pub fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for three in bytes.chunks(3) {

@@ -2,12 +2,16 @@
 //! can be believed, and how the learning went.
 
 use crate::cli::confusion::{Confusion, page};
-use crate::cli::plot::escaped;
+use crate::cli::drawing::{Anchor, Colour, Drawing, EDGE, FAINT, INK, Stroke};
+use crate::cli::plot::{base64, escaped};
 use crate::train::course::{Course, Outcome};
 use crate::train::fit::Epoch;
 use crate::train::judge::Figures;
 use crate::train::set::Set;
 use std::fmt::Write;
+
+/// What was judged.
+const BLUE: Colour = [0x00, 0x72, 0xb2];
 
 /// The page.
 pub fn html(set: &Set, course: &Course, o: &Outcome, summary: &str) -> String {
@@ -21,7 +25,7 @@ pub fn html(set: &Set, course: &Course, o: &Outcome, summary: &str) -> String {
     let _ = writeln!(body, "<p>Judged by nets that have not learnt from the recording's group, in int8 as on the device.</p>");
     answers.classes(&mut body);
     body.push_str("<h2>What is taken for what</h2>\n");
-    answers.matrix(&mut body);
+    picture(&mut body, "confusion", &answers.matrix());
     body.push_str("<h2>Can stated probabilities be believed?</h2>\n");
     let error = o.found.device.calibration_error();
     let _ = writeln!(
@@ -29,125 +33,102 @@ pub fn html(set: &Set, course: &Course, o: &Outcome, summary: &str) -> String {
         "<p>Mean distance {error:.3} between what was said and what was right, at temperature {}.</p>",
         o.terms.temperature
     );
-    reliability(&mut body, &o.found.device);
+    picture(&mut body, "reliability", &reliability(&o.found.device));
+    body.push_str(
+        "<p>Each circle is a tenth of stated probability, the larger the more answers; on the dashed line they are true.</p>\n",
+    );
     body.push_str("<h2>How it learnt</h2>\n");
     for (n, history) in o.histories.iter().enumerate() {
         let name =
             if n + 1 == o.histories.len() && n > 0 { "all recordings, for the bundle".into() } else { format!("part {}", n + 1) };
         let _ = writeln!(body, "<h3>{name}</h3>");
-        curve(&mut body, history);
+        picture(&mut body, &format!("loss-{}", n + 1), &curve(history));
     }
     let _ = write!(body, "<h2>All figures</h2>\n<pre>{}</pre>\n", escaped(summary));
     page(&title, &body)
 }
 
-/// Stated against true probability, a bar each tenth; its width says how often.
-fn reliability(body: &mut String, f: &Figures) {
+/// A drawing in the page, and as a PNG to take away.
+fn picture(body: &mut String, name: &str, drawing: &Drawing) {
+    body.push_str(&drawing.svg());
+    let png = base64(&drawing.png());
+    let _ = writeln!(body, "<p class=\"save\"><a download=\"{name}.png\" href=\"data:image/png;base64,{png}\">as PNG</a></p>");
+}
+
+/// Stated against true probability, a dot each tenth; its size says how often.
+fn reliability(f: &Figures) -> Drawing {
     const SIDE: f32 = 300.0;
     let (left, top) = (56.0, 12.0);
-    let _ = write!(
-        body,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 400 366\" width=\"400\" height=\"366\" font-size=\"12\">"
-    );
-    frame(body, (left, top, SIDE, SIDE), ("stated probability", "share that was right"), |v| format!("{v:.1}"), (1.0, 1.0));
-    let _ = write!(
-        body,
-        "<line x1=\"{left}\" y1=\"{}\" x2=\"{}\" y2=\"{top}\" stroke=\"#999\" stroke-dasharray=\"4 4\"/>",
-        top + SIDE,
-        left + SIDE
-    );
+    let mut drawing = Drawing::new(400, 366, 12.0);
+    frame(&mut drawing, (left, top, SIDE, SIDE), ("stated probability", "share that was right"), [tenths; 2], (1.0, 1.0));
+    drawing.line((left, top + SIDE), (left + SIDE, top), [0x99; 3], Stroke::Dashed);
     let all: u32 = f.bins.iter().map(|b| b.0).sum();
     for (n, p, right) in f.bins.iter().filter(|b| b.0 > 0) {
         let (x, y) = (p / *n as f32, *right as f32 / *n as f32);
-        let r = 3.0 + 14.0 * (*n as f32 / all.max(1) as f32).sqrt();
-        let (cx, cy) = (left + SIDE * x, top + SIDE * (1.0 - y));
-        let _ = write!(
-            body,
-            "<circle cx=\"{cx:.1}\" cy=\"{cy:.1}\" r=\"{r:.1}\" fill=\"#0072b2\" fill-opacity=\".55\"><title>{n} answers at {x:.2}: {y:.2} right</title></circle>"
-        );
+        let radius = 3.0 + 14.0 * (*n as f32 / all.max(1) as f32).sqrt();
+        let tip = format!("{n} answers at {x:.2}: {y:.2} right");
+        drawing.dot((left + SIDE * x, top + SIDE * (1.0 - y)), radius, BLUE, tip);
     }
-    body.push_str("</svg>\n<p>Each circle is a tenth of stated probability, the larger the more answers; on the dashed line they are true.</p>\n");
+    drawing
 }
 
 /// Loss over epochs, learnt and judged.
-fn curve(body: &mut String, history: &[Epoch]) {
+fn curve(history: &[Epoch]) -> Drawing {
     const WIDE: f32 = 560.0;
     const HIGH: f32 = 170.0;
     let (left, top) = (56.0, 12.0);
     let most = history.iter().flat_map(|e| [e.loss, e.judged]).filter(|v| v.is_finite()).fold(0.1f32, f32::max);
+    // A half's multiple above: five marks of one digit each.
+    let most = (most * 2.0).ceil() / 2.0;
     let epochs = history.len().next_multiple_of(5) as f32;
-    let _ = write!(
-        body,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 760 232\" width=\"760\" height=\"232\" font-size=\"12\">"
-    );
-    frame(
-        body,
-        (left, top, WIDE, HIGH),
-        ("epoch", "cross-entropy"),
-        |v| if v >= 5.0 || v == 0.0 { format!("{v:.0}") } else { format!("{v:.1}") },
-        (epochs, most),
-    );
+    let mut drawing = Drawing::new(760, 232, 12.0);
+    frame(&mut drawing, (left, top, WIDE, HIGH), ("epoch", "cross-entropy"), [whole, tenths], (epochs, most));
     let at = |e: &Epoch, v: f32| (left + WIDE * e.n as f32 / epochs, top + HIGH * (1.0 - v / most));
     for (name, colour, value, y) in
-        [("learnt", "#999", (|e: &Epoch| e.loss) as fn(&Epoch) -> f32, 30.0), ("judged", "#0072b2", |e: &Epoch| e.judged, 50.0)]
+        [("learnt", [0x99; 3], (|e: &Epoch| e.loss) as fn(&Epoch) -> f32, 30.0), ("judged", BLUE, |e: &Epoch| e.judged, 50.0)]
     {
-        let points: Vec<String> = history
-            .iter()
-            .filter(|e| value(e).is_finite())
-            .map(|e| at(e, value(e)))
-            .map(|(x, y)| format!("{x:.1},{y:.1}"))
-            .collect();
+        let points: Vec<_> = history.iter().filter(|e| value(e).is_finite()).map(|e| at(e, value(e))).collect();
         if points.is_empty() {
             continue;
         }
-        let _ = write!(body, "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>", points.join(" "));
+        points.windows(2).for_each(|pair| drawing.line(pair[0], pair[1], colour, Stroke::Thick));
         let x = left + WIDE + 20.0;
-        let _ = write!(
-            body,
-            "<line x1=\"{x}\" y1=\"{y}\" x2=\"{}\" y2=\"{y}\" stroke=\"{colour}\" stroke-width=\"2\"/><text x=\"{}\" y=\"{}\">{name}</text>",
-            x + 22.0,
-            x + 28.0,
-            y + 4.0
-        );
+        drawing.line((x, y), (x + 22.0, y), colour, Stroke::Thick);
+        drawing.text((x + 28.0, y + 4.0), name, Anchor::Start, 0.0, INK);
     }
     if let Some(best) = history.iter().rev().find(|e| e.best && e.judged.is_finite()) {
-        let (x, y) = at(best, best.judged);
-        let _ = write!(
-            body,
-            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"#0072b2\"/><text x=\"{}\" y=\"74\">taken: epoch {}</text>",
-            left + WIDE + 20.0,
-            best.n
-        );
+        drawing.dot(at(best, best.judged), 4.0, BLUE, format!("epoch {}", best.n));
+        drawing.text((left + WIDE + 20.0, 74.0), &format!("taken: epoch {}", best.n), Anchor::Start, 0.0, INK);
     }
-    body.push_str("</svg>\n");
+    drawing
+}
+
+/// A mark's text.
+type Mark = fn(f32) -> String;
+
+fn whole(v: f32) -> String {
+    format!("{v:.0}")
+}
+
+fn tenths(v: f32) -> String {
+    format!("{v:.1}")
 }
 
 /// Axes with five marks each, from 0 to `most`.
 fn frame(
-    body: &mut String,
+    drawing: &mut Drawing,
     (left, top, wide, high): (f32, f32, f32, f32),
     (x, y): (&str, &str),
-    mark: impl Fn(f32) -> String,
+    [across, up]: [Mark; 2],
     most: (f32, f32),
 ) {
-    let _ = write!(body, "<rect x=\"{left}\" y=\"{top}\" width=\"{wide}\" height=\"{high}\" fill=\"none\" stroke=\"#ccc\"/>");
+    drawing.boxed((left, top), (wide, high), None, EDGE);
     for n in 0..=5 {
         let part = n as f32 / 5.0;
         let (px, py) = (left + wide * part, top + high * (1.0 - part));
-        let _ =
-            write!(body, "<text x=\"{px:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>", top + high + 16.0, mark(part * most.0));
-        let _ =
-            write!(body, "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>", left - 6.0, py + 4.0, mark(part * most.1));
+        drawing.text((px, top + high + 16.0), &across(part * most.0), Anchor::Middle, 0.0, INK);
+        drawing.text((left - 6.0, py + 4.0), &up(part * most.1), Anchor::End, 0.0, INK);
     }
-    let _ = write!(
-        body,
-        "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\" fill=\"#666\">{x}</text>",
-        left + wide / 2.0,
-        top + high + 36.0
-    );
-    let _ = write!(
-        body,
-        "<text transform=\"translate(14 {}) rotate(-90)\" text-anchor=\"middle\" fill=\"#666\">{y}</text>",
-        top + high / 2.0
-    );
+    drawing.text((left + wide / 2.0, top + high + 36.0), x, Anchor::Middle, 0.0, FAINT);
+    drawing.text((14.0, top + high / 2.0), y, Anchor::Middle, -90.0, FAINT);
 }
