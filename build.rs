@@ -36,22 +36,31 @@ fn bake() -> Result<(), String> {
     for (stem, path) in &boards {
         let _ = writeln!(out, "    ({stem:?}, include_str!({path:?})),");
     }
-    out.push_str("];\n/// Name and bytes of every file of the bundle.\nstatic BUNDLE: &[(&str, &[u8])] = &[\n");
-    for (name, path) in &files {
-        let _ = writeln!(out, "    ({name:?}, include_bytes!({path:?})),");
+    out.push_str("];\n/// Name and packed bytes of every file of the bundle.\nstatic BUNDLE: &[(&str, &[u8])] = &[\n");
+    let into = PathBuf::from(env("OUT_DIR")?);
+    for (n, (name, path)) in files.iter().enumerate() {
+        let _ = writeln!(out, "    ({name:?}, include_bytes!({:?})),", packed(path, &into.join(format!("{n}.z")))?);
     }
     out.push_str(
-        "];\n/// What is ordinary to its head, where its maker has summed that up: `ordinary.json` beside the bundle.\n",
+        "];\n/// What is ordinary to its head, packed, where its maker has summed that up: `ordinary.json` beside the bundle.\n",
     );
     let ordinary = bundle.join("ordinary.json");
     println!("cargo::rerun-if-changed={}", ordinary.display());
     if ordinary.is_file() {
-        let _ = writeln!(out, "static ORDINARY: &[u8] = include_bytes!({ordinary:?});");
+        let _ = writeln!(out, "static ORDINARY: &[u8] = include_bytes!({:?});", packed(&ordinary, &into.join("ordinary.z"))?);
     } else {
         out.push_str("static ORDINARY: &[u8] = &[];\n");
     }
-    let target = Path::new(&env("OUT_DIR")?).join("baked.rs");
+    let target = into.join("baked.rs");
     std::fs::write(&target, out).map_err(|e| format!("{}: {e}", target.display()))
+}
+
+/// Packs a file (zlib, RFC 1950) into another one, and gives that one's path: a third of a bundle is golden vectors and text.
+fn packed<'p>(from: &Path, to: &'p Path) -> Result<&'p Path, String> {
+    let named = |path: &Path, e: std::io::Error| format!("{}: {e}", path.display());
+    let bytes = std::fs::read(from).map_err(|e| named(from, e))?;
+    std::fs::write(to, miniz_oxide::deflate::compress_to_vec_zlib(&bytes, 9)).map_err(|e| named(to, e))?;
+    Ok(to)
 }
 
 /// Name and path of every board file, each one checked, no machine claimed twice.

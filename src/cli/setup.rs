@@ -147,7 +147,7 @@ pub fn beginning(bundle: &Bundle) -> Result<Lesson, Failure> {
         }
         std::fs::read(&file).map_err(|e| refuse(e.to_string()))?
     } else {
-        baked::ordinary().to_vec()
+        baked::ordinary().map_err(Failure::broke)?
     };
     let nothing = Lesson::new(&bundle.hash, None);
     if bytes.is_empty() {
