@@ -29,6 +29,8 @@ pub enum Kind {
     Features(Box<Bundle>),
     /// The same of the picture in a mirror.
     Mirrored(Box<Bundle>),
+    /// The same with activations that are not rounded to bytes: what int8 is measured against.
+    Float(Box<Bundle>),
     /// Rows of numbers as they come.
     Rows,
 }
@@ -110,6 +112,7 @@ impl Maker {
             }
             Kind::Features(b) => format!("features {} {tick_ms}", b.hash),
             Kind::Mirrored(b) => format!("mirrored {} {tick_ms}", b.hash),
+            Kind::Float(b) => format!("float {} {tick_ms}", b.hash),
             Kind::Rows => "rows".into(),
         };
         Ok(Self { kind, tick_ms, cache: cache.map(Path::to_path_buf), recipe, extra: vec![] })
@@ -211,7 +214,7 @@ impl Maker {
     fn make(&self, source: &str) -> Result<Ticks, String> {
         let input = match &self.kind {
             Kind::Planes(input) => Some(input),
-            Kind::Features(bundle) | Kind::Mirrored(bundle) => bundle.contract.input.as_ref(),
+            Kind::Features(bundle) | Kind::Mirrored(bundle) | Kind::Float(bundle) => bundle.contract.input.as_ref(),
             Kind::Rows => None,
         };
         let options = Options {
@@ -320,10 +323,11 @@ impl Stages {
         let shaper = input.map(|i| Shaper::new(i, Region::default())).transpose().map_err(|e| e.to_string())?;
         let (bundle, made) = match kind {
             Kind::Planes(_) => (None, Data::Levels(vec![])),
-            Kind::Features(b) | Kind::Mirrored(b) => (Some(b), Data::Numbers(vec![])),
+            Kind::Features(b) | Kind::Mirrored(b) | Kind::Float(b) => (Some(b), Data::Numbers(vec![])),
             Kind::Rows => (None, Data::Numbers(vec![])),
         };
-        let encoder = bundle.map(|b| Encoder::load(b, Form::AsBuilt)).transpose().map_err(|e| e.to_string())?;
+        let form = if matches!(kind, Kind::Float(_)) { Form::Float } else { Form::AsBuilt };
+        let encoder = bundle.map(|b| Encoder::load(b, form)).transpose().map_err(|e| e.to_string())?;
         let gate = if encoder.is_some() { input.and_then(Gate::new) } else { None };
         let mirror = input.filter(|_| matches!(kind, Kind::Mirrored(_))).cloned();
         let extras = Extras::new(extra, 0);

@@ -11,6 +11,7 @@ pub mod baseline;
 pub mod course;
 pub mod fit;
 pub mod foresee;
+pub mod gait;
 pub mod judge;
 pub mod list;
 pub mod net;

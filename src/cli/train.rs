@@ -6,7 +6,7 @@ mod words;
 
 use super::Failure;
 use super::setup::{BundleArg, load};
-use crate::bundle::{Channel, Input};
+use crate::bundle::{Bundle, Channel, Input};
 use crate::extra::Extra;
 use crate::novelty::normal::Loss;
 use crate::report::MAX_LABEL;
@@ -18,7 +18,7 @@ use crate::train::net::{self, Cell};
 use crate::train::set::Set;
 use crate::train::unlabelled::Predictor;
 use crate::train::write::Terms;
-use crate::train::{TrainError, tiny};
+use crate::train::{TrainError, gait, tiny};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
@@ -36,13 +36,13 @@ pub struct Args {
     /// The bundle whose encoder is kept, and whose picture and tick are taken
     #[command(flatten)]
     bundle: BundleArg,
-    /// Train a small CNN together with the head, instead of keeping the bundle's encoder
+    /// A new encoder instead of the bundle's: a small CNN that is trained with the head, or one that needs no training
     #[arg(long, value_enum)]
     encoder: Option<NewEncoder>,
-    /// Side of the new encoder's picture, pixels: a multiple of 16
+    /// Side of the new encoder's picture, pixels: a multiple of 16; of gait 48 to 128
     #[arg(long, value_name = "PIXELS", default_value_t = 64, value_parser = clap::value_parser!(u16).range(32..=256))]
     size: u16,
-    /// What the new encoder sees: gray, rgb, motion, flow, or a list of them [default: motion,flow; of a grid: motion]
+    /// What the new encoder sees: gray, rgb, motion, flow, or a list of them [default: motion,flow; of a grid: motion; of gait: flow]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     channels: Vec<String>,
     /// Channels of the new encoder's first layer, a multiple of 16: 16 is about 1.3 million products a tick at 64 pixels, 32 about 3
@@ -72,6 +72,9 @@ pub struct Args {
     /// Recurrent layers
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=4))]
     layers: u8,
+    /// Heads that are trained, each from other beginnings, and answer together: what one of them believes by chance counts less. Not with --encoder tiny
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    heads: u8,
     /// Share of hidden numbers that is left out while learning
     #[arg(long, value_name = "SHARE", default_value_t = 0.3)]
     dropout: f32,
@@ -153,6 +156,8 @@ enum NewEncoder {
     Tiny,
     /// No weights: what moves in which block of the picture; with --unsupervised.
     Grid,
+    /// Nothing to train: how things move (how far, how suddenly, how alike, how much in one place), wherever in the picture they are. For few clips.
+    Gait,
 }
 
 impl From<TrainError> for Failure {
@@ -198,11 +203,22 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     if args.encoder == Some(NewEncoder::Grid) || !args.strange.is_empty() {
         return Err(Failure::refused("--encoder grid and --strange go with --unsupervised"));
     }
-    let base = load(&args.bundle)?;
+    let tiny = args.encoder == Some(NewEncoder::Tiny);
+    if tiny && args.heads > 1 {
+        return Err(Failure::refused(
+            "--heads: an encoder that is trained belongs to one head; leave out --encoder tiny, or --heads",
+        ));
+    }
+    let mut base = load(&args.bundle)?;
     let tick_ms = args.tick_ms.unwrap_or(base.contract.time.tick_ms);
+    let window = usize::from(args.window.unwrap_or(base.contract.time.window as u16));
     let listing = Listing::of(&args.clips, &wishes(args, tick_ms)?).map_err(Failure::refused)?;
     let rows = listing.recordings[0].source.rsplit('.').next().is_some_and(|e| ["csv", "tsv", "txt", "rows"].contains(&e));
-    let new = args.encoder.is_some() && !rows;
+    let new = tiny && !rows;
+    let gait = args.encoder == Some(NewEncoder::Gait) && !rows;
+    if gait {
+        base = gait_bundle(args, &name, tick_ms, window)?;
+    }
     let input = if new { Some(new_input(args)?) } else { base.contract.input.clone().filter(|_| !rows) };
     if input.is_none() && !rows {
         return Err(Failure::refused(format!(
@@ -228,10 +244,12 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         (None, _) => vec![Kind::Rows],
     };
     let (listing, ticks) = ticks(listing, &kinds, &extra, tick_ms, &cache)?;
-    let window = usize::from(args.window.unwrap_or(base.contract.time.window as u16));
     let width = ticks[0].1.width;
     let mut set = Set::new(&listing, ticks, tick_ms, window, args.delay_ms);
     set.mirror = args.mirror.as_ref().filter(|_| !rows).map(|pairs| mirror(pairs, &set.labels)).transpose()?;
+    if gait {
+        unrounded(&mut set, &base, &extra, tick_ms, &cache)?;
+    }
     let plan = input.as_ref().filter(|_| new).map(|i| tiny::Plan {
         width: i.width,
         height: i.height,
@@ -244,6 +262,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let features = plan.map_or(width, |p| p.features);
     let course = Course {
         settings: settings(args, features, set.labels.len(), plan),
+        heads: usize::from(args.heads),
         folds: usize::from(args.folds),
         terms: Terms {
             name,
@@ -262,6 +281,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
             map_tolerance: 0.0,
         },
         base: Some(base).filter(|_| !new && !rows),
+        gait: gait.then(|| gait::products(usize::from(args.size))),
         false_alarms: args.false_alarms.unwrap_or(if set.stretches { 1.0 } else { 0.05 }),
         key: key(&set, args, features),
         cache,
@@ -314,6 +334,44 @@ fn new_input(args: &Args) -> Result<Input, Failure> {
     }
     let channels = channels(args, &[Channel::Motion, Channel::Flow])?;
     Ok(Input { features: usize::from(args.features), ..Input::picture(size, size, channels) })
+}
+
+/// The bundle whose encoder says how things move: it knows no classes yet.
+fn gait_bundle(args: &Args, name: &str, tick_ms: u32, window: usize) -> Result<Bundle, Failure> {
+    let size = usize::from(args.size);
+    if size % 16 != 0 || !(48..=gait::LARGEST).contains(&size) {
+        return Err(Failure::refused(format!("--size {size}: a multiple of 16 from 48 to {} expected for gait", gait::LARGEST)));
+    }
+    if channels(args, &[Channel::Flow])? != [Channel::Flow] {
+        return Err(Failure::refused("--channels: gait sees flow and nothing else"));
+    }
+    let terms = Terms {
+        name: name.into(),
+        description: "how things move".into(),
+        input: None,
+        features: 0,
+        extra: vec![],
+        tick_ms,
+        window,
+        labels: vec![],
+        background: String::new(),
+        temperature: 1.0,
+        enter: 0.6,
+        min_ms: 200,
+        features_tolerance: 0.0,
+        map_tolerance: 0.0,
+    };
+    Ok(gait::bundle(size, terms)?)
+}
+
+/// The features of all recordings once more, in float: what the device's int8 ones are held against.
+fn unrounded(set: &mut Set, base: &Bundle, extra: &[Extra], tick_ms: u32, cache: &Path) -> Result<(), Failure> {
+    let maker = Maker::new(Kind::Float(Box::new(base.clone())), tick_ms, Some(cache)).map_err(Failure::broke)?.with(extra);
+    let sources: Vec<String> = set.sequences.iter().map(|s| s.source.clone()).collect();
+    for (s, ticks) in set.sequences.iter_mut().zip(maker.all(&sources, &|_| {})) {
+        s.float = Some(ticks.map_err(Failure::broke)?);
+    }
+    Ok(())
 }
 
 fn settings(args: &Args, features: usize, classes: usize, encoder: Option<tiny::Plan>) -> Settings {
@@ -433,8 +491,8 @@ fn key(set: &Set, args: &Args, features: usize) -> String {
     hash.update(format!(
         "{encoder:?} {size} {channels:?} {width} {pool:?} {features} {tick_ms:?} {window:?} {cell:?} {hidden} {layers} {dropout}"
     ));
-    let Args { epochs, patience, batch, rate, decay, seed, folds, mirror, bundle, extra, .. } = args;
-    hash.update(format!("{epochs} {patience} {batch} {rate} {decay} {seed} {folds} {mirror:?} {bundle:?} {extra:?}"));
+    let Args { epochs, patience, batch, rate, decay, seed, folds, mirror, bundle, extra, heads, .. } = args;
+    hash.update(format!("{epochs} {patience} {batch} {rate} {decay} {seed} {folds} {mirror:?} {bundle:?} {extra:?} {heads}"));
     crate::bundle::hex(&hash.finalize())[..16].into()
 }
 

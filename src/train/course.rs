@@ -35,12 +35,16 @@ pub const NONE: &str = "none";
 pub struct Course {
     /// How to train.
     pub settings: Settings,
+    /// Heads that are trained, each from other beginnings, and stand side by side in the bundle; see [`Net::beside`].
+    pub heads: usize,
     /// Parts of which each is judged once; 1: a fifth is judged, the rest is learnt from.
     pub folds: usize,
     /// The contract, without what comes out of training.
     pub terms: Terms,
     /// The bundle whose encoder is kept; `None`: a new one, or rows.
     pub base: Option<Bundle>,
+    /// Products a tick of the encoder that needed no training, if `base` is such a one and not a bundle that was there.
+    pub gait: Option<usize>,
     /// False alarms that are allowed; see [`judge::threshold`].
     pub false_alarms: f32,
     /// Where checkpoints lie.
@@ -92,7 +96,7 @@ impl Course {
     /// Recordings that cannot be parted, or a checkpoint that cannot be written.
     pub fn run(&self, set: &Set, tell: Tell<'_>) -> Result<Outcome> {
         let parts = self.parts(set)?;
-        let trainings = parts.len() + usize::from(parts.len() > 1);
+        let trainings = (parts.len() + usize::from(parts.len() > 1)) * self.heads;
         let mut histories = Vec::new();
         let (mut float, mut judged) = (Vec::new(), Vec::new());
         let mut baselines = vec![(Look::Frame, Figures::default()), (Look::Mean, Figures::default())];
@@ -101,29 +105,59 @@ impl Course {
         let several = parts.len() > 1;
         let settings = Settings { patience: if several { 0 } else { self.settings.patience }, ..self.settings.clone() };
         for (n, (learn, judge)) in parts.iter().enumerate() {
-            let file = self.cache.join(format!("{}-{n}.training", self.key));
-            let fitted = fit::fit(set, &settings, (learn, judge), Some(&file), &mut |e| tell(n + 1, trainings, e))?;
+            let mut heard = |head: usize, e: &Epoch| tell(n * self.heads + head + 1, trainings, e);
+            let model = self.fit(set, &settings, (learn, judge), &n.to_string(), &mut histories, &mut heard)?;
             for (look, figures) in &mut baselines {
                 figures.add(&baseline::figures(set, *look, learn, judge)?);
             }
-            let (draft, terms) = self.draft(set, &fitted.model, learn)?;
+            let (draft, terms) = self.draft(set, &model, learn)?;
             let bundle = draft.open(&terms)?;
-            float.extend(judge.iter().copied().zip(fitted.model.judge(set, judge)?));
+            float.extend(judge.iter().copied().zip(model.judge(set, judge)?));
             judged.extend(judge.iter().copied().zip(device(set, judge, &bundle)?));
-            histories.push(fitted.history);
             kept = Some((draft, terms));
         }
         if several {
             let all: Vec<usize> = (0..set.sequences.len()).collect();
-            let file = self.cache.join(format!("{}-all.training", self.key));
-            let fitted = fit::fit(set, &settings, (&all, &[]), Some(&file), &mut |e| tell(trainings, trainings, e))?;
-            let (draft, terms) = self.draft(set, &fitted.model, &all)?;
-            histories.push(fitted.history);
+            let mut heard = |head: usize, e: &Epoch| tell(parts.len() * self.heads + head + 1, trainings, e);
+            let model = self.fit(set, &settings, (&all, &[]), "all", &mut histories, &mut heard)?;
+            let (draft, terms) = self.draft(set, &model, &all)?;
             kept = Some((draft, terms));
         }
         let (draft, mut terms) = kept.ok_or_else(|| TrainError::Refused("nothing to train on".into()))?;
         let found = self.found(set, float, judged, &mut terms);
         Ok(Outcome { draft, terms, found, baselines, histories })
+    }
+
+    /// One model: several heads, trained one after the other, become one.
+    fn fit(
+        &self,
+        set: &Set,
+        settings: &Settings,
+        sides: (&[usize], &[usize]),
+        part: &str,
+        histories: &mut Vec<Vec<Epoch>>,
+        heard: &mut dyn FnMut(usize, &Epoch),
+    ) -> Result<Model> {
+        let mut models = Vec::new();
+        for head in 0..self.heads {
+            let file = self.cache.join(match head {
+                0 => format!("{}-{part}.training", self.key),
+                _ => format!("{}-{part}-{head}.training", self.key),
+            });
+            // Far from what --seed counts, so that two seeds share no head.
+            let settings = Settings { seed: settings.seed ^ ((head as u64) << 32), ..settings.clone() };
+            let fitted = fit::fit(set, &settings, sides, Some(&file), &mut |e| heard(head, e))?;
+            // Of several heads the curve of one says enough.
+            if head == 0 {
+                histories.push(fitted.history);
+            }
+            models.push(fitted.model);
+        }
+        if models.len() > 1 {
+            let heads: Vec<Net> = models.into_iter().map(|m| m.net).collect();
+            return Ok(Model { tiny: None, net: Net::beside(&heads)? });
+        }
+        models.pop().ok_or_else(|| TrainError::Refused("no head to train".into()))
     }
 
     /// Learning and judging sides.

@@ -111,17 +111,13 @@ impl Model {
         windows(&self.net, &rows, set.window)
     }
 
-    /// What the head sees of a recording: `[ticks, features]`.
+    /// What the head sees of a recording, in float: `[ticks, features]`.
     ///
     /// # Errors
     /// None in practice.
     pub fn features(&self, set: &Set, n: usize) -> Result<Tensor> {
+        let Some(tiny) = &self.tiny else { return Ok(set.float(n)?) };
         let ticks = set.sequences[n].ticks.len();
-        let Some(tiny) = &self.tiny else {
-            let ends: Vec<_> = (0..ticks).map(|t| (n, t, false)).collect();
-            let x = set.ticks(&ends)?;
-            return Ok(x);
-        };
         let mut parts = Vec::new();
         for from in (0..ticks).step_by(CHUNK) {
             let places: Vec<_> = (from..ticks.min(from + CHUNK)).map(|t| (n, t, false)).collect();

@@ -104,6 +104,47 @@ impl Net {
         Ok(Self { plan, layers, dense, bias })
     }
 
+    /// Heads of the same shape as one: they stand side by side, none sees another's state, and its logits are the mean of theirs.
+    ///
+    /// # Errors
+    /// None in practice. No head at all gives one without hidden numbers.
+    pub fn beside(heads: &[Self]) -> Result<Self> {
+        let plan = heads[0].plan;
+        let (count, gates) = (heads.len(), plan.cell.gates());
+        // Gate by gate, in each gate head by head; a row of blocks that are all but one zeros.
+        let gate = |t: &Tensor, g: usize| t.narrow(0, g * plan.hidden, plan.hidden);
+        let blocks = |each: &dyn Fn(&Self) -> Tensor, apart: bool| -> Result<Var> {
+            let mut rows = Vec::new();
+            for g in 0..gates {
+                for (n, head) in heads.iter().enumerate() {
+                    let part = gate(&each(head), g)?;
+                    rows.push(if apart {
+                        let row: Result<Vec<_>> =
+                            (0..count).map(|k| if k == n { Ok(part.clone()) } else { part.zeros_like() }).collect();
+                        Tensor::cat(&row?, 1)?
+                    } else {
+                        part
+                    });
+                }
+            }
+            Var::from_tensor(&Tensor::cat(&rows, 0)?)
+        };
+        let layer = |n: usize| {
+            Ok(Layer {
+                w: blocks(&|h| h.layers[n].w.as_tensor().clone(), n > 0)?,
+                r: blocks(&|h| h.layers[n].r.as_tensor().clone(), true)?,
+                wb: blocks(&|h| h.layers[n].wb.as_tensor().clone(), false)?,
+                rb: blocks(&|h| h.layers[n].rb.as_tensor().clone(), false)?,
+            })
+        };
+        let layers = (0..plan.layers).map(layer).collect::<Result<_>>()?;
+        let share = 1.0 / count as f64;
+        let dense = Tensor::cat(&heads.iter().map(|h| h.dense.as_tensor()).collect::<Vec<_>>(), 1)?.affine(share, 0.0)?;
+        let bias = Tensor::stack(&heads.iter().map(|h| h.bias.as_tensor()).collect::<Vec<_>>(), 0)?.mean(0)?;
+        let plan = Plan { hidden: plan.hidden * count, ..plan };
+        Ok(Self { plan, layers, dense: Var::from_tensor(&dense)?, bias: Var::from_tensor(&bias)? })
+    }
+
     /// All weights by name.
     pub fn weights(&self) -> Vec<(String, Var)> {
         let mut all = Vec::new();
@@ -187,6 +228,25 @@ mod tests {
     use super::*;
     use ndarray::Array1;
     use ndarray_npy::ReadNpyExt;
+
+    #[test]
+    fn heads_side_by_side_say_the_mean_of_what_they_say() {
+        for (cell, layers) in [(Cell::Lstm, 2), (Cell::Gru, 1), (Cell::Rnn, 2)] {
+            let plan = Plan { cell, features: 5, hidden: 6, layers, classes: 3, dropout: 0.0 };
+            let mut rng = Rng(3);
+            let heads: Vec<Net> = (0..3).map(|_| Net::new(plan, &mut rng).expect("a net")).collect();
+            let values: Vec<f32> = (0..2 * 7 * 5).map(|_| rng.normal()).collect();
+            let x = Tensor::from_vec(values, (2, 7, 5), &Device::Cpu).expect("windows");
+            let say =
+                |net: &Net| net.run(&x, 1, None).and_then(|y| y.flatten_all()).and_then(|y| y.to_vec1::<f32>()).expect("logits");
+            let each: Vec<Vec<f32>> = heads.iter().map(say).collect();
+            let together = say(&Net::beside(&heads).expect("one"));
+            for (n, logit) in together.iter().enumerate() {
+                let mean = each.iter().map(|e| e[n]).sum::<f32>() / 3.0;
+                assert!((logit - mean).abs() < 1e-5, "{cell:?}: {logit}, {mean} expected");
+            }
+        }
+    }
 
     /// Golden values: `tests/golden/recurrent/make.py`.
     #[test]

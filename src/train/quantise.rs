@@ -120,7 +120,7 @@ pub fn encoder(tiny: &Tiny, patches: &Tensor) -> Result<(Vec<u8>, f32)> {
 }
 
 /// Quantises a tensor and takes it back; the name of what comes out.
-fn bytes(graph: &mut Graph, name: &str, range: Range) -> String {
+pub(super) fn bytes(graph: &mut Graph, name: &str, range: Range) -> String {
     let [s, z] = graph.quantiser(name, range.scale, range.zero);
     let (q, out) = (format!("{name}_bytes"), format!("{name}_value"));
     graph.node("QuantizeLinear", &[name, &s, &z], &[&q], &[]);

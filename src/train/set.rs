@@ -33,6 +33,8 @@ pub struct Sequence {
     pub ticks: Ticks,
     /// The same in a mirror, where features are given and a mirror is allowed.
     pub mirrored: Option<Ticks>,
+    /// The same as an encoder gives them that does not round activations to bytes, where that is to be compared.
+    pub float: Option<Ticks>,
     /// What every tick shows.
     pub classes: Vec<Option<usize>>,
 }
@@ -87,7 +89,7 @@ impl Set {
                 r.spans.iter().find(|s| (s.start_ms..s.end_ms).contains(&at)).and_then(|s| s.label)
             };
             let classes = (0..ticks.len()).map(class).collect();
-            Sequence { whole: r.whole(), source: r.source, group: r.group, side: r.side, ticks, mirrored, classes }
+            Sequence { whole: r.whole(), source: r.source, group: r.group, side: r.side, ticks, mirrored, float: None, classes }
         };
         let sequences = ticks.into_iter().map(sequence).collect();
         let (labels, background) = (listing.labels.clone(), listing.background);
@@ -236,6 +238,25 @@ impl Set {
         }
     }
 
+    /// All rows of a recording, scaled, `[ticks, width]`: of the encoder in float where they are there, else the device's.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn float(&self, n: usize) -> Result<Tensor> {
+        let s = &self.sequences[n];
+        let ticks = s.float.as_ref().unwrap_or(&s.ticks);
+        let mut rows = Vec::new();
+        if let Data::Numbers(numbers) = &ticks.data {
+            numbers.chunks_exact(ticks.width.max(1)).for_each(|row| rows.extend(self.scaled(row)));
+        }
+        Tensor::from_vec(rows, (ticks.len(), ticks.width), &Device::Cpu)
+    }
+
+    /// A row with mean 0 and deviation 1 over the whole set.
+    fn scaled<'a>(&'a self, row: &'a [f32]) -> impl Iterator<Item = f32> + 'a {
+        row.iter().zip(&self.scale.0).zip(&self.scale.1).map(|((v, m), d)| (v - m) / d)
+    }
+
     /// Scaled rows of a window of features, with noise when varied.
     fn rows(&self, (n, end, turned): Place, window: usize, mut rng: Option<&mut Rng>, out: &mut Vec<f32>) {
         let s = &self.sequences[n];
@@ -243,7 +264,7 @@ impl Set {
         let Data::Numbers(numbers) = &ticks.data else { return };
         for t in window_of(end, window) {
             let row = &numbers[t * ticks.width..][..ticks.width];
-            let scaled = row.iter().zip(&self.scale.0).zip(&self.scale.1).map(|((v, m), d)| (v - m) / d);
+            let scaled = self.scaled(row);
             match rng.as_deref_mut() {
                 Some(rng) => out.extend(scaled.map(|v| v + 0.1 * (rng.unit() + rng.unit() - 1.0))),
                 None => out.extend(scaled),

@@ -74,20 +74,22 @@ pub fn summary(set: &Set, course: &Course, o: &Outcome) -> String {
 /// The model card.
 pub fn card(clips: &Path, set: &Set, course: &Course, summary: &str) -> String {
     let command: Vec<String> = std::env::args().skip(1).collect();
-    let encoder = match (&course.settings.encoder, &course.base) {
-        (Some(plan), _) => format!("new, {} products a tick, int8", plan.products()),
-        (None, Some(base)) => format!("of bundle {} {}", base.contract.name, base.contract.version),
-        (None, None) => "none, rows of numbers".into(),
+    let encoder = match (&course.settings.encoder, course.gait, &course.base) {
+        (Some(plan), ..) => format!("new, {} products a tick, int8", plan.products()),
+        (None, Some(products), _) => format!("gait, nothing in it is trained, {products} products a tick, int8"),
+        (None, None, Some(base)) => format!("of bundle {} {}", base.contract.name, base.contract.version),
+        (None, None, None) => "none, rows of numbers".into(),
     };
     let h = &course.settings.head;
     format!(
-        "# {}\n\nTrained by lookout {} on {} recordings of {}.\n\n```\nlookout {}\n```\n\n- Classes: {}\n- Encoder: {encoder}\n- Head: {:?}, {} layer(s) of {}, window {} ticks of {} ms\n- Pictures and curves: report.html\n\n```\n{summary}```\n\nLicence of the data: say it here before you pass this on.\n",
+        "# {}\n\nTrained by lookout {} on {} recordings of {}.\n\n```\nlookout {}\n```\n\n- Classes: {}\n- Encoder: {encoder}\n- Head: {} of {:?}, {} layer(s) of {}, window {} ticks of {} ms\n- Pictures and curves: report.html\n\n```\n{summary}```\n\nLicence of the data: say it here before you pass this on.\n",
         course.terms.name,
         env!("CARGO_PKG_VERSION"),
         set.sequences.len(),
         clips.display(),
         command.join(" "),
         set.labels.join(", "),
+        course.heads,
         h.cell,
         h.layers,
         h.hidden,
