@@ -235,6 +235,41 @@ fn numbers_beside_the_pictures_tell_classes_that_the_pictures_cannot() {
     assert!(found * 10 >= all * 9, "{found} of {all}");
 }
 
+/// Nothing of the encoder is trained, three heads are, and the device answers as they do together.
+#[test]
+fn gait_and_several_heads_tell_how_things_move() {
+    let write = |name: &str, n: u32, seed: u32| {
+        let dir = folder(name);
+        for (class, step) in [("idle", 0.0f32), ("slow", 0.8), ("quick", 3.0)] {
+            fs::create_dir_all(dir.join(class)).expect("a folder");
+            (0..n).for_each(|k| clip(&dir.join(class).join(format!("{k}.y4m")), if k % 2 == 0 { step } else { -step }, seed + k));
+        }
+        dir
+    };
+    let (learn, fresh, place) = (write("gait-learn", 12, 40), write("gait-fresh", 6, 7_000), folder("gait-out"));
+    let out = place.join("pace");
+    let gait = ["--encoder", "gait", "--size", "48", "--window", "8", "--hidden", "12", "--epochs", "20"];
+    let run = lookout(&[&["train", text(&learn), "--out", text(&out), "--heads", "3", "--folds", "2"], &gait[..]].concat());
+    assert!(run.status.success(), "{}", said(&run));
+    let mut found = 0;
+    for class in ["idle", "slow", "quick"] {
+        for k in 0..6 {
+            let answer = lookout(&["classify", "--json", "--bundle", text(&out), text(&fresh.join(format!("{class}/{k}.y4m")))]);
+            found += u32::from(String::from_utf8_lossy(&answer.stdout).contains(&format!("\"label\":\"{class}\"")));
+        }
+    }
+    println!("figure: {found} of 18 new clips right\n{}", String::from_utf8_lossy(&run.stdout));
+    assert!(found >= 16, "{found} of 18");
+    for (list, says) in [
+        (["--encoder", "gait", "--size", "32"], "--size 32: a multiple of 16 from 48 to 80 expected for gait"),
+        (["--encoder", "gait", "--channels", "gray"], "gait sees flow and nothing else"),
+        (["--encoder", "tiny", "--heads", "2"], "--heads: an encoder that is trained belongs to one head"),
+    ] {
+        let run = lookout(&[&["train", text(&learn), "--out", text(&place.join("x"))], &list[..]].concat());
+        assert!(run.status.code() == Some(2) && said(&run).contains(says), "{says:?} expected: {}", said(&run));
+    }
+}
+
 #[test]
 fn what_is_wrong_with_the_clips_is_one_sentence() {
     let dir = clips("wrong", 3, 70);

@@ -39,7 +39,7 @@ pub struct Args {
     /// A new encoder instead of the bundle's: a small CNN that is trained with the head, or one that needs no training
     #[arg(long, value_enum)]
     encoder: Option<NewEncoder>,
-    /// Side of the new encoder's picture, pixels: a multiple of 16; of gait 48 to 128
+    /// Side of the new encoder's picture, pixels: a multiple of 16; of gait 48 to 80
     #[arg(long, value_name = "PIXELS", default_value_t = 64, value_parser = clap::value_parser!(u16).range(32..=256))]
     size: u16,
     /// What the new encoder sees: gray, rgb, motion, flow, or a list of them [default: motion,flow; of a grid: motion; of gait: flow]
@@ -217,7 +217,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let new = tiny && !rows;
     let gait = args.encoder == Some(NewEncoder::Gait) && !rows;
     if gait {
-        base = gait_bundle(args, &name, tick_ms, window)?;
+        base = gait_bundle(args, tick_ms, window)?;
     }
     let input = if new { Some(new_input(args)?) } else { base.contract.input.clone().filter(|_| !rows) };
     if input.is_none() && !rows {
@@ -337,7 +337,7 @@ fn new_input(args: &Args) -> Result<Input, Failure> {
 }
 
 /// The bundle whose encoder says how things move: it knows no classes yet.
-fn gait_bundle(args: &Args, name: &str, tick_ms: u32, window: usize) -> Result<Bundle, Failure> {
+fn gait_bundle(args: &Args, tick_ms: u32, window: usize) -> Result<Bundle, Failure> {
     let size = usize::from(args.size);
     if size % 16 != 0 || !(48..=gait::LARGEST).contains(&size) {
         return Err(Failure::refused(format!("--size {size}: a multiple of 16 from 48 to {} expected for gait", gait::LARGEST)));
@@ -346,7 +346,8 @@ fn gait_bundle(args: &Args, name: &str, tick_ms: u32, window: usize) -> Result<B
         return Err(Failure::refused("--channels: gait sees flow and nothing else"));
     }
     let terms = Terms {
-        name: name.into(),
+        // Not the new bundle's: what was kept of the recordings serves the next one too.
+        name: "gait".into(),
         description: "how things move".into(),
         input: None,
         features: 0,

@@ -26,6 +26,8 @@ pub struct Figures {
     pub loss: f32,
     /// Area under the curve of "not background" against background (two classes: the other one against it), over clips or ticks.
     pub auc: Option<f32>,
+    /// What that is of: how far each answer is from the background, and whether it should be.
+    pub(super) scores: Vec<(f32, bool)>,
     /// Of each tenth of stated probability: answers, sum of stated probability, right ones.
     pub bins: [(u32, f32, u32); BINS],
 }
@@ -61,6 +63,7 @@ impl Figures {
         }
         f.loss /= recordings.max(1) as f32;
         f.auc = auc(&mut scores);
+        f.scores = scores;
         f
     }
 
@@ -74,6 +77,7 @@ impl Figures {
             f.answer(set, *truth as usize, &p, &mut scores);
         }
         f.auc = auc(&mut scores);
+        f.scores = scores;
         f
     }
 
@@ -100,6 +104,8 @@ impl Figures {
         for (mine, theirs) in self.bins.iter_mut().zip(other.bins) {
             *mine = (mine.0 + theirs.0, mine.1 + theirs.1, mine.2 + theirs.2);
         }
+        self.scores.extend(&other.scores);
+        self.auc = auc(&mut self.scores);
     }
 
     /// Right answers and all.
