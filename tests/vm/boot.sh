@@ -1,32 +1,42 @@
 #!/usr/bin/env bash
-# Boots Debian's kernel in QEMU (x86_64, emulated, no KVM needed), runs one script in it as root, ends with its exit status.
+# Boots Debian's kernel in QEMU (emulated, no KVM needed), runs one script in it as root, ends with its exit status.
 #
 #   boot.sh SCRIPT [FILE[:DEST]...]     SCRIPT: for busybox sh. FILE lands in /bin, or at DEST; a program brings its libraries.
 #
-#   SERIAL     path of a Unix socket that is the guest's second serial port, /dev/ttyS1 (it waits for nobody)
+#   ARCH       amd64 (default, q35) or arm64 (virt, Cortex-A72)
+#   SERIAL     path of a Unix socket that is the guest's second serial port, /dev/ttyS1 (arm64: /dev/ttyS0); it waits for nobody
 #   MODULES    kernel modules put into the guest, with what they need (default: vivid)
 #   VM_CACHE   where kernel and busybox are kept (default: ~/.cache/lookout-vm; 0.5 GB)
 #   VM_TIMEOUT seconds (default 300)
 #   QEMU_ARGS  more of qemu's own; VM_REBOOT=1: a reset boots the same guest again instead of ending it
 #
 # Status: the script's; 124 after the time-out; 125 when the guest ended without a status (panic, reset).
-# Needs: qemu-system-x86, cpio, kmod, and apt-get to fetch the kernel package once (nothing is installed).
+# Needs: qemu-system-x86 (arm64: qemu-system-arm), cpio, kmod, and apt-get to fetch the kernel package once (nothing is installed).
 set -euo pipefail
 die() { echo "boot.sh: $*" >&2; exit 2; }
+arch=${ARCH:-amd64}
+# -cpu of x86-64: emulated AVX and FMA cost twenty times what the program's plain kernels do: a tick would take a second.
+case $arch in
+  amd64) qemu=qemu-system-x86_64 machine=(-M q35 -cpu "max,-avx,-avx2,-fma") console=ttyS0 second=(-serial chardev:second) ;;
+  arm64) qemu=qemu-system-aarch64 machine=(-M virt -cpu cortex-a72) console=ttyAMA0 second=(-device pci-serial,chardev=second) ;;
+  *) die "ARCH=$arch: amd64 or arm64 expected" ;;
+esac
 [ $# -ge 1 ] && [ -r "$1" ] || die "a script to run in the guest is needed"
 script=$1; shift
-for tool in qemu-system-x86_64 cpio depmod apt-get dpkg gzip; do
-  command -v "$tool" > /dev/null || die "$tool is missing (Debian: apt-get install qemu-system-x86 cpio kmod)"
+for tool in $qemu cpio depmod apt-get dpkg gzip; do
+  command -v "$tool" > /dev/null || die "$tool is missing (Debian: apt-get install qemu-system-x86 qemu-system-arm cpio kmod)"
 done
+# apt names the packages of another machine with its architecture, and has to know of it.
+of=; [ "$arch" = "$(dpkg --print-architecture)" ] || of=:$arch
 
-root=${VM_CACHE:-$HOME/.cache/lookout-vm}/amd64
+root=${VM_CACHE:-$HOME/.cache/lookout-vm}/$arch
 if [ ! -e "$root/ok" ]; then
   echo "boot.sh: fetching Debian's kernel and busybox into $root" >&2
   mkdir -p "$root/dl"
   ( cd "$root/dl"; rm -f ./*.deb
-    image=$(apt-cache depends linux-image-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9][^ ]*\).*/\1/p' | head -1)
-    [ -n "$image" ] || die "apt knows no linux-image-amd64 (apt-get update?)"
-    apt-get -q download "$image" busybox-static >&2
+    image=$(apt-cache depends "linux-image-$arch$of" 2> /dev/null | sed -n 's/.*Depends: \(linux-image-[0-9][^ ]*\).*/\1/p' | head -1)
+    [ -n "$image" ] || die "apt knows no linux-image-$arch$of (dpkg --add-architecture $arch? apt-get update?)"
+    apt-get -q download "${image%:*}$of" "busybox-static$of" >&2
     for deb in *.deb; do dpkg -x "$deb" "$root"; done )
   depmod -b "$root" "$(ls "$root/lib/modules")"
   rm -r "$root/dl"; touch "$root/ok"
@@ -67,13 +77,15 @@ INIT
 chmod +x "$r/init"
 ( cd "$r" && find . | cpio -o -H newc --quiet ) | gzip -1 > "$tmp/initrd"
 
-# -cpu: emulated AVX and FMA cost twenty times what the program's plain kernels do: a tick would take a second.
-second=(-serial null)
-[ -z "${SERIAL:-}" ] || second=(-chardev "socket,id=second,path=$SERIAL,server=on,wait=off" -serial chardev:second)
+if [ -n "${SERIAL:-}" ]; then
+  second=(-chardev "socket,id=second,path=$SERIAL,server=on,wait=off" "${second[@]}")
+else
+  second=(-serial null)
+fi
 set +e
-timeout --foreground "${VM_TIMEOUT:-300}" qemu-system-x86_64 -M q35 -cpu max,-avx,-avx2,-fma -accel tcg,thread=multi -m "${MEM:-768}" -smp "${SMP:-2}" \
+timeout --foreground "${VM_TIMEOUT:-300}" $qemu "${machine[@]}" -accel tcg,thread=multi -m "${MEM:-768}" -smp "${SMP:-2}" \
   -nographic -nodefaults -net none ${QEMU_ARGS:-} $([ -n "${VM_REBOOT:-}" ] || echo -no-reboot) -kernel "$root/boot/vmlinuz-$version" -initrd "$tmp/initrd" \
-  -append "console=ttyS0 panic=-1 quiet loglevel=3 mitigations=off nokaslr" -serial stdio "${second[@]}" \
+  -append "console=$console panic=-1 quiet loglevel=3 mitigations=off nokaslr" -serial stdio "${second[@]}" \
   < /dev/null 2>&1 | tr -d '\r' | tee "$tmp/console"
 [ "${PIPESTATUS[0]}" != 124 ] || { echo "boot.sh: still running after ${VM_TIMEOUT:-300} s" >&2; exit 124; }
 status=$(sed -n 's/.*VM-EXIT:\([0-9]*\).*/\1/p' "$tmp/console" | tail -1)

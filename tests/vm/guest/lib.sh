@@ -1,6 +1,6 @@
 # What the guest's scripts share.   . /bin/lib.sh
 CAMERA=/dev/video0
-WIRE=/dev/ttyS1
+WIRE=/dev/ttyS1; [ "$(uname -m)" = x86_64 ] || WIRE=/dev/ttyS0
 
 fail() { echo "FAIL: $*"; exit 1; }
 
