@@ -90,6 +90,9 @@ pub struct Args {
     /// Learning rate
     #[arg(long, default_value_t = 2e-3)]
     rate: f64,
+    /// How much a rare class counts: 0 as often as it is there, 1 as if all were equally frequent
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
+    balance: f32,
     /// Weight decay
     #[arg(long, default_value_t = 0.02)]
     decay: f64,
@@ -190,6 +193,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     if let Some(bad) = [
         ("--dropout", args.dropout, 0.0, 0.9),
         ("--rate", args.rate as f32, 1e-6, 1.0),
+        ("--balance", args.balance, 0.0, 1.0),
         ("--decay", args.decay as f32, 0.0, 10.0),
     ]
     .iter()
@@ -390,6 +394,7 @@ fn settings(args: &Args, features: usize, classes: usize, encoder: Option<tiny::
         patience: args.patience,
         batch: usize::from(args.batch),
         rate: args.rate,
+        balance: args.balance,
         decay: args.decay,
         seed: args.seed,
     }
@@ -492,8 +497,10 @@ fn key(set: &Set, args: &Args, features: usize) -> String {
     hash.update(format!(
         "{encoder:?} {size} {channels:?} {width} {pool:?} {features} {tick_ms:?} {window:?} {cell:?} {hidden} {layers} {dropout}"
     ));
-    let Args { epochs, patience, batch, rate, decay, seed, folds, mirror, bundle, extra, heads, .. } = args;
-    hash.update(format!("{epochs} {patience} {batch} {rate} {decay} {seed} {folds} {mirror:?} {bundle:?} {extra:?} {heads}"));
+    let Args { epochs, patience, batch, rate, decay, seed, folds, mirror, bundle, extra, heads, balance, .. } = args;
+    hash.update(format!(
+        "{epochs} {patience} {batch} {rate} {decay} {seed} {folds} {mirror:?} {bundle:?} {extra:?} {heads} {balance}"
+    ));
     crate::bundle::hex(&hash.finalize())[..16].into()
 }
 

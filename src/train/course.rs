@@ -79,7 +79,8 @@ pub struct Found {
     pub events: Vec<judge::Events>,
     /// False alarms at the chosen threshold, in its unit; not a number where none fits or there is no background.
     pub false_alarms: f32,
-    /// Of every class the most that could be found at one and at two false alarms in ten minutes, by any threshold.
+    /// Of every class the most that could be found at one and at two false alarms in ten minutes, by any threshold of its own and with no other
+    /// class called.
     pub reach: Vec<[u32; 2]>,
 }
 
@@ -259,15 +260,15 @@ impl Course {
                 judge::threshold(set, &of, &logits, terms.temperature, terms.tick_ms, min, self.false_alarms);
             terms.enter = (terms.enter * 100.0).round() / 100.0;
         }
-        let at = |enter: f32| {
+        let at = |enter: f32, only: Option<usize>| {
             let thresholds = Thresholds { enter, leave: enter * 0.6, min };
-            judge::events(set, &of, &logits, terms.temperature, terms.tick_ms, thresholds)
+            judge::events(set, &of, &logits, terms.temperature, terms.tick_ms, thresholds, only)
         };
-        let events = at(terms.enter);
+        let events = at(terms.enter, None);
         let mut reach = vec![[0; 2]; set.labels.len()];
         if set.stretches {
-            for step in 1..40 {
-                for (best, e) in reach.iter_mut().zip(at(step as f32 * 0.025)) {
+            for (class, best) in reach.iter_mut().enumerate() {
+                for e in (1..40).map(|step| at(step as f32 * 0.025, Some(class))[class]) {
                     for (best, allowed) in best.iter_mut().zip([1.0, 2.0]) {
                         if e.in_ten_minutes() <= allowed {
                             *best = (*best).max(e.found);

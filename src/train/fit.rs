@@ -38,6 +38,8 @@ pub struct Settings {
     pub batch: usize,
     /// Learning rate at the beginning.
     pub rate: f64,
+    /// How much rare classes count; see [`Set::balance`].
+    pub balance: f32,
     /// Weight decay.
     pub decay: f64,
     /// Of everything that is drawn.
@@ -169,7 +171,7 @@ pub fn fit(
         }
         history.iter().for_each(&mut *tell);
     }
-    let balance = set.balance(learn);
+    let balance = set.balance(learn, settings.balance);
     let last = set.window.div_ceil(2);
     let chooses = settings.patience > 0 && !judged.is_empty();
     while history.len() < settings.epochs && !(chooses && stale(&history) >= settings.patience) {

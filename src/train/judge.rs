@@ -186,7 +186,8 @@ impl Events {
     }
 }
 
-/// What `lookout` would call with these thresholds, class by class. The background has none.
+/// What `lookout` would call with these thresholds, class by class; where one is named, as if there were nobody to call the others. The
+/// background has none.
 pub fn events(
     set: &Set,
     of: &[usize],
@@ -194,16 +195,20 @@ pub fn events(
     temperature: f32,
     tick_ms: u32,
     thresholds: Thresholds,
+    only: Option<usize>,
 ) -> Vec<Events> {
     let classes = set.labels.len();
     // Without a background there is one more class, which is never seen.
     let background = set.background.unwrap_or(classes);
     let names = set.labels.iter().map(|l| Label::try_from(l.as_str()).unwrap_or_default());
     let names: Vec<Label> = names.chain((background == classes).then(Label::default)).collect();
+    let never = Thresholds { enter: 2.0, ..thresholds };
+    let each = |class: usize| if only.is_none_or(|only| only == class) { thresholds } else { never };
+    let each: Vec<Thresholds> = (0..names.len()).map(each).collect();
     let mut found = vec![Events::default(); classes];
     for (n, logits) in of.iter().zip(logits) {
         let s = &set.sequences[*n];
-        let mut decision = Decision::new(&names, &vec![thresholds; names.len()], background);
+        let mut decision = Decision::new(&names, &each, background);
         let mut calls: Vec<(usize, u64, u64)> = Vec::new();
         let at = |t: usize| Timestamp::from_ms(t as u64 * u64::from(tick_ms));
         let mut take = |e: &crate::report::Event| {
@@ -261,7 +266,7 @@ pub fn threshold(
     let mut found = (0.95, f32::NAN);
     for step in (0..14).rev() {
         let enter = 0.3 + 0.05 * step as f32;
-        let each = events(set, of, logits, temperature, tick_ms, Thresholds { enter, leave: enter * 0.6, min });
+        let each = events(set, of, logits, temperature, tick_ms, Thresholds { enter, leave: enter * 0.6, min }, None);
         let rate = if set.stretches {
             each.iter().map(Events::in_ten_minutes).sum()
         } else {
@@ -274,6 +279,7 @@ pub fn threshold(
                     temperature,
                     tick_ms,
                     Thresholds { enter, leave: enter * 0.6, min },
+                    None,
                 );
                 alone.iter().any(|e| e.false_alarms > 0)
             });

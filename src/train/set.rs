@@ -150,12 +150,13 @@ impl Set {
         of
     }
 
-    /// What each class counts, so that rare ones are learnt too: the root of how much rarer than even it is, over these recordings.
-    pub fn balance(&self, of: &[usize]) -> Vec<f32> {
+    /// What each class counts, so that rare ones are learnt too: how much rarer than even it is over these recordings, to the power of `how` (0: all the
+    /// same; 1: as if all were as frequent).
+    pub fn balance(&self, of: &[usize], how: f32) -> Vec<f32> {
         let mut counts = vec![0.0f32; self.labels.len()];
         of.iter().flat_map(|n| self.sequences[*n].classes.iter().flatten()).for_each(|c| counts[*c] += 1.0);
         let even = counts.iter().sum::<f32>() / counts.len() as f32;
-        counts.iter().map(|c| if *c > 0.0 { (even / c).sqrt().min(5.0) } else { 0.0 }).collect()
+        counts.iter().map(|c| if *c > 0.0 { (even / c).powf(how).min(10.0) } else { 0.0 }).collect()
     }
 
     /// The windows of one epoch over these recordings: of a clip one, of a long recording one for every half window, and as many times that as
