@@ -165,7 +165,8 @@ impl Source for Numbers {
 
 fn onnx(file: &std::path::Path, args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let engine = args.engine.get()?;
-    if let Some(head) = head_file(file, engine.isa).filter(|_| !args.layers) {
+    let head = if args.layers { None } else { head_file(file, engine.isa) };
+    if let Some(head) = head {
         return recurrent(file, head, args, out);
     }
     let mut graph = any_onnx(file, engine)?;
