@@ -20,7 +20,7 @@ impl Layer {
         // What does more than multiply and add, or does it byte by byte, takes longer for each.
         let (window, each) = match self {
             Layer::Conv(conv) => (&conv.window, conv.taps.len() * conv.depth * conv.outputs),
-            Layer::Depthwise(dw) => (&dw.window, 4 * dw.height * dw.width * dw.channels),
+            Layer::Depthwise(dw) => (&dw.window, 4 * dw.parts * dw.height * dw.width * dw.channels),
             Layer::Add(add) => (&add.window, 4 * add.channels),
             Layer::Mul(mul) => (&mul.window, 4 * mul.channels),
             Layer::Lookup(lookup) => (&lookup.window, 8 * lookup.channels),

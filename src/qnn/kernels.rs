@@ -129,8 +129,8 @@ pub struct Residual {
     pub sum: Sum,
 }
 
-/// One kernel for each channel, `[height][width]` taps.
-/// `y[p, c] = requant(bias[c] + sum over i, j of x[pixel(p) + i * row + j * pixel + c] * weights[(i * width + j) * channels + c])`
+/// One kernel for each channel, `[height][width]` taps, perhaps in several parts that are added: weights that no `i8` holds.
+/// `y[p, c] = requant(bias[c] + sum over part, i, j of x[pixel(p) + i * row + j * pixel + c] * weights[((part * height + i) * width + j) * channels + c])`
 #[derive(Clone, Debug)]
 pub struct Depthwise {
     /// Where it reads and writes.
@@ -145,7 +145,9 @@ pub struct Depthwise {
     pub pixel: usize,
     /// Channels, in and out.
     pub channels: usize,
-    /// `[height][width][channels]`.
+    /// 1, or more where weights are sums.
+    pub parts: usize,
+    /// `[parts][height][width][channels]`.
     pub weights: Vec<i8>,
     /// `[channels]`, zero points folded in.
     pub bias: Vec<i32>,

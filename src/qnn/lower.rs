@@ -164,8 +164,10 @@ impl Lower {
         }
         let requant = Requant { scale, zero: own.zero.into(), low: range[0], high: range[1] };
         let narrow = conv.weights.iter().all(|w| (-128..128).contains(w));
-        if depth == 1 && conv.groups == channels && outputs == channels && narrow && channels > 1 && add.is_none() {
-            let weights = (0..taps).flat_map(|t| (0..channels).map(move |c| conv.weights[c * taps + t] as i8)).collect();
+        if depth == 1 && conv.groups == channels && outputs == channels && channels > 1 && add.is_none() {
+            let parts = (1..PARTS).filter(|n| conv.weights.iter().any(|w| part(*w, *n) != 0)).max().map_or(1, |last| last + 1);
+            let tap = |n: usize, t: usize| (0..channels).map(move |c| part(conv.weights[c * taps + t], n));
+            let weights = (0..parts).flat_map(|n| (0..taps).flat_map(move |t| tap(n, t))).collect();
             self.layers.push(Layer::Depthwise(Depthwise {
                 window,
                 height: w.kernel[0],
@@ -173,6 +175,7 @@ impl Lower {
                 row: w.dilation[0] * a.row,
                 pixel: w.dilation[1] * a.pixel,
                 channels,
+                parts,
                 weights,
                 bias,
                 requant,
@@ -244,6 +247,14 @@ struct Cell {
     group: usize,
 }
 
+/// Parts that a weight may have: it is at most 255 in size, and a part at most 127.
+const PARTS: usize = 3;
+
+/// Part `n` of a weight: as much of it as an i8 holds beside the parts before.
+fn part(w: i16, n: usize) -> i8 {
+    (0..n).fold(w, |rest, _| rest - rest.clamp(-128, 127)).clamp(-128, 127) as i8
+}
+
 /// Places in order as taps of equal length, and the weights for them: `rows` are `each` weights an output, `outputs` outputs a
 /// group. Weights that no i8 holds (not `narrow`) are split into several, and the places they belong to are read again.
 fn arrange(cells: &[Cell], rows: &[i16], each: usize, outputs: usize, narrow: bool) -> (Vec<usize>, usize, Vec<i8>) {
@@ -259,9 +270,8 @@ fn arrange(cells: &[Cell], rows: &[i16], each: usize, outputs: usize, narrow: bo
     let depth = runs.iter().fold(0, |d, (_, len)| gcd(d, *len)).max(1);
     let pieces: Vec<usize> = runs.iter().flat_map(|(start, len)| (*start..start + len).step_by(depth)).collect();
     let weight = |o: usize, row: &[i16], cell: &Cell| if cell.group == o / outputs { row[cell.weight] } else { 0 };
-    let part = |w: i16, pass: u32| (0..pass).fold(w, |rest, _| rest - rest.clamp(-128, 127)).clamp(-128, 127);
-    let mut taps: Vec<(usize, u32)> = pieces.iter().map(|p| (*p, 0)).collect();
-    for pass in if narrow { 1..1 } else { 1..3 } {
+    let mut taps: Vec<(usize, usize)> = pieces.iter().map(|p| (*p, 0)).collect();
+    for pass in if narrow { 1..1 } else { 1..PARTS } {
         let wide = |p: usize| {
             rows.chunks_exact(each)
                 .enumerate()
@@ -272,11 +282,7 @@ fn arrange(cells: &[Cell], rows: &[i16], each: usize, outputs: usize, narrow: bo
     let mut weights = Vec::with_capacity(rows.len() / each * taps.len() * depth);
     for (o, row) in rows.chunks_exact(each).enumerate() {
         for (p, pass) in &taps {
-            let cells = &cells[*p..*p + depth];
-            match pass {
-                0 => weights.extend(cells.iter().map(|c| weight(o, row, c).clamp(-128, 127) as i8)),
-                _ => weights.extend(cells.iter().map(|c| part(weight(o, row, c), *pass) as i8)),
-            }
+            weights.extend(cells[*p..*p + depth].iter().map(|c| part(weight(o, row, c), *pass)));
         }
     }
     (taps.iter().map(|(p, _)| cells[*p].at).collect(), depth, weights)

@@ -146,9 +146,11 @@ fn depthwise(rng: &mut Rng) -> Layer {
     let at = places(rng, &[reads, writes]);
     let window =
         Window { height, width, input: at[0], row_in: line * stride, pixel_in: step * stride, output: at[1], row_out, pixel_out };
-    let (weights, bias, requant) = (rng.weights(channels * kh * kw), rng.bias(channels, kh * kw), rng.requant(channels, kh * kw));
+    let parts = rng.pick(&[1, 1, 1, 2, 3]);
+    let taps = parts * kh * kw;
+    let (weights, bias, requant) = (rng.weights(channels * taps), rng.bias(channels, taps), rng.requant(channels, taps));
     let (row, pixel) = (line * dilation, step * dilation);
-    Layer::Depthwise(Depthwise { window, height: kh, width: kw, row, pixel, channels, weights, bias, requant })
+    Layer::Depthwise(Depthwise { window, height: kh, width: kw, row, pixel, channels, parts, weights, bias, requant })
 }
 
 /// A window over one tensor and an output, and a second tensor: (window, b, its row, its pixel, channels).

@@ -4,7 +4,8 @@
 //! interleaved, channel by channel ([`Simd::columns`]), and one column of the picture, so prepared, serves whatever outputs lie over it:
 //! neighbours in the row, and of the next output row too where four rows hold both kernels (3 x 3: exactly). Outputs are
 //! therefore computed in small patches, R rows times T pixels, each column made once for a patch. Kernels higher than the rows at
-//! hand take several groups of rows; rows past the last are the last one again, under weights of zero.
+//! hand take several groups of rows; rows past the last are the last one again, under weights of zero. A kernel in parts is one so many times
+//! as high, whose rows lie over the same rows of the picture again.
 //!
 //! A layer with few channels and dense rows is first turned into one with more: pixels side by side become channels, as many as
 //! fill a vector.
@@ -53,11 +54,9 @@ struct Geometry {
     /// Bytes between output pixels of a patch, output rows.
     pixel_out: usize,
     row_out: usize,
-    /// Taps: bytes between rows and columns, the last row, groups of four rows, columns.
-    row: usize,
+    /// Taps: where each row lies, four a group; bytes between columns, and how many there are.
+    rows: Vec<usize>,
     pixel: usize,
-    last_row: usize,
-    groups: usize,
     width: usize,
     out: Out,
 }
@@ -112,12 +111,14 @@ pub(super) fn prepare<S: Simd>(mut dw: Depthwise) -> Result<Box<dyn Kernel>, Lay
         5 => Some(1),
         _ => None,
     };
-    let near = w.pixel_in == dw.pixel && w.row_in == dw.row && w.width >= spans.pixels && w.height >= spans.rows;
+    // Two output rows share what lies under both, which parts do not.
+    let shared = w.row_in == dw.row && dw.parts == 1;
+    let near = w.pixel_in == dw.pixel && shared && w.width >= spans.pixels && w.height >= spans.rows;
     let far = w.pixel_in == 2 * dw.pixel && w.width >= spans.far_pixels;
     let (span, rows, pixels) = match kind {
         Some(kind) if near && dense_row.is_none() => (spans.near[kind], spans.rows, spans.pixels),
         Some(kind) if far && dense_row.is_none() => (spans.far[kind], 1, spans.far_pixels),
-        _ if w.row_in == dw.row && w.height >= 2 => (spans.any[0], 2, 1),
+        _ if shared && w.height >= 2 => (spans.any[0], 2, 1),
         _ => (spans.any[1], 1, 1),
     };
     let (patch_in, patch_out, last_in, last_out) = match dense_row {
@@ -129,8 +130,11 @@ pub(super) fn prepare<S: Simd>(mut dw: Depthwise) -> Result<Box<dyn Kernel>, Lay
         None => w.width.div_ceil(pixels),
     };
     // With two rows in a strip the second one's kernel lies one row lower (rows = 2 only where output rows are one tap row apart).
-    let last_row = dw.height + rows - 2;
+    let high = dw.parts * dw.height;
+    let last_row = high + rows - 2;
     let groups = (last_row + 1).div_ceil(4);
+    let place = |i: usize| if dw.parts > 1 { i % dw.height } else { i };
+    let down = (0..4 * groups).map(|i| place(i.min(last_row)) * dw.row).collect();
     let (mut packed, mut bias, mut scale) = (Vec::new(), Vec::new(), Vec::new());
     for first in (0..dw.channels).step_by(vector) {
         // Lane order: sum 4 q + i of lane l of the bytes, see `simd.rs`.
@@ -140,7 +144,7 @@ pub(super) fn prepare<S: Simd>(mut dw: Depthwise) -> Result<Box<dyn Kernel>, Lay
                 for r in 0..rows {
                     for q in 0..4 {
                         let weight = |c: usize, i: usize| {
-                            let inside = c < dw.channels && i >= r && i - r < dw.height;
+                            let inside = c < dw.channels && i >= r && i - r < high;
                             if inside { dw.weights[((i - r) * dw.width + column) * dw.channels + c] } else { 0 }
                         };
                         let four: Vec<[i8; 4]> =
@@ -158,22 +162,9 @@ pub(super) fn prepare<S: Simd>(mut dw: Depthwise) -> Result<Box<dyn Kernel>, Lay
         }
     }
     let (pixel_out, row_out, out) = (w.pixel_out, w.row_out, Out::of(&dw.requant));
-    let (row, pixel, width) = (dw.row, dw.pixel, dw.width);
-    let geometry = Geometry {
-        patches,
-        patch_in,
-        patch_out,
-        last_in,
-        last_out,
-        pixel_out,
-        row_out,
-        row,
-        pixel,
-        last_row,
-        groups,
-        width,
-        out,
-    };
+    let (pixel, width) = (dw.pixel, dw.width);
+    let geometry =
+        Geometry { patches, patch_in, patch_out, last_in, last_out, pixel_out, row_out, rows: down, pixel, width, out };
     Ok(Box::new(Packed::<S> {
         geometry,
         span,
@@ -228,9 +219,8 @@ pub(super) unsafe fn span<S: Simd, const R: usize, const T: usize, const W: usiz
             let bias = [0, 1, 2, 3].map(|q| S::sums(strip.bias.add(q * S::LANES)));
             let mut sums = [[bias; T]; R];
             let mut weights = strip.weights;
-            for group in 0..layer.groups {
-                let row = |i: usize| strip.input.add(input + (4 * group + i).min(layer.last_row) * layer.row);
-                let rows = [row(0), row(1), row(2), row(3)];
+            for group in layer.rows.as_chunks::<4>().0 {
+                let rows = group.map(|row| strip.input.add(input + row));
                 if const { W == 0 } {
                     for column in 0..layer.width {
                         let bytes = S::columns(rows.map(|row| row.add(column * layer.pixel)));

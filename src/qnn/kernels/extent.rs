@@ -25,9 +25,9 @@ impl Layer {
             }
             Layer::Depthwise(dw) => {
                 let (w, taps) = (&dw.window, dw.height.checked_mul(dw.width)?);
-                let weights = taps.checked_mul(dw.channels)?;
+                let weights = taps.checked_mul(dw.parts)?.checked_mul(dw.channels)?;
                 let lengths =
-                    [dw.bias.len(), dw.requant.scale.len()] == [dw.channels; 2] && dw.weights.len() == weights && taps > 0;
+                    [dw.bias.len(), dw.requant.scale.len()] == [dw.channels; 2] && dw.weights.len() == weights && weights > 0;
                 let across = (dw.width.checked_sub(1)?).checked_mul(dw.pixel)?;
                 let far = (dw.height.checked_sub(1)?).checked_mul(dw.row)?.checked_add(across)?.checked_add(dw.channels)?;
                 let ranges = dw.requant.low <= dw.requant.high && (0..256).contains(&dw.requant.zero);

@@ -79,11 +79,11 @@ unsafe fn run_depthwise(dw: &Depthwise, arena: *mut u8) {
     for (_, _, input, output) in pixels(&dw.window) {
         for c in 0..dw.channels {
             let mut sum = dw.bias[c];
-            for i in 0..dw.height {
+            for i in 0..dw.parts * dw.height {
                 for j in 0..dw.width {
                     let weight = dw.weights[(i * dw.width + j) * dw.channels + c];
                     // SAFETY: inside the layer's extent.
-                    let byte = unsafe { *arena.add(input + i * dw.row + j * dw.pixel + c) };
+                    let byte = unsafe { *arena.add(input + i % dw.height * dw.row + j * dw.pixel + c) };
                     sum = sum.wrapping_add(i32::from(byte) * i32::from(weight));
                 }
             }

@@ -17,7 +17,7 @@ use crate::qnn::kernels::{Depthwise, Kernel};
 pub(super) struct Packed {
     layer: Depthwise,
     units: Vec<Unit>,
-    /// `[units][taps][UNIT]`.
+    /// `[units][taps][UNIT]`, taps of all parts.
     weights: Vec<i8>,
     taps: usize,
     /// Stride of a 3 x 3 kernel that keeps columns, 0 for all other layers.
@@ -42,7 +42,8 @@ struct Unit {
 impl Packed {
     /// Gives the layer back where a scale is no number. `dots`: the processor has `sdot`.
     pub(super) fn new(layer: Depthwise, dots: bool) -> Result<Packed, Depthwise> {
-        let (w, requant, taps, channels) = (&layer.window, &layer.requant, layer.height * layer.width, layer.channels);
+        let (w, requant, channels) = (&layer.window, &layer.requant, layer.channels);
+        let taps = layer.parts * layer.height * layer.width;
         if requant.scale.iter().any(|scale| !scale.is_finite()) {
             return Err(layer);
         }
@@ -50,7 +51,7 @@ impl Packed {
             let follows = |step: usize, between: usize| Some(step) == between.checked_mul(stride);
             follows(w.row_in, layer.row) && follows(w.pixel_in, layer.pixel)
         };
-        let square = (layer.height, layer.width) == (3, 3);
+        let square = (layer.parts, layer.height, layer.width) == (1, 3, 3);
         let stride = [1, 2].into_iter().find(|&stride| square && strided(stride)).unwrap_or(0);
         let (mut units, mut weights) = (Vec::new(), Vec::new());
         let mut plain = (requant.zero, requant.low, requant.high) == (0, 0, 255);
@@ -394,8 +395,8 @@ impl Packed {
         let mut weights = self.weights[i * self.taps * UNIT..].as_ptr();
         // SAFETY: the kernel's own taps, and as many packed weights; reads pass the end by less than a unit.
         unsafe {
-            for row in 0..layer.height {
-                let from = from.add(row * layer.row);
+            for row in 0..layer.parts * layer.height {
+                let from = from.add(row % layer.height * layer.row);
                 let mut column = 0;
                 while column < layer.width {
                     let two = unit.chain > 1 && column + 1 < layer.width;
