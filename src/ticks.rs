@@ -27,8 +27,8 @@ pub enum Kind {
     Planes(Input),
     /// The features of a bundle's encoder.
     Features(Box<Bundle>),
-    /// The same of the picture in a mirror.
-    Mirrored(Box<Bundle>),
+    /// The same of the picture turned.
+    Turned(Box<Bundle>, Turn),
     /// The same with activations that are not rounded to bytes: what int8 is measured against.
     Float(Box<Bundle>),
     /// Rows of numbers as they come.
@@ -111,7 +111,7 @@ impl Maker {
                 format!("planes {}x{} {:?} {} {:?} {tick_ms}", i.width, i.height, i.channels, i.motion_span, i.resize)
             }
             Kind::Features(b) => format!("features {} {tick_ms}", b.hash),
-            Kind::Mirrored(b) => format!("mirrored {} {tick_ms}", b.hash),
+            Kind::Turned(b, turn) => format!("{turn:?} {} {tick_ms}", b.hash),
             Kind::Float(b) => format!("float {} {tick_ms}", b.hash),
             Kind::Rows => "rows".into(),
         };
@@ -214,7 +214,7 @@ impl Maker {
     fn make(&self, source: &str) -> Result<Ticks, String> {
         let input = match &self.kind {
             Kind::Planes(input) => Some(input),
-            Kind::Features(bundle) | Kind::Mirrored(bundle) | Kind::Float(bundle) => bundle.contract.input.as_ref(),
+            Kind::Features(bundle) | Kind::Turned(bundle, _) | Kind::Float(bundle) => bundle.contract.input.as_ref(),
             Kind::Rows => None,
         };
         let options = Options {
@@ -308,8 +308,8 @@ struct Stages {
     shaper: Option<Shaper>,
     gate: Option<Gate>,
     encoder: Option<Encoder>,
-    /// The input whose planes are turned around.
-    mirror: Option<Input>,
+    /// How the planes of which input are turned.
+    turn: Option<(Turn, Input)>,
     features: Vec<f32>,
     /// Those of the last filled tick; a held one repeats them with its features.
     extras: Extras,
@@ -323,15 +323,15 @@ impl Stages {
         let shaper = input.map(|i| Shaper::new(i, Region::default())).transpose().map_err(|e| e.to_string())?;
         let (bundle, made) = match kind {
             Kind::Planes(_) => (None, Data::Levels(vec![])),
-            Kind::Features(b) | Kind::Mirrored(b) | Kind::Float(b) => (Some(b), Data::Numbers(vec![])),
+            Kind::Features(b) | Kind::Turned(b, _) | Kind::Float(b) => (Some(b), Data::Numbers(vec![])),
             Kind::Rows => (None, Data::Numbers(vec![])),
         };
         let form = if matches!(kind, Kind::Float(_)) { Form::Float } else { Form::AsBuilt };
         let encoder = bundle.map(|b| Encoder::load(b, form)).transpose().map_err(|e| e.to_string())?;
         let gate = if encoder.is_some() { input.and_then(Gate::new) } else { None };
-        let mirror = input.filter(|_| matches!(kind, Kind::Mirrored(_))).cloned();
+        let turn = if let Kind::Turned(_, turn) = kind { input.cloned().map(|i| (*turn, i)) } else { None };
         let extras = Extras::new(extra, 0);
-        Ok(Self { shaper, gate, encoder, mirror, features: vec![], extras, made, rows: 0, size: [0; 2] })
+        Ok(Self { shaper, gate, encoder, turn, features: vec![], extras, made, rows: 0, size: [0; 2] })
     }
 
     fn stage(&mut self, payload: &Payload<'_>) -> Result<(), String> {
@@ -361,7 +361,7 @@ impl Stages {
             } else {
                 shaper.flow();
                 if let Some(encoder) = &mut self.encoder {
-                    let turned = self.mirror.as_ref().map(|input| mirrored(shaper.planes(), input));
+                    let turned = self.turn.as_ref().map(|(turn, input)| turn.of(shaper.planes(), input));
                     let planes = turned.as_deref().unwrap_or(shaper.planes());
                     self.features = encoder.run(planes).map_err(|e| e.to_string())?.to_vec();
                     self.gate.iter_mut().for_each(|g| g.keep(shaper.planes()));
@@ -391,20 +391,51 @@ impl Stages {
     }
 }
 
-/// The planes `[P,H,W]` of a tick as a mirror shows them: rows turned around, and what moved right moves left.
-pub fn mirrored(planes: &[u8], input: &Input) -> Vec<u8> {
-    let mut turned = planes.to_vec();
-    turned.chunks_exact_mut(input.width).for_each(<[u8]>::reverse);
-    let mut at = 0;
-    for channel in &input.channels {
+/// How a picture is turned: in a mirror, then by quarters clockwise. By none where nothing is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// Left becomes right.
+    pub mirror: bool,
+    /// Quarters of a turn; only for square pictures.
+    pub quarters: u8,
+}
+
+impl Turn {
+    /// The planes `[P,H,W]` of a tick as they would have been: pixels elsewhere, and what moves goes another way.
+    pub fn of(self, planes: &[u8], input: &Input) -> Vec<u8> {
+        let mut turned = planes.to_vec();
         let pixels = input.width * input.height;
-        if *channel == Channel::Flow {
-            // 128 stands for no motion.
-            turned[at..at + pixels].iter_mut().for_each(|u| *u = 0u8.wrapping_sub(*u).max(u8::from(*u == 0) * 255));
+        // 128 stands for no motion.
+        let opposite = |plane: &mut [u8]| plane.iter_mut().for_each(|u| *u = 0u8.wrapping_sub(*u).max(u8::from(*u == 0) * 255));
+        let flows = |turned: &mut [u8], change: &dyn Fn(&mut [u8], &mut [u8])| {
+            let mut rest = turned;
+            for channel in &input.channels {
+                let (mine, others) = rest.split_at_mut(channel.planes() * pixels);
+                rest = others;
+                if let (Channel::Flow, (u, v)) = (channel, mine.split_at_mut(mine.len() / 2)) {
+                    change(u, v);
+                }
+            }
+        };
+        if self.mirror {
+            turned.chunks_exact_mut(input.width).for_each(<[u8]>::reverse);
+            flows(&mut turned, &|u, _| opposite(u));
         }
-        at += channel.planes() * pixels;
+        for _ in 0..self.quarters {
+            let before = turned.clone();
+            for (new, old) in turned.chunks_exact_mut(pixels).zip(before.chunks_exact(pixels)) {
+                for (y, row) in new.chunks_exact_mut(input.width).enumerate() {
+                    row.iter_mut().zip(old.chunks_exact(input.width).rev()).for_each(|(level, from)| *level = from[y]);
+                }
+            }
+            // What went right goes down, what went down goes left.
+            flows(&mut turned, &|u, v| {
+                u.swap_with_slice(v);
+                opposite(u);
+            });
+        }
+        turned
     }
-    turned
 }
 
 #[cfg(test)]
@@ -415,8 +446,20 @@ mod tests {
     fn a_mirror_turns_rows_and_what_moves_along_them() {
         let input: Input =
             toml::from_str("width = 2\nheight = 1\nchannels = [\"gray\", \"flow\"]\nfeatures = 1").expect("an input");
-        assert_eq!(mirrored(&[1, 2, 0, 130, 7, 9], &input), [2, 1, 126, 255, 9, 7]);
-        assert_eq!(mirrored(&[0, 0, 128, 1, 0, 0], &input), [0, 0, 255, 128, 0, 0]);
+        let mirror = Turn { mirror: true, quarters: 0 };
+        assert_eq!(mirror.of(&[1, 2, 0, 130, 7, 9], &input), [2, 1, 126, 255, 9, 7]);
+        assert_eq!(mirror.of(&[0, 0, 128, 1, 0, 0], &input), [0, 0, 255, 128, 0, 0]);
+    }
+
+    #[test]
+    fn a_quarter_moves_pixels_clockwise_and_what_goes_right_goes_down() {
+        let input: Input =
+            toml::from_str("width = 2\nheight = 2\nchannels = [\"flow\", \"gray\"]\nfeatures = 1").expect("an input");
+        // The pixel in the upper left corner goes right by 10, the one beside it down by 5, the others stand.
+        let planes = [138, 128, 128, 128, 128, 133, 128, 128, 1, 2, 3, 4];
+        let turned = Turn { mirror: false, quarters: 1 }.of(&planes, &input);
+        assert_eq!(turned, [128, 128, 128, 123, 128, 138, 128, 128, 3, 1, 4, 2]);
+        assert_eq!(Turn { mirror: false, quarters: 4 }.of(&planes, &input), planes);
     }
 
     #[test]

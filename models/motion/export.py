@@ -178,7 +178,7 @@ class Written(torch.nn.Module):
 
     def forward(self, x):
         levels = x.to(torch.uint8).contiguous().numpy()
-        return torch.from_numpy(self.session.run(None, {"levels": levels})[0])
+        return torch.from_numpy(self.session.run(["features"], {"levels": levels})[0])
 
 
 def temperature(logits, labels):

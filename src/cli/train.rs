@@ -10,7 +10,7 @@ use crate::bundle::{Bundle, Channel, Input};
 use crate::extra::Extra;
 use crate::novelty::normal::Loss;
 use crate::report::MAX_LABEL;
-use crate::ticks::{Kind, Maker, Ticks, program};
+use crate::ticks::{Kind, Maker, Ticks, Turn, program};
 use crate::train::course::{Course, cache_beside};
 use crate::train::fit::{Epoch, Settings};
 use crate::train::list::{Listing, Recording, Wishes};
@@ -117,6 +117,9 @@ pub struct Args {
     /// Learn from pictures in a mirror too; classes that a mirror exchanges are said as left=right
     #[arg(long, value_name = "A=B", value_delimiter = ',', num_args = 0..)]
     mirror: Option<Vec<String>>,
+    /// Learn from pictures turned by quarters too: for a camera that looks straight down, and classes that mean no side of its picture
+    #[arg(long)]
+    turn: bool,
     /// Long recordings: answer so much later than what is asked for, to see how it ends
     #[arg(long, value_name = "MS", default_value_t = 0)]
     delay_ms: u64,
@@ -238,19 +241,21 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     }
     say(&listing, args);
     let cache = args.cache.clone().unwrap_or_else(|| cache_beside(&args.out));
+    let turns = turns(args, input.as_ref())?;
     let kinds = match (&input, new) {
         (Some(input), true) => vec![Kind::Planes(input.clone())],
         (Some(_), false) => {
             let kept = Box::new(base.clone());
-            let turned = args.mirror.as_ref().map(|_| Kind::Mirrored(kept.clone()));
-            [Kind::Features(kept)].into_iter().chain(turned).collect()
+            let turned = turns[1..].iter().map(|turn| Kind::Turned(kept.clone(), *turn));
+            [Kind::Features(kept.clone())].into_iter().chain(turned).collect()
         }
         (None, _) => vec![Kind::Rows],
     };
     let (listing, ticks) = ticks(listing, &kinds, &extra, tick_ms, &cache)?;
     let width = ticks[0].1.width;
     let mut set = Set::new(&listing, ticks, tick_ms, window, args.delay_ms);
-    set.mirror = args.mirror.as_ref().filter(|_| !rows).map(|pairs| mirror(pairs, &set.labels)).transpose()?;
+    set.turns = turns;
+    set.mirror = mirror(args.mirror.as_deref().unwrap_or_default(), &set.labels)?;
     if gait {
         unrounded(&mut set, &base, &extra, tick_ms, &cache)?;
     }
@@ -400,6 +405,18 @@ fn settings(args: &Args, features: usize, classes: usize, encoder: Option<tiny::
     }
 }
 
+/// How pictures may be turned. Rows are not.
+fn turns(args: &Args, input: Option<&Input>) -> Result<Vec<Turn>, Failure> {
+    let Some(input) = input else { return Ok(vec![Turn::default()]) };
+    if args.turn && input.width != input.height {
+        let found = format!("the encoder's picture is {}x{}", input.width, input.height);
+        return Err(Failure::refused(format!("--turn: {found}, a square one expected")));
+    }
+    let mirrors = if args.mirror.is_some() { 2 } else { 1 };
+    let quarters = if args.turn { 4 } else { 1 };
+    Ok((0..mirrors * quarters).map(|n| Turn { mirror: n >= quarters, quarters: n % quarters }).collect())
+}
+
 /// `left=right` for both ways; what is not named stays.
 fn mirror(pairs: &[String], labels: &[String]) -> Result<Vec<usize>, Failure> {
     let mut turned: Vec<usize> = (0..labels.len()).collect();
@@ -427,8 +444,8 @@ fn say(listing: &Listing, args: &Args) {
     );
 }
 
-/// Recordings with their ticks, and with those of their mirror images where asked.
-type Ticked = Vec<(Recording, Ticks, Option<Ticks>)>;
+/// Recordings with their ticks, and with those of their turned pictures where asked.
+type Ticked = Vec<(Recording, Ticks, Vec<Ticks>)>;
 
 /// Every recording in ticks. One that cannot be read is said and left out.
 fn ticks(
@@ -456,12 +473,10 @@ fn ticks(
     let mut all = Vec::new();
     let mut lost = Vec::new();
     for r in listing.recordings.drain(..) {
-        let mut each = made.iter_mut().filter_map(Iterator::next);
-        match (each.next(), each.next()) {
-            (Some(Ok(ticks)), None) => all.push((r, ticks, None)),
-            (Some(Ok(ticks)), Some(Ok(turned))) => all.push((r, ticks, Some(turned))),
-            (Some(Err(why)), _) | (_, Some(Err(why))) => lost.push(why),
-            (None, _) => {}
+        match made.iter_mut().filter_map(Iterator::next).collect::<Result<Vec<Ticks>, String>>() {
+            Ok(mut each) if !each.is_empty() => all.push((r, each.remove(0), each)),
+            Ok(_) => {}
+            Err(why) => lost.push(why),
         }
     }
     for why in lost.iter().take(10) {
@@ -497,9 +512,9 @@ fn key(set: &Set, args: &Args, features: usize) -> String {
     hash.update(format!(
         "{encoder:?} {size} {channels:?} {width} {pool:?} {features} {tick_ms:?} {window:?} {cell:?} {hidden} {layers} {dropout}"
     ));
-    let Args { epochs, patience, batch, rate, decay, seed, folds, mirror, bundle, extra, heads, balance, .. } = args;
+    let Args { epochs, patience, batch, rate, decay, seed, folds, mirror, turn, bundle, extra, heads, balance, .. } = args;
     hash.update(format!(
-        "{epochs} {patience} {batch} {rate} {decay} {seed} {folds} {mirror:?} {bundle:?} {extra:?} {heads} {balance}"
+        "{epochs} {patience} {batch} {rate} {decay} {seed} {folds} {mirror:?} {turn} {bundle:?} {extra:?} {heads} {balance}"
     ));
     crate::bundle::hex(&hash.finalize())[..16].into()
 }

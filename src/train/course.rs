@@ -9,7 +9,7 @@ use super::fit::{self, Epoch, Model, Settings};
 use super::judge::{self, Figures};
 use super::list::Side;
 use super::net::Net;
-use super::set::Set;
+use super::set::{Place, Set};
 use super::write::{self, Draft, Terms};
 use super::{Result, TrainError, quantise};
 use crate::bundle::{Bundle, ENCODER, HEAD};
@@ -217,7 +217,7 @@ impl Course {
     }
 
     /// Golden frames of a new encoder: its features by stock tract in float.
-    fn golden_frames(&self, set: &Set, places: &[(usize, usize, bool)], draft: &mut Draft, terms: &mut Terms) -> Result<()> {
+    fn golden_frames(&self, set: &Set, places: &[Place], draft: &mut Draft, terms: &mut Terms) -> Result<()> {
         let Some((input, _)) = &set.planes else { return Ok(()) };
         let broke = |e: &dyn std::fmt::Display| TrainError::Broke(e.to_string());
         // A bundle of the encoder and some head, to run it.
@@ -285,9 +285,9 @@ impl Course {
 }
 
 /// `count` ticks spread evenly over recordings.
-fn spread(set: &Set, of: &[usize], count: usize) -> Vec<(usize, usize, bool)> {
+fn spread(set: &Set, of: &[usize], count: usize) -> Vec<Place> {
     let all: usize = of.iter().map(|n| set.sequences[*n].ticks.len()).sum();
-    let ticks = of.iter().flat_map(|n| (0..set.sequences[*n].ticks.len()).map(move |t| (*n, t, false)));
+    let ticks = of.iter().flat_map(|n| (0..set.sequences[*n].ticks.len()).map(move |t| (*n, t, 0)));
     ticks.step_by((all / count).max(1)).take(count).collect()
 }
 

@@ -122,7 +122,7 @@ impl Model {
         let ticks = set.sequences[n].ticks.len();
         let mut parts = Vec::new();
         for from in (0..ticks).step_by(CHUNK) {
-            let places: Vec<_> = (from..ticks.min(from + CHUNK)).map(|t| (n, t, false)).collect();
+            let places: Vec<_> = (from..ticks.min(from + CHUNK)).map(|t| (n, t, 0)).collect();
             parts.push(tiny.run(&set.ticks(&places)?, Pass::Judge)?.detach());
         }
         Ok(Tensor::cat(&parts, 0)?)

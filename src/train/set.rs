@@ -1,13 +1,13 @@
 //! Recordings in ticks with a class for each tick, split by group, and windows drawn from them at random.
 //!
 //! A window is what the device's ring holds at a tick: that tick and the ones before it; before the first one the world stood still. Where a
-//! recording is drawn it is also varied, as far as the classes allow: turned around in a mirror, moved by a few pixels, brighter or darker, with noise.
+//! recording is drawn it is also varied, as far as the classes allow: turned, moved by a few pixels, brighter or darker, with noise.
 
 use super::list::{Listing, Recording, Side};
 use super::rng::Rng;
 use super::tiny::{self, PATCH, value};
 use crate::bundle::Input;
-use crate::ticks::{Data, Ticks, mirrored};
+use crate::ticks::{Data, Ticks, Turn};
 use candle_core::{Device, Result, Tensor};
 use std::collections::BTreeMap;
 
@@ -31,8 +31,8 @@ pub struct Sequence {
     pub side: Option<Side>,
     /// Its numbers.
     pub ticks: Ticks,
-    /// The same in a mirror, where features are given and a mirror is allowed.
-    pub mirrored: Option<Ticks>,
+    /// The same turned, where features are given: for each of [`Set::turns`] but the first.
+    pub turned: Vec<Ticks>,
     /// The same as an encoder gives them that does not round activations to bytes, where that is to be compared.
     pub float: Option<Ticks>,
     /// What every tick shows.
@@ -52,8 +52,10 @@ pub struct Set {
     pub stretches: bool,
     /// Ticks of a window.
     pub window: usize,
-    /// Which class a mirror makes of each; `None`: no mirror.
-    pub mirror: Option<Vec<usize>>,
+    /// How pictures may be turned; the first is not at all.
+    pub turns: Vec<Turn>,
+    /// Which class a mirror makes of each.
+    pub mirror: Vec<usize>,
     /// The planes, where an encoder is to learn.
     pub planes: Option<(Input, tiny::Plan)>,
     /// Mean and deviation of every number of a tick, over all: what the net sees has mean 0 and deviation 1. Only for features and rows.
@@ -71,25 +73,25 @@ pub struct Batch {
     pub weights: Tensor,
 }
 
-/// A window: recording, last tick, in a mirror?
-pub type Place = (usize, usize, bool);
+/// A window: recording, last tick, which of [`Set::turns`].
+pub type Place = (usize, usize, usize);
 
 impl Set {
     /// Puts recordings and their ticks together. `delay_ms`: what a tick is asked for is what was seen so long ago.
     pub fn new(
         listing: &Listing,
-        ticks: Vec<(Recording, Ticks, Option<Ticks>)>,
+        ticks: Vec<(Recording, Ticks, Vec<Ticks>)>,
         tick_ms: u32,
         window: usize,
         delay_ms: u64,
     ) -> Self {
-        let sequence = |(r, ticks, mirrored): (Recording, Ticks, Option<Ticks>)| {
+        let sequence = |(r, ticks, turned): (Recording, Ticks, Vec<Ticks>)| {
             let class = |t: usize| {
                 let at = (t as u64 * u64::from(tick_ms)).checked_sub(if r.whole().is_some() { 0 } else { delay_ms })?;
                 r.spans.iter().find(|s| (s.start_ms..s.end_ms).contains(&at)).and_then(|s| s.label)
             };
             let classes = (0..ticks.len()).map(class).collect();
-            Sequence { whole: r.whole(), source: r.source, group: r.group, side: r.side, ticks, mirrored, float: None, classes }
+            Sequence { whole: r.whole(), source: r.source, group: r.group, side: r.side, ticks, turned, float: None, classes }
         };
         let sequences = ticks.into_iter().map(sequence).collect();
         let (labels, background) = (listing.labels.clone(), listing.background);
@@ -99,7 +101,8 @@ impl Set {
             sequences,
             stretches: listing.stretches,
             window,
-            mirror: None,
+            turns: vec![Turn::default()],
+            mirror: (0..listing.labels.len()).collect(),
             planes: None,
             scale: Default::default(),
         };
@@ -175,7 +178,8 @@ impl Set {
             for _ in 0..draws {
                 // Early ticks of a clip have hardly seen anything yet.
                 let first = half.min(len) - 1;
-                places.push((n, first + rng.below(len - first), self.mirror.is_some() && rng.unit() < 0.5));
+                let end = first + rng.below(len - first);
+                places.push((n, end, if self.turns.len() > 1 { rng.below(self.turns.len()) } else { 0 }));
             }
         }
         rng.shuffle(&mut places);
@@ -188,11 +192,11 @@ impl Set {
     /// None in practice.
     pub fn batch(&self, places: &[Place], last: usize, balance: &[f32], mut rng: Option<&mut Rng>) -> Result<Batch> {
         let (mut classes, mut weights) = (vec![0u32; last * places.len()], vec![0.0f32; last * places.len()]);
-        for (b, (n, end, turned)) in places.iter().enumerate() {
+        for (b, (n, end, turn)) in places.iter().enumerate() {
             for k in 0..last {
                 let tick = (end + 1 + k).checked_sub(last);
                 if let Some(class) = tick.and_then(|t| self.sequences[*n].classes[t]) {
-                    let class = if *turned { self.mirror.as_ref().map_or(class, |m| m[class]) } else { class };
+                    let class = if self.turns[*turn].mirror { self.mirror[class] } else { class };
                     classes[k * places.len() + b] = class as u32;
                     weights[k * places.len() + b] = balance.get(class).copied().unwrap_or(1.0);
                 }
@@ -259,9 +263,9 @@ impl Set {
     }
 
     /// Scaled rows of a window of features, with noise when varied.
-    fn rows(&self, (n, end, turned): Place, window: usize, mut rng: Option<&mut Rng>, out: &mut Vec<f32>) {
+    fn rows(&self, (n, end, turn): Place, window: usize, mut rng: Option<&mut Rng>, out: &mut Vec<f32>) {
         let s = &self.sequences[n];
-        let ticks = s.mirrored.as_ref().filter(|_| turned).unwrap_or(&s.ticks);
+        let ticks = turn.checked_sub(1).and_then(|t| s.turned.get(t)).unwrap_or(&s.ticks);
         let Data::Numbers(numbers) = &ticks.data else { return };
         for t in window_of(end, window) {
             let row = &numbers[t * ticks.width..][..ticks.width];
@@ -276,7 +280,7 @@ impl Set {
     /// Patches of a window of pictures: `[window * h * w, 4 * 4 * planes]`.
     fn patches(
         &self,
-        (n, end, turned): Place,
+        (n, end, turn): Place,
         window: usize,
         input: &Input,
         plan: &tiny::Plan,
@@ -308,7 +312,7 @@ impl Set {
         let (rows, columns) = (h / PATCH, w / PATCH);
         for t in window_of(end, window) {
             let tick = &levels[t * s.ticks.width..][..s.ticks.width];
-            let tick = if turned { &mirrored(tick, input) } else { tick };
+            let tick = if turn > 0 { &self.turns[turn].of(tick, input) } else { tick };
             let base = out.len();
             let depth = PATCH * PATCH * planes;
             out.resize(base + rows * columns * depth, 0.0);
@@ -350,7 +354,7 @@ mod tests {
             let span = super::super::list::Span { start_ms: 0, end_ms: u64::MAX, label: Some(*class) };
             let r = Recording { source: format!("{n}"), group: group.to_string(), spans: vec![span], side: None };
             let ticks = Ticks { width: 2, data: Data::Numbers((0..10).map(|v| (v + n) as f32).collect()), size: [0; 2] };
-            (r, ticks, None)
+            (r, ticks, vec![])
         };
         Set::new(&listing, groups.iter().enumerate().map(one).collect(), 100, 4, 0)
     }
@@ -373,7 +377,7 @@ mod tests {
     #[test]
     fn a_window_before_the_beginning_repeats_the_first_tick() {
         let set = set(&[("x", 0), ("y", 1)]);
-        let batch = set.batch(&[(0, 1, false), (1, 4, false)], 2, &[1.0, 2.0], None).expect("a batch");
+        let batch = set.batch(&[(0, 1, 0), (1, 4, 0)], 2, &[1.0, 2.0], None).expect("a batch");
         let rows: Vec<Vec<Vec<f32>>> = batch.x.to_vec3().expect("numbers");
         assert!(rows[0][0] == rows[0][1] && rows[0][1] == rows[0][2] && rows[0][2] != rows[0][3]);
         assert_eq!(batch.weights.to_vec1::<f32>().expect("weights"), [1.0, 2.0, 1.0, 2.0]);

@@ -144,7 +144,7 @@ fn read(mut listing: Listing, kind: Kind, tick_ms: u32, cache: &std::path::Path)
     let mut all = Vec::new();
     for (r, ticks) in listing.recordings.drain(..).zip(maker.all(&sources, &|_| {})) {
         match ticks {
-            Ok(ticks) => all.push((r, ticks, None)),
+            Ok(ticks) => all.push((r, ticks, vec![])),
             Err(why) => log::warn!("left out: {why}"),
         }
     }
