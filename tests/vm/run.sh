@@ -5,6 +5,7 @@
 #                                            SCENARIO: camera, faults, watchdog, mjpg, classes (default: all of these) or arm
 #   LOOKOUT_ARM  the same program for 64-bit ARM (static); with it there is a sixth scenario, arm
 #   CYCLES   how often faults.sh unplugs and renumbers (default 10; before a release 1000, with VM_TIMEOUT=20000)
+#   SILENCE  seconds that the camera gives no frames (default 12; before a release 60)
 #   JUMPS    how often it sends the wall clock through five centuries of trouble (default 8; before a release 600)
 #
 # README.md says what is tried. About three minutes; needs qemu-system-x86, cpio, kmod, v4l-utils, python3, and what modules.sh needs.
@@ -54,8 +55,9 @@ if [ -z "$only" ] || [ "$only" = faults ]; then
   echo "${CYCLES:-10}" > "$work/cycles"
   FILES=("$work/refuse.so:/lib/refuse.so" "$work/cycles:/cycles" "$(command -v socat)" "${SMALL[@]}")
   echo "${JUMPS:-8}" > "$work/jumps"
+  echo "${SILENCE:-12}" > "$work/silence"
   modules=$("$here/modules.sh")
-  FILES+=("$work/jumps:/jumps" "$modules/gpio-sim.ko:/ko/gpio-sim.ko")
+  FILES+=("$work/jumps:/jumps" "$work/silence:/silence" "$modules/gpio-sim.ko:/ko/gpio-sim.ko")
   MODULES="vivid configfs dummy_hcd libcomposite usb_f_acm cdc-acm" VM_TIMEOUT=${VM_TIMEOUT:-900} \
     scenario faults.sh c1 c2 c3 c4 c5 c6 c7 c9 c10 t1 t2 g1 s2 doctor
 fi

@@ -1,6 +1,6 @@
-# Camera faults that vivid can make, each with its figure (tests/FAULTS.md). /cycles: how often to unplug.
+# Camera faults that vivid can make, each with its figure (tests/FAULTS.md). /cycles, /jumps, /silence: see run.sh.
 . /bin/lib.sh
-CYCLES=$(cat /cycles) JUMPS=$(cat /jumps)
+CYCLES=$(cat /cycles) JUMPS=$(cat /jumps) SILENCE=$(cat /silence)
 BUNDLE=/bundle
 SPEC=grey,320x180@15
 FRESH='^$PLKTH,.*,\(OK\|WARMING\|SLOW\|FROZEN\)'
@@ -48,7 +48,7 @@ watch_camera $CAMERA,$SPEC
 until_said 3 '^$PLKTH,.*,OK,'; before
 # From when the driver has been told: on an emulated processor v4l2-ctl itself takes up to half a second.
 control percentage_of_dropped_buffers=100; mark; within 1500 C2 noticed '^$PLKTH,.*,NO FRAMES,'
-idle_cpu C2 6; pinged C2 6
+idle_cpu C2 6; pinged C2 $((SILENCE - 6))
 mark; control percentage_of_dropped_buffers=0; within 2000 C2 resumed "$FRESH"
 until_said 2 '^$PLKTH,.*,OK,'; same C2; said_once C2 'gives no frames'
 stopped
