@@ -383,4 +383,24 @@ mod tests {
         assert_eq!(batch.weights.to_vec1::<f32>().expect("weights"), [1.0, 2.0, 1.0, 2.0]);
         assert_eq!(batch.x.dims(), [2, 4, 2]);
     }
+
+    #[test]
+    fn a_window_is_drawn_in_every_turn_and_is_that_of_the_turned_recording() {
+        let input: Input =
+            toml::from_str("width = 16\nheight = 16\nchannels = [\"gray\", \"flow\"]\nfeatures = 1").expect("an input");
+        let quarter = Turn { mirror: false, quarters: 1 };
+        let tick: Vec<u8> = (0..3 * 256u32).map(|n| (n * 37 % 251) as u8).collect();
+        let levels = |one: &[u8]| Ticks { width: one.len(), data: Data::Levels(one.repeat(4)), size: [16; 2] };
+        let mut set = set(&[("x", 0), ("y", 1)]);
+        for (s, ticks) in set.sequences.iter_mut().zip([levels(&tick), levels(&quarter.of(&tick, &input))]) {
+            s.ticks = ticks;
+        }
+        let plan = tiny::Plan { width: 16, height: 16, planes: 3, channels: 16, features: 1, pool: tiny::Pool::Whole };
+        set.planes = Some((input, plan));
+        set.turns.push(quarter);
+        let patches = |place| set.ticks(&[place]).and_then(|t| t.to_vec2::<f32>()).expect("patches");
+        assert!(patches((0, 1, 1)) == patches((1, 1, 0)) && patches((0, 1, 0)) != patches((1, 1, 0)));
+        let drawn = set.draw(&[0, 1], &mut Rng(1));
+        assert!([0, 1].iter().all(|turn| drawn.iter().filter(|p| p.2 == *turn).count() > drawn.len() / 4));
+    }
 }
