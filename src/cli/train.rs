@@ -473,7 +473,9 @@ fn ticks(
     let mut all = Vec::new();
     let mut lost = Vec::new();
     for r in listing.recordings.drain(..) {
-        match made.iter_mut().filter_map(Iterator::next).collect::<Result<Vec<Ticks>, String>>() {
+        // All of them are asked, whatever the first one says: the next recording is the next one of each.
+        let each: Vec<_> = made.iter_mut().filter_map(Iterator::next).collect();
+        match each.into_iter().collect::<Result<Vec<Ticks>, String>>() {
             Ok(mut each) if !each.is_empty() => all.push((r, each.remove(0), each)),
             Ok(_) => {}
             Err(why) => lost.push(why),
