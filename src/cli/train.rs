@@ -72,7 +72,8 @@ pub struct Args {
     /// Recurrent layers
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=4))]
     layers: u8,
-    /// Heads that are trained, each from other beginnings, and answer together: what one of them believes by chance counts less. Not with --encoder tiny
+    /// Heads that are trained, each from other beginnings (and with --encoder tiny each with an encoder of its own), and answer together: what one of
+    /// them believes by chance counts less. A training that was made with fewer goes on with the others
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
     heads: u8,
     /// Share of hidden numbers that is left out while learning
@@ -211,11 +212,6 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         return Err(Failure::refused("--encoder grid and --strange go with --unsupervised"));
     }
     let tiny = args.encoder == Some(NewEncoder::Tiny);
-    if tiny && args.heads > 1 {
-        return Err(Failure::refused(
-            "--heads: an encoder that is trained belongs to one head; leave out --encoder tiny, or --heads",
-        ));
-    }
     let mut base = load(&args.bundle)?;
     let tick_ms = args.tick_ms.unwrap_or(base.contract.time.tick_ms);
     let window = usize::from(args.window.unwrap_or(base.contract.time.window as u16));
@@ -503,7 +499,7 @@ fn ticks(
     Ok((listing, all))
 }
 
-/// Tells one training from another, so that only the same goes on from its checkpoints.
+/// Tells one training from another, so that only the same goes on from its checkpoints. How many heads there will be changes none of them.
 fn key(set: &Set, args: &Args, features: usize) -> String {
     let mut hash = Sha256::new();
     hash.update(program());
@@ -514,9 +510,9 @@ fn key(set: &Set, args: &Args, features: usize) -> String {
     hash.update(format!(
         "{encoder:?} {size} {channels:?} {width} {pool:?} {features} {tick_ms:?} {window:?} {cell:?} {hidden} {layers} {dropout}"
     ));
-    let Args { epochs, patience, batch, rate, decay, seed, folds, mirror, turn, bundle, extra, heads, balance, .. } = args;
+    let Args { epochs, patience, batch, rate, decay, seed, folds, mirror, turn, bundle, extra, balance, .. } = args;
     hash.update(format!(
-        "{epochs} {patience} {batch} {rate} {decay} {seed} {folds} {mirror:?} {turn} {bundle:?} {extra:?} {heads} {balance}"
+        "{epochs} {patience} {batch} {rate} {decay} {seed} {folds} {mirror:?} {turn} {bundle:?} {extra:?} {balance}"
     ));
     crate::bundle::hex(&hash.finalize())[..16].into()
 }

@@ -35,7 +35,7 @@ pub const NONE: &str = "none";
 pub struct Course {
     /// How to train.
     pub settings: Settings,
-    /// Heads that are trained, each from other beginnings, and stand side by side in the bundle; see [`Net::beside`].
+    /// Models (heads, or heads each with a CNN of its own) that are trained from other beginnings and stand side by side; see [`Model::beside`].
     pub heads: usize,
     /// Parts of which each is judged once; 1: a fifth is judged, the rest is learnt from.
     pub folds: usize,
@@ -129,7 +129,7 @@ impl Course {
         Ok(Outcome { draft, terms, found, baselines, histories })
     }
 
-    /// One model: several heads, trained one after the other, become one.
+    /// One model: several, trained one after the other, become one.
     fn fit(
         &self,
         set: &Set,
@@ -145,18 +145,17 @@ impl Course {
                 0 => format!("{}-{part}.training", self.key),
                 _ => format!("{}-{part}-{head}.training", self.key),
             });
-            // Far from what --seed counts, so that two seeds share no head.
+            // Far from what --seed counts, so that two seeds share no model.
             let settings = Settings { seed: settings.seed ^ ((head as u64) << 32), ..settings.clone() };
             let fitted = fit::fit(set, &settings, sides, Some(&file), &mut |e| heard(head, e))?;
-            // Of several heads the curve of one says enough.
+            // Of several the curve of one says enough.
             if head == 0 {
                 histories.push(fitted.history);
             }
             models.push(fitted.model);
         }
         if models.len() > 1 {
-            let heads: Vec<Net> = models.into_iter().map(|m| m.net).collect();
-            return Ok(Model { tiny: None, net: Net::beside(&heads)? });
+            return Model::beside(models);
         }
         models.pop().ok_or_else(|| TrainError::Refused("no head to train".into()))
     }
@@ -190,27 +189,27 @@ impl Course {
             terms.background = NONE.into();
         }
         let mut rows = Vec::new();
-        if let Some(tiny) = &model.tiny {
+        if model.encoder.is_empty() {
+            if let Some(base) = &self.base {
+                draft.files = write::kept_encoder(base);
+                let golden = base.contract.golden.as_ref();
+                (terms.features_tolerance, terms.map_tolerance) =
+                    golden.map_or((0.0, 0.0), |g| (g.features_tolerance, g.map_tolerance));
+            }
+        } else {
             let places = spread(set, learn, CALIBRATION);
-            let (file, step) = quantise::encoder(tiny, &set.ticks(&places)?)?;
+            let (file, step) = quantise::encoder(&model.encoder, &set.ticks(&places)?)?;
+            terms.features = model.net.plan.features;
             draft.files.insert(ENCODER.into(), file);
             terms.features_tolerance = STEPS_APART * step;
             self.golden_frames(set, &places, &mut draft, &mut terms)?;
-        } else if let Some(base) = &self.base {
-            draft.files = write::kept_encoder(base);
-            let golden = base.contract.golden.as_ref();
-            (terms.features_tolerance, terms.map_tolerance) =
-                golden.map_or((0.0, 0.0), |g| (g.features_tolerance, g.map_tolerance));
         }
-        let scale = Some(&set.scale).filter(|_| model.tiny.is_none());
+        let scale = Some(&set.scale).filter(|_| model.encoder.is_empty());
         let net = write::rounded_head(&model.net, scale, none)?;
         draft.files.insert(HEAD.into(), write::head(&net, set.window)?);
         // Golden windows from four recordings, spread over the set.
         for n in learn.iter().step_by((learn.len() / 4).max(1)).take(4) {
-            rows.push(match &model.tiny {
-                Some(_) => model.features(set, *n)?,
-                None => raw(set, *n)?,
-            });
+            rows.push(if model.encoder.is_empty() { raw(set, *n)? } else { model.features(set, *n)? });
         }
         draft.golden_windows(&net, &rows, set.window)?;
         Ok((draft, terms))
@@ -222,7 +221,7 @@ impl Course {
         let broke = |e: &dyn std::fmt::Display| TrainError::Broke(e.to_string());
         // A bundle of the encoder and some head, to run it.
         let mut trial = Draft { files: draft.files.clone() };
-        let plan = super::net::Plan { classes: terms.labels.len(), ..self.settings.head };
+        let plan = super::net::Plan { classes: terms.labels.len(), features: terms.features, ..self.settings.head };
         let net = Net::new(plan, &mut super::rng::Rng(1))?;
         trial.files.insert(HEAD.into(), write::head(&net, set.window)?);
         trial.golden_windows(

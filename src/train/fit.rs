@@ -7,7 +7,7 @@
 
 use super::adam::Adam;
 use super::judge::Figures;
-use super::net::{self, Net};
+use super::net::{self, Inputs, Net};
 use super::rng::Rng;
 use super::set::Set;
 use super::tiny::{self, Pass, Tiny};
@@ -46,11 +46,11 @@ pub struct Settings {
     pub seed: u64,
 }
 
-/// An encoder, where one learns, and a head.
+/// An encoder, where one learns, and a head; or several of them side by side, once they have learnt.
 #[derive(Debug)]
 pub struct Model {
-    /// Pictures to features.
-    pub tiny: Option<Tiny>,
+    /// Pictures to features: each CNN gives its part of them, in this order. None where features come from elsewhere.
+    pub encoder: Vec<Tiny>,
     /// Windows of features to logits.
     pub net: Net,
 }
@@ -83,20 +83,29 @@ pub struct Fitted {
 
 impl Model {
     fn new(settings: &Settings, rng: &mut Rng) -> Result<Self> {
-        let tiny = settings.encoder.map(|plan| Tiny::new(plan, rng)).transpose()?;
-        Ok(Self { tiny, net: Net::new(settings.head, rng)? })
+        let encoder = settings.encoder.iter().map(|plan| Tiny::new(*plan, rng)).collect::<candle_core::Result<_>>()?;
+        Ok(Self { encoder, net: Net::new(settings.head, rng)? })
+    }
+
+    /// Models of the same shape as one: every head sees its own CNN's features, or all see the same ones, and the logits are the mean of theirs.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn beside(models: Vec<Self>) -> Result<Self> {
+        let (encoders, nets): (Vec<_>, Vec<_>) = models.into_iter().map(|m| (m.encoder, m.net)).unzip();
+        let encoder: Vec<Tiny> = encoders.into_iter().flatten().collect();
+        let inputs = if encoder.is_empty() { Inputs::Shared } else { Inputs::Apart };
+        Ok(Self { net: Net::beside(&nets, inputs)?, encoder })
     }
 
     fn weights(&self) -> Vec<(String, Var)> {
-        let mut all = self.tiny.as_ref().map_or(vec![], Tiny::weights);
-        all.extend(self.net.weights());
-        all
+        self.encoder.iter().flat_map(Tiny::weights).chain(self.net.weights()).collect()
     }
 
     /// Everything that a copy of the model needs.
     fn state(&self) -> Vec<(String, Var)> {
         let mut all = self.weights();
-        all.extend(self.tiny.as_ref().map_or(vec![], Tiny::statistics));
+        all.extend(self.encoder.iter().flat_map(Tiny::statistics));
         all
     }
 
@@ -118,12 +127,17 @@ impl Model {
     /// # Errors
     /// None in practice.
     pub fn features(&self, set: &Set, n: usize) -> Result<Tensor> {
-        let Some(tiny) = &self.tiny else { return Ok(set.float(n)?) };
+        if self.encoder.is_empty() {
+            return Ok(set.float(n)?);
+        }
         let ticks = set.sequences[n].ticks.len();
         let mut parts = Vec::new();
         for from in (0..ticks).step_by(CHUNK) {
             let places: Vec<_> = (from..ticks.min(from + CHUNK)).map(|t| (n, t, 0)).collect();
-            parts.push(tiny.run(&set.ticks(&places)?, Pass::Judge)?.detach());
+            let pictures = set.ticks(&places)?;
+            let each: candle_core::Result<Vec<_>> =
+                self.encoder.iter().map(|cnn| Ok(cnn.run(&pictures, Pass::Judge)?.detach())).collect();
+            parts.push(Tensor::cat(&each?, 1)?);
         }
         Ok(Tensor::cat(&parts, 0)?)
     }
@@ -182,8 +196,8 @@ pub fn fit(
             let progress = (history.len() as f64 + step as f64 / steps as f64) / settings.epochs as f64;
             let rate = settings.rate * (0.02 + 0.98 * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()));
             let batch = set.batch(places, last, &balance, Some(&mut rng))?;
-            let windows = match &model.tiny {
-                Some(tiny) => tiny.run(&batch.x, Pass::Learn(&mut rng))?.reshape((places.len(), set.window, ()))?,
+            let windows = match model.encoder.first() {
+                Some(cnn) => cnn.run(&batch.x, Pass::Learn(&mut rng))?.reshape((places.len(), set.window, ()))?,
                 None => batch.x,
             };
             let logits = model.net.run(&windows, last, Some(&mut rng))?;
@@ -197,10 +211,10 @@ pub fn fit(
             loss += here.to_scalar::<f32>()? * weight;
             counted += weight;
         }
-        if let Some(tiny) = &model.tiny {
+        if let Some(cnn) = model.encoder.first() {
             // From one large batch of the weights as they are now: averages over an epoch's batches would lag behind the weights.
             let places = set.draw(learn, &mut rng);
-            tiny.run(&set.batch(&places[..places.len().min(SETTLE)], 1, &[], None)?.x, Pass::Settle)?;
+            cnn.run(&set.batch(&places[..places.len().min(SETTLE)], 1, &[], None)?.x, Pass::Settle)?;
         }
         let mut epoch = Epoch { n: history.len() + 1, loss: loss / counted.max(1.0), judged: f32::NAN, ..Epoch::default() };
         epoch.best = !chooses;

@@ -68,6 +68,15 @@ pub struct Layer {
     pub rb: Var,
 }
 
+/// What heads that stand side by side look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inputs {
+    /// All at the same features.
+    Shared,
+    /// Each at its own, which lie one after the other.
+    Apart,
+}
+
 /// A head that can learn.
 #[derive(Debug)]
 pub struct Net {
@@ -104,11 +113,11 @@ impl Net {
         Ok(Self { plan, layers, dense, bias })
     }
 
-    /// Heads of the same shape as one: they stand side by side, none sees another's state, and its logits are the mean of theirs.
+    /// Heads of the same shape as one: they stand side by side, none sees another's state, and the logits are the mean of theirs.
     ///
     /// # Errors
     /// None in practice. No head at all gives one without hidden numbers.
-    pub fn beside(heads: &[Self]) -> Result<Self> {
+    pub fn beside(heads: &[Self], inputs: Inputs) -> Result<Self> {
         let plan = heads[0].plan;
         let (count, gates) = (heads.len(), plan.cell.gates());
         // Gate by gate, in each gate head by head; a row of blocks that are all but one zeros.
@@ -131,7 +140,7 @@ impl Net {
         };
         let layer = |n: usize| {
             Ok(Layer {
-                w: blocks(&|h| h.layers[n].w.as_tensor().clone(), n > 0)?,
+                w: blocks(&|h| h.layers[n].w.as_tensor().clone(), n > 0 || inputs == Inputs::Apart)?,
                 r: blocks(&|h| h.layers[n].r.as_tensor().clone(), true)?,
                 wb: blocks(&|h| h.layers[n].wb.as_tensor().clone(), false)?,
                 rb: blocks(&|h| h.layers[n].rb.as_tensor().clone(), false)?,
@@ -141,7 +150,8 @@ impl Net {
         let share = 1.0 / count as f64;
         let dense = Tensor::cat(&heads.iter().map(|h| h.dense.as_tensor()).collect::<Vec<_>>(), 1)?.affine(share, 0.0)?;
         let bias = Tensor::stack(&heads.iter().map(|h| h.bias.as_tensor()).collect::<Vec<_>>(), 0)?.mean(0)?;
-        let plan = Plan { hidden: plan.hidden * count, ..plan };
+        let features = if inputs == Inputs::Apart { plan.features * count } else { plan.features };
+        let plan = Plan { features, hidden: plan.hidden * count, ..plan };
         Ok(Self { plan, layers, dense: Var::from_tensor(&dense)?, bias: Var::from_tensor(&bias)? })
     }
 
@@ -235,15 +245,23 @@ mod tests {
             let plan = Plan { cell, features: 5, hidden: 6, layers, classes: 3, dropout: 0.0 };
             let mut rng = Rng(3);
             let heads: Vec<Net> = (0..3).map(|_| Net::new(plan, &mut rng).expect("a net")).collect();
-            let values: Vec<f32> = (0..2 * 7 * 5).map(|_| rng.normal()).collect();
-            let x = Tensor::from_vec(values, (2, 7, 5), &Device::Cpu).expect("windows");
-            let say =
-                |net: &Net| net.run(&x, 1, None).and_then(|y| y.flatten_all()).and_then(|y| y.to_vec1::<f32>()).expect("logits");
-            let each: Vec<Vec<f32>> = heads.iter().map(say).collect();
-            let together = say(&Net::beside(&heads).expect("one"));
-            for (n, logit) in together.iter().enumerate() {
-                let mean = each.iter().map(|e| e[n]).sum::<f32>() / 3.0;
-                assert!((logit - mean).abs() < 1e-5, "{cell:?}: {logit}, {mean} expected");
+            let windows = |rng: &mut Rng| {
+                let values: Vec<f32> = (0..2 * 7 * 5).map(|_| rng.normal()).collect();
+                Tensor::from_vec(values, (2, 7, 5), &Device::Cpu).expect("windows")
+            };
+            let say = |net: &Net, x: &Tensor| {
+                net.run(x, 1, None).and_then(|y| y.flatten_all()).and_then(|y| y.to_vec1::<f32>()).expect("logits")
+            };
+            let own: Vec<Tensor> = heads.iter().map(|_| windows(&mut rng)).collect();
+            let shared = vec![own[0].clone(); 3];
+            let side_by_side = Tensor::cat(&own, 2).expect("windows");
+            for (inputs, each, all) in [(Inputs::Shared, &shared, &own[0]), (Inputs::Apart, &own, &side_by_side)] {
+                let alone: Vec<Vec<f32>> = heads.iter().zip(each).map(|(head, x)| say(head, x)).collect();
+                let together = say(&Net::beside(&heads, inputs).expect("one"), all);
+                for (n, logit) in together.iter().enumerate() {
+                    let mean = alone.iter().map(|e| e[n]).sum::<f32>() / 3.0;
+                    assert!((logit - mean).abs() < 1e-5, "{cell:?}, {inputs:?}: {logit}, {mean} expected");
+                }
             }
         }
     }

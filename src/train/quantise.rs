@@ -3,13 +3,15 @@
 //! The normalisation is folded into the convolutions first. Of each activation the rarest ten-thousandth is cut off: a range that one pixel of
 //! one picture sets would make every other step coarser. The input takes the shaper's bytes as they are (`value` of tiny.rs: scale 1/64, zero 128).
 
-use super::Result;
 use super::onnx::{Attribute, Graph};
 use super::tiny::{Pool, Tiny};
+use super::{Result, TrainError};
 use candle_core::Tensor;
 
 /// Share of an activation's values that may be cut off at either end.
 const CUT: f64 = 1e-4;
+/// What the shaper's bytes stand for.
+const LEVELS: Range = Range { scale: 1.0 / 64.0, zero: 128 };
 
 /// A range in bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,16 +40,39 @@ impl Range {
     }
 }
 
-/// The file of an int8 encoder that gives the features of `tiny`, calibrated on `patches` (as [`Tiny::run`] takes them), and the step of a feature.
+/// The file of an int8 encoder that gives the features of these CNNs of one shape one after the other, calibrated on `patches` (as [`Tiny::run`]
+/// takes them), and the step of a feature.
 ///
 /// # Errors
-/// None in practice.
-pub fn encoder(tiny: &Tiny, patches: &Tensor) -> Result<(Vec<u8>, f32)> {
-    let plan = &tiny.plan;
+/// None in practice. No CNN at all is a fault of ours.
+pub fn encoder(cnns: &[Tiny], patches: &Tensor) -> Result<(Vec<u8>, f32)> {
+    let plan = &cnns.first().ok_or_else(|| TrainError::Broke("no CNN to write".into()))?.plan;
     let mut graph = Graph::default();
-    let mut range = Range { scale: 1.0 / 64.0, zero: 128 };
-    let [s, z] = graph.quantiser("levels", range.scale, range.zero);
+    let [s, z] = graph.quantiser("levels", LEVELS.scale, LEVELS.zero);
     graph.node("DequantizeLinear", &["levels", &s, &z], &["value"], &[]);
+    let branches = cnns.iter().enumerate().map(|(n, cnn)| branch(&mut graph, cnn, patches, &format!("cnn{n}_")));
+    let (mut names, features): (Vec<_>, Vec<_>) = branches.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+    let made = Range::seen(&Tensor::cat(&features, 1)?)?;
+    if names.len() > 1 {
+        for (name, features) in names.iter_mut().zip(&features) {
+            *name = bytes(&mut graph, name, Range::seen(features)?);
+        }
+        let parts: Vec<&str> = names.iter().map(String::as_str).collect();
+        graph.node("Concat", &parts, &["side_by_side"], &[("axis", Attribute::Int(1))]);
+        names = vec!["side_by_side".into()];
+    }
+    let [s, z] = graph.quantiser("features", made.scale, made.zero);
+    graph.node("QuantizeLinear", &[&names[0], &s, &z], &["features_bytes"], &[]);
+    graph.node("DequantizeLinear", &["features_bytes", &s, &z], &["features"], &[]);
+    let features = cnns.len() * plan.features;
+    let file = graph.file(("levels", &[1, plan.planes, plan.height, plan.width]), true, ("features", &[1, features]));
+    Ok((file, made.scale))
+}
+
+/// One CNN from `value` to its dense layer's output: the name of that and what it is for the calibration pictures. `p` stands before all names.
+fn branch(graph: &mut Graph, tiny: &Tiny, patches: &Tensor, p: &str) -> Result<(String, Tensor)> {
+    let plan = &tiny.plan;
+    let mut range = LEVELS;
     let mut x = patches.clone();
     let mut name = "value".to_string();
     for (n, ((layer, step), (h, w))) in tiny.layers.iter().zip(plan.steps()).zip(plan.sizes()).enumerate() {
@@ -62,7 +87,7 @@ pub fn encoder(tiny: &Tiny, patches: &Tensor) -> Result<(Vec<u8>, f32)> {
         let y = rows.matmul(&folded)?.broadcast_add(&offset)?.relu()?;
         x = y.reshape((y.dim(0)? / (h * w), h, w, outputs))?;
         let made = Range::seen(&x)?;
-        let conv = format!("conv{n}");
+        let conv = format!("{p}conv{n}");
         let scales = graph.weights(&format!("{conv}_w"), &[outputs, inputs, k, k], 0, &weights);
         let steps: Vec<f32> = scales.iter().map(|s| s * range.scale).collect();
         graph.bias(&format!("{conv}_b"), &offset.to_vec1::<f32>()?, &steps);
@@ -75,14 +100,14 @@ pub fn encoder(tiny: &Tiny, patches: &Tensor) -> Result<(Vec<u8>, f32)> {
         graph.node("Conv", &[&name, &format!("{conv}_w"), &format!("{conv}_b")], &[&conv], &attributes);
         let relu = format!("{conv}_relu");
         graph.node("Relu", &[&conv], &[&relu], &[]);
-        let mut out = bytes(&mut graph, &relu, made);
+        let mut out = bytes(graph, &relu, made);
         range = made;
         if step.shortcut {
             x = (before + x)?;
             range = Range::seen(&x)?;
             let sum = format!("{conv}_sum");
             graph.node("Add", &[&name, &out], &[&sum], &[]);
-            out = bytes(&mut graph, &sum, range);
+            out = bytes(graph, &sum, range);
         }
         name = out;
     }
@@ -93,30 +118,26 @@ pub fn encoder(tiny: &Tiny, patches: &Tensor) -> Result<(Vec<u8>, f32)> {
         // What was flat in the order height, width, channels becomes channels, height, width.
         Pool::Grid => tiny.dense.reshape((h, w, channels, plan.features))?.permute((3, 2, 0, 1))?,
         Pool::Whole => {
-            graph.node("GlobalAveragePool", &[&name], &["mean"], &[]);
+            let [mean, most, pooled] = ["mean", "most", "pooled"].map(|name| format!("{p}{name}"));
+            graph.node("GlobalAveragePool", &[&name], &[&mean], &[]);
             let sides = Attribute::Ints(vec![h as i64, w as i64]);
-            graph.node("MaxPool", &[&name], &["most"], &[("kernel_shape", sides)]);
-            let mean = bytes(&mut graph, "mean", Range::seen(&flat.narrow(1, 0, channels)?)?);
-            let most = bytes(&mut graph, "most", range);
+            graph.node("MaxPool", &[&name], &[&most], &[("kernel_shape", sides)]);
+            let mean = bytes(graph, &mean, Range::seen(&flat.narrow(1, 0, channels)?)?);
+            let most = bytes(graph, &most, range);
             range = Range::seen(&flat)?;
-            graph.node("Concat", &[&mean, &most], &["pooled"], &[("axis", Attribute::Int(1))]);
-            name = bytes(&mut graph, "pooled", range);
+            graph.node("Concat", &[&mean, &most], &[&pooled], &[("axis", Attribute::Int(1))]);
+            name = bytes(graph, &pooled, range);
             tiny.dense.t()?
         }
     };
     let dense = dense.contiguous()?.flatten_all()?.to_vec1::<f32>()?;
-    graph.node("Flatten", &[&name], &["flat"], &[("axis", Attribute::Int(1))]);
-    let scales = graph.weights("dense_w", &[plan.features, plan.flat()], 0, &dense);
+    let [flattened, w, b, out] = ["flat", "dense_w", "dense_b", "dense"].map(|name| format!("{p}{name}"));
+    graph.node("Flatten", &[&name], &[&flattened], &[("axis", Attribute::Int(1))]);
+    let scales = graph.weights(&w, &[plan.features, plan.flat()], 0, &dense);
     let steps: Vec<f32> = scales.iter().map(|s| s * range.scale).collect();
-    graph.bias("dense_b", &tiny.bias.to_vec1::<f32>()?, &steps);
-    graph.node("Gemm", &["flat", "dense_w", "dense_b"], &["dense"], &[("transB", Attribute::Int(1))]);
-    let features = flat.matmul(&tiny.dense)?.broadcast_add(&tiny.bias)?;
-    let made = Range::seen(&features)?;
-    let [s, z] = graph.quantiser("features", made.scale, made.zero);
-    graph.node("QuantizeLinear", &["dense", &s, &z], &["features_bytes"], &[]);
-    graph.node("DequantizeLinear", &["features_bytes", &s, &z], &["features"], &[]);
-    let file = graph.file(("levels", &[1, plan.planes, plan.height, plan.width]), true, ("features", &[1, plan.features]));
-    Ok((file, made.scale))
+    graph.bias(&b, &tiny.bias.to_vec1::<f32>()?, &steps);
+    graph.node("Gemm", &[&flattened, &w, &b], &[&out], &[("transB", Attribute::Int(1))]);
+    Ok((out, flat.matmul(&tiny.dense)?.broadcast_add(&tiny.bias)?))
 }
 
 /// Quantises a tensor and takes it back; the name of what comes out.

@@ -75,7 +75,7 @@ pub fn summary(set: &Set, course: &Course, o: &Outcome) -> String {
 pub fn card(clips: &Path, set: &Set, course: &Course, summary: &str) -> String {
     let command: Vec<String> = std::env::args().skip(1).collect();
     let encoder = match (&course.settings.encoder, course.gait, &course.base) {
-        (Some(plan), ..) => format!("new, {} products a tick, int8", plan.products()),
+        (Some(plan), ..) => format!("new, {} products a tick, int8", course.heads * plan.products()),
         (None, Some(products), _) => format!("gait, nothing in it is trained, {products} products a tick, int8"),
         (None, None, Some(base)) => format!("of bundle {} {}", base.contract.name, base.contract.version),
         (None, None, None) => "none, rows of numbers".into(),
