@@ -167,6 +167,7 @@ pub fn measure(isa: Isa, clock: impl Fn() -> std::time::Duration) -> f64 {
         depth: channels,
         outputs: channels,
         weights: (0..channels * channels).map(|n| (n % 255) as u8 as i8).collect(),
+        lift: vec![],
         bias: vec![0; channels],
         requant: kernels::Requant { scale: vec![1e-3; channels], zero: 128, low: 0, high: 255 },
         residual: None,

@@ -134,6 +134,8 @@ fn by_channels(mut conv: Conv) -> [Layer; 2] {
     rest.weights.drain(..first * each);
     conv.bias.truncate(first);
     rest.bias.drain(..first);
+    rest.lift.drain(..first.min(conv.lift.len()));
+    conv.lift.truncate(first);
     let Requant { scale, .. } = &mut conv.requant;
     scale.truncate(first);
     rest.requant.scale.drain(..first);

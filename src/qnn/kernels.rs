@@ -95,7 +95,7 @@ pub struct Requant {
 }
 
 /// A convolution or dense layer: each output is a sum over taps of `depth` contiguous bytes.
-/// `y[p, o] = requant(bias[o] + sum over t, k of x[pixel(p) + taps[t] + k] * weights[(o * taps + t) * depth + k])`
+/// `y[p, o] = requant(bias[o] + sum over t, k of x[pixel(p) + taps[t] + k] * (weights[(o * taps + t) * depth + k] + lift[o]))`
 #[derive(Clone, Debug)]
 pub struct Conv {
     /// Where it reads and writes.
@@ -108,6 +108,9 @@ pub struct Conv {
     pub outputs: usize,
     /// `[outputs][taps][depth]`.
     pub weights: Vec<i8>,
+    /// `[outputs]`: what all weights of an output lack, where an `i8` does not hold them (u8 with a zero point off the middle). It multiplies the sum
+    /// of a pixel's bytes, which is the same for all outputs and so nearly free. Empty: nothing.
+    pub lift: Vec<i32>,
     /// `[outputs]`, zero points folded in.
     pub bias: Vec<i32>,
     /// `[outputs]`.

@@ -212,17 +212,18 @@ impl Lower {
                 (0..w.kernel[0]).for_each(|i| (0..w.kernel[1]).for_each(|j| cells.extend((0..each_in).map(|c| cell(c, i, j)))));
             }
             let rows = &conv.weights[block * each_out * each..(block + 1) * each_out * each];
-            let (list, run, weights) = arrange(&cells, rows, each, outputs / conv.groups, narrow);
+            let Laid { taps, depth, weights, lift } = arrange(&cells, rows, each, outputs / conv.groups, narrow);
             let pick = block * each_out..(block + 1) * each_out;
             self.layers.push(Layer::Conv(kernels::Conv {
                 window: flat(
                     Window { output: window.output + block * each_out, ..window },
                     residual.as_ref().map(|r| (r.row, r.pixel)),
                 ),
-                taps: list,
-                depth: run,
+                taps,
+                depth,
                 outputs: each_out,
                 weights,
+                lift,
                 bias: bias[pick.clone()].to_vec(),
                 requant: Requant { scale: requant.scale[pick].to_vec(), ..requant.clone() },
                 residual: residual.clone(),
@@ -255,9 +256,23 @@ fn part(w: i16, n: usize) -> i8 {
     (0..n).fold(w, |rest, _| rest - rest.clamp(-128, 127)).clamp(-128, 127) as i8
 }
 
+/// What all weights between these lack so that an i8 holds them: as little as possible.
+fn lift([low, high]: [i16; 2]) -> Option<i16> {
+    (high - low <= 255).then(|| 0.clamp(high - 127, low + 128))
+}
+
+/// Taps and weights of a convolution; see [`kernels::Conv`].
+struct Laid {
+    taps: Vec<usize>,
+    depth: usize,
+    weights: Vec<i8>,
+    lift: Vec<i32>,
+}
+
 /// Places in order as taps of equal length, and the weights for them: `rows` are `each` weights an output, `outputs` outputs a
-/// group. Weights that no i8 holds (not `narrow`) are split into several, and the places they belong to are read again.
-fn arrange(cells: &[Cell], rows: &[i16], each: usize, outputs: usize, narrow: bool) -> (Vec<usize>, usize, Vec<i8>) {
+/// group. Where an i8 does not hold some weights (not `narrow`), they are split into several and the places they belong to read again, if
+/// those are few; else all weights of an output are lifted.
+fn arrange(cells: &[Cell], rows: &[i16], each: usize, outputs: usize, narrow: bool) -> Laid {
     // Stretches of neighbours.
     let mut runs: Vec<(usize, usize)> = vec![];
     for (k, cell) in cells.iter().enumerate() {
@@ -279,13 +294,23 @@ fn arrange(cells: &[Cell], rows: &[i16], each: usize, outputs: usize, narrow: bo
         };
         taps.extend(pieces.iter().filter(|p| wide(**p)).map(|p| (*p, pass)));
     }
+    // Lifting costs a look at every byte a pixel reads: about as much as an eighth of the taps of a small layer.
+    let range = |(o, row): (usize, &[i16])| {
+        cells.iter().map(|c| weight(o, row, c)).fold([0; 2], |[low, high]: [i16; 2], w| [low.min(w), high.max(w)])
+    };
+    let many = taps.len() > pieces.len() + pieces.len() / 8;
+    let lifts: Option<Vec<i16>> =
+        if many { rows.chunks_exact(each).enumerate().map(|at| lift(range(at))).collect() } else { None };
+    taps.truncate(if lifts.is_some() { pieces.len() } else { taps.len() });
     let mut weights = Vec::with_capacity(rows.len() / each * taps.len() * depth);
     for (o, row) in rows.chunks_exact(each).enumerate() {
+        let lift = lifts.as_ref().map_or(0, |lifts| lifts[o]);
         for (p, pass) in &taps {
-            weights.extend(cells[*p..*p + depth].iter().map(|c| part(weight(o, row, c), *pass)));
+            weights.extend(cells[*p..*p + depth].iter().map(|c| part(weight(o, row, c) - lift, *pass)));
         }
     }
-    (taps.iter().map(|(p, _)| cells[*p].at).collect(), depth, weights)
+    let lift = lifts.iter().flatten().map(|lift| i32::from(*lift)).collect();
+    Laid { taps: taps.iter().map(|(p, _)| cells[*p].at).collect(), depth, weights, lift }
 }
 
 fn gcd(a: usize, b: usize) -> usize {
@@ -301,4 +326,43 @@ fn spans(w: &Windows, axis: usize, out: usize, side: usize) -> Vec<(usize, usize
             (first - w.pad[axis], end.saturating_sub(first))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Weights of bytes with any zero point, few and many beyond an i8, alone and in groups that are joined: taps, weights and lift together say
+    /// what the weights said.
+    #[test]
+    fn what_no_i8_holds_is_kept_to_the_last_unit() {
+        let mut rng = crate::rng::Rng(7);
+        let mut draw = |n: usize| rng.below(n);
+        let (mut split, mut lifted) = (0, 0);
+        for _ in 0..300 {
+            let (groups, depth, outputs) = ([1, 1, 2][draw(3)], 4 + draw(60), 1 + draw(5));
+            let (zero, seldom) = ([0, 60, 120, 128, 255][draw(5)], draw(2) > 0);
+            let each = depth;
+            let byte = |n: usize| if seldom && n % 61 > 0 { zero } else { draw(256) as i16 };
+            let rows: Vec<i16> = (0..groups * outputs * each).map(byte).map(|byte| byte - zero).collect();
+            let cells: Vec<Cell> =
+                (0..groups * depth).map(|c| Cell { at: c + c / 4 * 3, weight: c % depth, group: c / depth }).collect();
+            let narrow = rows.iter().all(|w| (-128..128).contains(w));
+            let laid = arrange(&cells, &rows, each, outputs, narrow);
+            assert!(!narrow || laid.lift.is_empty() && laid.taps.len() * laid.depth == cells.len());
+            split += usize::from(laid.taps.len() * laid.depth > cells.len());
+            lifted += usize::from(!laid.lift.is_empty());
+            let inputs = laid.taps.len() * laid.depth;
+            for (o, row) in rows.chunks_exact(each).enumerate() {
+                let lift = laid.lift.get(o).copied().unwrap_or(0);
+                for cell in &cells {
+                    let wanted = if cell.group == o / outputs { row[cell.weight] } else { 0 };
+                    let found = (0..inputs).filter(|k| laid.taps[k / laid.depth] + k % laid.depth == cell.at);
+                    let found: i32 = found.map(|k| i32::from(laid.weights[o * inputs + k]) + lift).sum();
+                    assert_eq!(found, i32::from(wanted), "zero {zero}, {} of {inputs}", laid.taps.len());
+                }
+            }
+        }
+        assert!(split > 10 && lifted > 10, "{split} split, {lifted} lifted");
+    }
 }

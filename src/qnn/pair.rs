@@ -129,7 +129,7 @@ mod tests {
         let window = Window { height: side, width: side, input: 0, row_in, pixel_in: depth, output, row_out, pixel_out: outputs };
         let requant = Requant { scale: vec![1e-3; outputs], zero: 128, low: 0, high: 255 };
         let weights = (0..outputs * depth).map(|n| (n * 37 % 255) as u8 as i8).collect();
-        Conv { window, taps: vec![0], depth, outputs, weights, bias: vec![0; outputs], requant, residual: None }
+        Conv { window, taps: vec![0], depth, outputs, weights, lift: vec![], bias: vec![0; outputs], requant, residual: None }
     }
 
     #[test]

@@ -130,7 +130,9 @@ fn conv(rng: &mut Rng) -> Layer {
         _ => None,
     };
     let (weights, bias, requant) = (rng.weights(outputs * terms), rng.bias(outputs, terms), rng.requant(outputs, terms));
-    Layer::Conv(Conv { window, taps, depth, outputs, weights, bias, requant, residual })
+    let most = rng.pick(&[1, 127, 1 << 20]);
+    let lift = if rng.one_in(3) { (0..outputs).map(|_| rng.below(2 * most + 1) as i32 - most as i32).collect() } else { vec![] };
+    Layer::Conv(Conv { window, taps, depth, outputs, weights, lift, bias, requant, residual })
 }
 
 fn depthwise(rng: &mut Rng) -> Layer {
@@ -331,7 +333,8 @@ fn largest_products_are_exact() {
             let scale = 100.0 / (sum as f32).abs();
             let requant = Requant { scale: vec![scale], zero: 128, low: 0, high: 255 };
             let (weights, bias) = (vec![weight; taps], vec![bias]);
-            let conv = Conv { window, taps: vec![0], depth: taps, outputs: 1, weights, bias, requant, residual: None };
+            let lift = vec![];
+            let conv = Conv { window, taps: vec![0], depth: taps, outputs: 1, weights, lift, bias, requant, residual: None };
             for &isa in Isa::available() {
                 let mut arena = vec![255u8; taps + 1 + SLACK];
                 // SAFETY: extent is taps + 1.

@@ -197,6 +197,12 @@ impl<D: Dot> Simd for Wide<D> {
     }
 
     #[inline(always)]
+    unsafe fn lift(sums: __m256i, lift: __m256i, times: i32) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_add_epi32(sums, _mm256_mullo_epi32(lift, _mm256_set1_epi32(times))) }
+    }
+
+    #[inline(always)]
     unsafe fn real(sums: __m256i) -> __m256 {
         // SAFETY: as above.
         unsafe { _mm256_cvtepi32_ps(sums) }

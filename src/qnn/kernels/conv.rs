@@ -26,6 +26,8 @@ pub(super) struct Place {
     input: usize,
     output: usize,
     other: usize,
+    /// Of all bytes that the pixel reads, where there is a lift.
+    bytes: i32,
 }
 
 /// One tile's work: as many places as the tile has pixels, one block of outputs.
@@ -37,6 +39,8 @@ pub(super) struct Task<'a> {
     /// Weights of the next block, to be fetched meanwhile: a line or more for each group.
     ahead: *const i8,
     bias: *const i32,
+    /// Null where there is none.
+    lift: *const i32,
     scale: *const f32,
     first: usize,
     count: usize,
@@ -65,6 +69,9 @@ struct Packed<S> {
     blocks: Vec<Block>,
     weights: Vec<Line>,
     bias: Vec<i32>,
+    lift: Vec<i32>,
+    /// Offset from the pixel and bytes of what a lift counts.
+    runs: Vec<(usize, usize)>,
     scale: Vec<f32>,
     out: Out,
     simd: PhantomData<S>,
@@ -74,7 +81,8 @@ struct Packed<S> {
 pub(super) fn prepare<S: Simd>(conv: Conv) -> Result<Box<dyn Kernel>, Layer> {
     let inputs = conv.taps.len() * conv.depth;
     let fits = (0..conv.outputs).all(|o| {
-        let weights: f64 = conv.weights[o * inputs..][..inputs].iter().map(|&w| f64::from(w).abs()).sum();
+        let lift = f64::from(conv.lift.get(o).copied().unwrap_or(0));
+        let weights: f64 = conv.weights[o * inputs..][..inputs].iter().map(|&w| (f64::from(w) + lift).abs()).sum();
         simd::converts(f64::from(conv.bias[o]).abs() + 255.0 * weights, conv.requant.scale[o])
     });
     let other_fits = conv.residual.iter().all(|other| super::bytes::sum_converts(&other.sum));
@@ -114,12 +122,15 @@ pub(super) fn prepare<S: Simd>(conv: Conv) -> Result<Box<dyn Kernel>, Layer> {
     requant.scale.resize(vectors * S::LANES, 0.0);
     let mut bias = conv.bias;
     bias.resize(vectors * S::LANES, 0);
+    let mut lift = conv.lift;
+    lift.resize(if lift.is_empty() { 0 } else { vectors * S::LANES }, 0);
     let other = conv.residual.map(|other| {
         let place = Window { output: other.offset, row_out: other.row, pixel_out: other.pixel, ..window };
         (place, Floats::new(&other.sum))
     });
     let weights = lines(&packed);
-    Ok(Box::new(Packed::<S> { window, other, groups, blocks, weights, bias, scale: requant.scale, out, simd: PhantomData }))
+    let (runs, scale) = (runs.iter().map(|&(_, offset, length)| (offset, length)).collect(), requant.scale);
+    Ok(Box::new(Packed::<S> { window, other, groups, blocks, weights, bias, lift, runs, scale, out, simd: PhantomData }))
 }
 
 /// Taps that follow one another in the input, joined: (place in an output's weights, offset from the pixel, bytes).
@@ -156,6 +167,7 @@ impl<S: Simd> Kernel for Packed<S> {
                     input: w.input + y * w.row_in + x * w.pixel_in,
                     output: w.output + y * w.row_out + x * w.pixel_out,
                     other: o.output + y * o.row_out + x * o.pixel_out,
+                    bytes: 0,
                 };
                 for to in &mut places[filled..filled + count] {
                     *to = place;
@@ -168,6 +180,10 @@ impl<S: Simd> Kernel for Packed<S> {
                 if x == w.width {
                     (y, x) = (y + 1, 0);
                 }
+            }
+            if !self.lift.is_empty() {
+                // SAFETY: the caller's promise; inside the layer's extent.
+                places[..run].iter_mut().for_each(|place| place.bytes = unsafe { self.bytes(arena.add(place.input)) });
             }
             for block in &self.blocks {
                 // SAFETY: the weights are as long as the blocks say.
@@ -186,6 +202,7 @@ impl<S: Simd> Kernel for Packed<S> {
                         weights,
                         ahead,
                         bias: self.bias[block.first..].as_ptr(),
+                        lift: if self.lift.is_empty() { std::ptr::null() } else { self.lift[block.first..].as_ptr() },
                         scale: self.scale[block.first..].as_ptr(),
                         first: block.first,
                         count: block.count,
@@ -201,6 +218,20 @@ impl<S: Simd> Kernel for Packed<S> {
             }
             left -= run;
         }
+    }
+}
+
+impl<S: Simd> Packed<S> {
+    /// The sum of all bytes that a pixel reads, wrapping.
+    ///
+    /// # Safety
+    /// They may be read.
+    unsafe fn bytes(&self, pixel: *const u8) -> i32 {
+        self.runs.iter().fold(0, |sum: i32, &(offset, length)| {
+            // SAFETY: the caller's promise.
+            let run = unsafe { std::slice::from_raw_parts(pixel.add(offset), length) };
+            run.iter().fold(sum, |sum, byte| sum.wrapping_add(i32::from(*byte)))
+        })
     }
 }
 
@@ -220,6 +251,13 @@ pub(super) unsafe fn tile<S: Simd, const P: usize, const N: usize>(task: &Task<'
         each!(4: n < N, { bias[n] = S::sums(task.bias.add(n * S::LANES)) });
         let mut sums = [bias; P];
         each!(12: p < P, { inputs[p] = arena.add(place(p).input) });
+        if !task.lift.is_null() {
+            let mut lift = [S::sums(task.lift); N];
+            each!(4: n < N, { lift[n] = S::sums(task.lift.add(n * S::LANES)) });
+            each!(12: p < P, {
+                each!(4: n < N, { sums[p][n] = S::lift(sums[p][n], lift[n], place(p).bytes) });
+            });
+        }
         let mut weights = task.weights;
         let mut ahead = task.ahead;
         for &group in task.groups {

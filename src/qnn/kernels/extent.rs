@@ -14,6 +14,7 @@ impl Layer {
                 let w = &conv.window;
                 let (outputs, weights) = (conv.outputs, conv.taps.len().checked_mul(conv.depth)?.checked_mul(conv.outputs)?);
                 let lengths = [conv.bias.len(), conv.requant.scale.len()] == [outputs; 2] && conv.weights.len() == weights;
+                let lengths = lengths && [0, outputs].contains(&conv.lift.len());
                 let far = conv.taps.iter().copied().max()?.checked_add(conv.depth)?;
                 let mut end = w.input_end(far)?.max(w.output_end(outputs)?);
                 let mut ranges = conv.requant.low <= conv.requant.high && (0..256).contains(&conv.requant.zero);

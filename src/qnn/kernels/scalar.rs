@@ -54,12 +54,13 @@ unsafe fn run_conv(conv: &Conv, arena: *mut u8) {
     for (y, x, input, output) in pixels(&conv.window) {
         for o in 0..conv.outputs {
             let mut sum = conv.bias[o];
+            let lift = conv.lift.get(o).copied().unwrap_or(0);
             for (t, tap) in conv.taps.iter().enumerate() {
                 for k in 0..conv.depth {
-                    let weight = conv.weights[(o * conv.taps.len() + t) * conv.depth + k];
+                    let weight = i32::from(conv.weights[(o * conv.taps.len() + t) * conv.depth + k]).wrapping_add(lift);
                     // SAFETY: inside the layer's extent.
                     let byte = unsafe { *arena.add(input + tap + k) };
-                    sum = sum.wrapping_add(i32::from(byte) * i32::from(weight));
+                    sum = sum.wrapping_add(i32::from(byte).wrapping_mul(weight));
                 }
             }
             let mut byte = quantize(sum as f32 * requant.scale[o], requant.zero, requant.low, requant.high);

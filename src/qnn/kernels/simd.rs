@@ -117,6 +117,9 @@ pub(super) trait Simd: Send + Sync + 'static {
     /// which leaves no registers for the sums (the processor looks ahead by itself).
     unsafe fn pin(sums: Self::Sums) -> Self::Sums;
 
+    /// `sums + lift * times`, wrapping.
+    unsafe fn lift(sums: Self::Sums, lift: Self::Sums, times: i32) -> Self::Sums;
+
     unsafe fn real(sums: Self::Sums) -> Self::Reals;
     unsafe fn mul(a: Self::Reals, b: Self::Reals) -> Self::Reals;
     unsafe fn add(a: Self::Reals, b: Self::Reals) -> Self::Reals;

@@ -159,6 +159,12 @@ impl Simd for Evex {
     }
 
     #[inline(always)]
+    unsafe fn lift(sums: __m512i, lift: __m512i, times: i32) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_add_epi32(sums, _mm512_mullo_epi32(lift, _mm512_set1_epi32(times))) }
+    }
+
+    #[inline(always)]
     unsafe fn real(sums: __m512i) -> __m512 {
         // SAFETY: as above.
         unsafe { _mm512_cvtepi32_ps(sums) }

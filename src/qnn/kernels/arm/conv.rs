@@ -56,6 +56,7 @@ pub(crate) struct Packed<D> {
     /// Bytes of `weights` for a block of outputs.
     stride: usize,
     bias: Vec<i32>,
+    lift: Vec<i32>,
     scale: Vec<f32>,
     /// No sum, put on its scale, leaves 16 bits: narrowing need not saturate.
     fits: bool,
@@ -86,8 +87,10 @@ impl<D: Dot> Packed<D> {
         for o in 0..conv.outputs {
             bias[o] = signed_bias(conv.bias[o], row(o).iter());
             scale[o] = conv.requant.scale[o];
-            fits &= fits_16(conv.bias[o], row(o).iter(), scale[o]);
+            fits &= fits_16(conv.bias[o], row(o).iter(), conv.lift.get(o).copied().unwrap_or(0), scale[o]);
         }
+        let mut lift = conv.lift;
+        lift.resize(if lift.is_empty() { 0 } else { blocks * BLOCK }, 0);
         let room = |pixels: usize| pixels * depth.next_multiple_of(CHUNK) <= PANEL;
         Ok(Packed {
             window: merged(conv.window, conv.residual.as_ref()),
@@ -97,6 +100,7 @@ impl<D: Dot> Packed<D> {
             stride: weights.len() / blocks.max(1),
             weights,
             bias,
+            lift,
             scale,
             fits,
             zero: conv.requant.zero,
@@ -116,9 +120,9 @@ pub(super) fn signed_bias<'a>(bias: i32, weights: impl Iterator<Item = &'a i8>) 
 }
 
 /// Whether sum * scale stays within 16 bits, whatever the bytes are.
-pub(super) fn fits_16<'a>(bias: i32, weights: impl Iterator<Item = &'a i8>, scale: f32) -> bool {
+pub(super) fn fits_16<'a>(bias: i32, weights: impl Iterator<Item = &'a i8>, lift: i32, scale: f32) -> bool {
     let (least, most) = weights.fold((i64::from(bias), i64::from(bias)), |(least, most), &weight| {
-        let extreme = 255 * i64::from(weight);
+        let extreme = 255 * (i64::from(weight) + i64::from(lift));
         (least + extreme.min(0), most + extreme.max(0))
     });
     let (least, most) = (least.min(0), most.max(0));
@@ -261,6 +265,10 @@ impl<D: Dot> Packed<D> {
         // than a chunk, which is within SLACK. Packed tables are as long as the blocks counted here.
         unsafe {
             let panel = (&raw mut (*room).panel).cast::<u8>();
+            let mut bytes_of = [0; P];
+            if !self.lift.is_empty() {
+                bytes_of = places.inputs.map(|input| self.bytes(input));
+            }
             if self.taps.len() == 1 || self.span.is_multiple_of(CHUNK) {
                 fill(panel, &places.inputs, &self.taps, self.span);
             } else {
@@ -273,6 +281,13 @@ impl<D: Dot> Packed<D> {
             while o < self.outputs {
                 let bias = self.bias.as_ptr().add(o);
                 let mut sums: Sums<P> = [[vld1q_s32(bias), vld1q_s32(bias.add(4))]; P];
+                if !self.lift.is_empty() {
+                    let lift = self.lift.as_ptr().add(o);
+                    let lift = [vld1q_s32(lift), vld1q_s32(lift.add(4))];
+                    for (sums, bytes) in sums.iter_mut().zip(bytes_of) {
+                        *sums = [vmlaq_n_s32(sums[0], lift[0], bytes), vmlaq_n_s32(sums[1], lift[1], bytes)];
+                    }
+                }
                 D::tile(panel.cast(), weights, self.depth, &mut sums);
 
                 // One decision for all pixels of a tile instead of one for each.
@@ -322,6 +337,18 @@ impl<D: Dot> Packed<D> {
                 weights = weights.add(self.stride);
             }
         }
+    }
+
+    /// The sum of all bytes that a pixel reads, wrapping.
+    ///
+    /// # Safety
+    /// They may be read.
+    unsafe fn bytes(&self, pixel: *const u8) -> i32 {
+        self.taps.iter().fold(0, |sum: i32, tap| {
+            // SAFETY: the caller's promise.
+            let tap = unsafe { std::slice::from_raw_parts(pixel.add(*tap), self.span) };
+            tap.iter().fold(sum, |sum, byte| sum.wrapping_add(i32::from(*byte)))
+        })
     }
 
     /// Copies the taps of each pixel together and moves `inputs` there.

@@ -62,7 +62,7 @@ impl Packed {
                 let own: Vec<i8> = (0..taps).map(|tap| layer.weights[tap * channels + c]).collect();
                 unit.bias[i] = signed_bias(layer.bias[c], own.iter());
                 unit.scale[i] = requant.scale[c];
-                plain &= fits_16(layer.bias[c], own.iter(), requant.scale[c]);
+                plain &= fits_16(layer.bias[c], own.iter(), 0, requant.scale[c]);
                 let safe = |chain: usize| {
                     let size = |taps: &[i8]| taps.iter().map(|tap| u32::from(tap.unsigned_abs())).sum::<u32>();
                     if chain == 3 { own.chunks(3).all(|row| size(row) < 256) } else { own.windows(2).all(|two| size(two) < 256) }
