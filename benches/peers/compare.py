@@ -260,13 +260,13 @@ def digits(ms):
 def best_peer(times):
     """The fastest int8 peer that has the same instructions as lookout: without AMX where there is AMX."""
     rows = {t: v for t, v in times.items() if "int8" in t and not t.startswith(("lookout", "stock")) and "failed" not in v}
-    limited = {t: v for t, v in rows.items() if t.endswith(LIMIT) or t.startswith("ncnn")}
+    limited = {t: v for t, v in rows.items() if t.endswith(LIMIT) or t.startswith("ncnn")} if any(t.endswith(LIMIT) for t in rows) else {}
     return min((limited or rows).items(), key=lambda row: row[1]["median"])
 
 
 def goals(result):
     """The ratios that are asked for."""
-    lines = ["| network | best int8 peer, VNNI | lookout / it | best int8 peer, all it has | lookout / it | lookout AVX2 / lookout | tract f32 / lookout AVX2 | tract QDQ / lookout | tract f32 / lookout |", "|---|---|---|---|---|---|---|---|---|"]
+    lines = ["| network | best int8 peer, same instructions | lookout / it | best int8 peer, all it has | lookout / it | lookout AVX2 / lookout | tract f32 / lookout AVX2 | tract QDQ / lookout | tract f32 / lookout |", "|---|---|---|---|---|---|---|---|---|"]
     for name, net in result["nets"].items():
         t = {k: v["median"] for k, v in net["times"].items() if "median" in v}
         peers = {k: v for k, v in t.items() if "int8" in k and not k.startswith(("lookout", "stock"))}
@@ -278,6 +278,13 @@ def goals(result):
             f" | {ratio('stock tract QDQ int8', 'lookout')} | {ratio('stock tract f32', 'lookout')} |"
         )
     return "\n".join(lines)
+
+
+def legend(isa):
+    if "amx_int8" not in isa:
+        return "Median; in brackets the ratio to the best int8 peer."
+    return f"""Median; in brackets the ratio to the best int8 peer that uses the same instructions as lookout (AVX-512 VNNI). "{LIMIT.strip()}": the kernel refuses the
+process AMX, and the runtime takes its next best path; rows without that remark take whatever the processor has."""
 
 
 def report(result):
@@ -296,8 +303,7 @@ def report(result):
 
 ## One inference, ms of processor time on one core
 
-Median; in brackets the ratio to the best int8 peer that uses the same instructions as lookout (AVX-512 VNNI). "{LIMIT.strip()}": the kernel refuses the
-process AMX, and the runtime takes its next best path; rows without that remark take whatever the processor has.
+{legend(m["isa"])}
 
 {table(result)}
 
@@ -336,6 +342,7 @@ def main():
     p.add_argument("--command", default="sh benches/peers/run.sh")
     a = p.parse_args()
     a.out = a.out or a.work
+    a.out.mkdir(parents=True, exist_ok=True)
     a.slice, a.rounds = (30, a.rounds or 3) if a.quick else (100, a.rounds or 15)
     amx = "amx_int8" in machine()["isa"]
     have = sorted((d for d in (a.work / "nets").iterdir() if (d / "net.json").exists()), key=lambda d: (order(d.name), d.name))

@@ -343,7 +343,7 @@ mod tests {
             let (groups, depth, outputs) = ([1, 1, 2][draw(3)], 4 + draw(60), 1 + draw(5));
             let (zero, seldom) = ([0, 60, 120, 128, 255][draw(5)], draw(2) > 0);
             let each = depth;
-            let byte = |n: usize| if seldom && n % 61 > 0 { zero } else { draw(256) as i16 };
+            let byte = |n: usize| if seldom && !n.is_multiple_of(61) { zero } else { draw(256) as i16 };
             let rows: Vec<i16> = (0..groups * outputs * each).map(byte).map(|byte| byte - zero).collect();
             let cells: Vec<Cell> =
                 (0..groups * depth).map(|c| Cell { at: c + c / 4 * 3, weight: c % depth, group: c / depth }).collect();
