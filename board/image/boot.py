@@ -107,7 +107,7 @@ def boot(args):
 
 
 def faults(args):
-    """One boot in which faults.sh stops and breaks lookout, then the kernel; systemd and the hardware watchdog (i6300esb) have to bring it back."""
+    """One boot in which faults.sh stops and breaks lookout, then systemd, which and after it the hardware watchdog (i6300esb) have to bring it back."""
     with Box(args, "-device", "i6300esb", "-action", "watchdog=reset", "-rtc", "clock=vm") as box:
         while not (back := re.search(r"faults: machine back (\d+), restarts (\d+)", box.console())):
             lines = box.listen()
@@ -118,12 +118,10 @@ def faults(args):
             lines = box.listen()
     found = {fault: int(t) / 100 for fault, t in re.findall(r"faults: (\w+) ready again (\d+)", box.console())}
     print(f"faults: hung (SIGSTOP), ready again after {found['STOP']:.1f} s; broken (SIGABRT, as a panic ends), ready again after {found['ABRT']:.1f} s; "
-          f"kernel stopped, machine back and lookout ready after {int(back[1]) / 100:.1f} s (guest's time)", flush=True)
-    ends = {l.split(b",")[4].decode() for l in lines if l.startswith(b"$PLKTA,UPTIME,")}
-    print(f"faults: {len(lines)} sentences; how runs ended, as they say it: {', '.join(sorted(ends))}")
-    # Watched for 4 s, started again 1 s later, ready within 2 s on this slow machine. The hardware's watch is 30 s, and a start takes 16.
-    if found["STOP"] > 7 or found["ABRT"] > 3 or int(back[1]) > 6000:
-        sys.exit("FAILED: 7 s, 3 s and 60 s allowed")
+          f"systemd stopped, machine back and lookout ready after {int(back[1]) / 100:.1f} s (guest's time)", flush=True)
+    # Watched for 4 s, started again 1 s later, ready within 3 s on this slow machine. The hardware's watch is 30 s, and a start takes 16.
+    if found["STOP"] > 8 or found["ABRT"] > 4 or int(back[1]) > 6000:
+        sys.exit("FAILED: 8 s, 4 s and 60 s allowed")
 
 
 def story(console, first, lines):

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The image's promise: it starts by itself, reports over the second UART, leaves the root alone, survives having its power cut, and systemd and the
-# hardware watchdog bring it back when lookout hangs or breaks or the kernel stops (faults.sh).
+# hardware watchdog bring it back when lookout hangs or breaks or nobody feeds the watchdog (faults.sh).
 #
 #   board/image/test.sh IMAGE [CUTS]     boots it in QEMU `virt` (emulated, no KVM) through UEFI; CUTS power cuts (default 2)
 #
