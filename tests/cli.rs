@@ -111,6 +111,10 @@ fn demo_is_right_and_a_saved_clip_says_the_same_on_every_sink() {
     let percent = demo.split_once(" ticks right (").unwrap().1.split(' ').next().unwrap().parse::<f32>().unwrap();
     assert!(percent >= 95.0, "{demo}");
     assert!(demo.lines().filter(|l| l.starts_with('$')).all(|l| l.len() <= 80), "82 with CR LF");
+    for ours in ["shaper", "gate", "flow", "ring", "decision"] {
+        let row = demo.lines().find(|l| l.starts_with(ours)).unwrap_or_else(|| panic!("no {ours} in {demo}"));
+        assert!(row.ends_with(" 0.0"), "allocates: {row}");
+    }
 
     let source = format!("y4m:{}", clip.display());
     let (text, json) = (dir.join("out.txt"), dir.join("out.json"));

@@ -68,6 +68,7 @@ fn pipeline(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         } else {
             Box::new(Numbers::new(&bundle, round))
         });
+        watch.again();
         let mut seq = 0;
         let mut say = |report| {
             letters += Sentence::of(seq, &report).encode().len();
@@ -75,10 +76,6 @@ fn pipeline(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         };
         while let Some((frame, Some(until))) = scene.read()? {
             pipeline.step(&frame, until, &mut watch, &mut say)?;
-            if round == 0 && pipeline.counts().ticks == 40 {
-                // Caches are warm and tract has made what it keeps.
-                watch.clear();
-            }
         }
     }
     let (whole, mean, allocs) = watch.whole();

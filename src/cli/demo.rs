@@ -6,7 +6,7 @@
 use super::Failure;
 use super::segments::Timeline;
 use super::setup::{BundleArg, GateArg, WhereArg, load};
-use super::stopwatch::{STAGES, Stopwatch};
+use super::stopwatch::{STAGES, Stopwatch, WARM_UP};
 use crate::health::HealthClock;
 use crate::pipeline::{Options, Pipeline};
 use crate::report::sentence::Sentence;
@@ -104,7 +104,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         let (_, mean, allocs) = watch.stage(stage);
         writeln!(out, "{name:<20} {:>12.1} {allocs:>18.1}", mean.as_secs_f64() * 1e6)?;
     }
-    writeln!(out, "(what tract runs allocates; our own stages must say 0.0)")?;
+    writeln!(out, "(after {WARM_UP} ticks; what tract runs allocates, our own stages must say 0.0)")?;
     Ok(())
 }
 

@@ -19,6 +19,9 @@ pub const STAGES: [(Stage, &str); 9] = [
     (Stage::Decision, "decision + sentence"),
 ];
 
+/// Ticks of a pipeline (4 s of the built-in bundle) after which caches are warm, buffers are there and tract has what it keeps: they are left out.
+pub const WARM_UP: usize = 40;
+
 /// One tick's figures, by the order of [`STAGES`].
 pub type Sample = [(Duration, u32); STAGES.len()];
 
@@ -26,6 +29,7 @@ pub type Sample = [(Duration, u32); STAGES.len()];
 #[derive(Debug)]
 pub struct Stopwatch {
     since: (Instant, u64),
+    seen: usize,
     tick: Sample,
     samples: Vec<Sample>,
 }
@@ -33,12 +37,12 @@ pub struct Stopwatch {
 impl Stopwatch {
     /// Room for `ticks` ticks, so that watching allocates nothing.
     pub fn new(ticks: usize) -> Self {
-        Self { since: (Instant::now(), alloc::count()), tick: Sample::default(), samples: Vec::with_capacity(ticks) }
+        Self { since: (Instant::now(), alloc::count()), seen: 0, tick: Sample::default(), samples: Vec::with_capacity(ticks) }
     }
 
-    /// Forgets what was measured so far: after warm-up.
-    pub fn clear(&mut self) {
-        self.samples.clear();
+    /// Another pipeline begins, and has to warm up.
+    pub fn again(&mut self) {
+        self.seen = 0;
     }
 
     /// Ticks measured.
@@ -78,8 +82,12 @@ impl Probe for Stopwatch {
             self.tick[n].0 += now.0 - self.since.0;
             self.tick[n].1 += u32::try_from(now.1 - self.since.1).unwrap_or(u32::MAX);
         }
-        if stage == Stage::Decision && self.samples.len() < self.samples.capacity() {
-            self.samples.push(std::mem::take(&mut self.tick));
+        if stage == Stage::Decision {
+            let tick = std::mem::take(&mut self.tick);
+            self.seen += 1;
+            if self.seen > WARM_UP && self.samples.len() < self.samples.capacity() {
+                self.samples.push(tick);
+            }
         }
         self.since = (Instant::now(), now.1);
     }
