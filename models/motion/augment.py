@@ -12,14 +12,20 @@ MIRRORED = torch.tensor([0, 2, 1, 3, 4, 5, 6, -1])  # the last one is for -1: no
 REVERSED = torch.tensor([0, 2, 1, 4, 3, 5, 6, -1])
 
 
-def only(*planes, value=255):
-    """`value` at these planes of a picture's levels and 0 elsewhere: u8 [S,S,5], for whole rows of bytes at once."""
+def only(*planes):
+    """255 at these planes of a picture's levels and 0 elsewhere: u8 [S,S,5], for whole rows of bytes at once."""
     out = torch.zeros(SIZE, SIZE, 5, dtype=torch.uint8)
-    out[..., list(planes)] = value
+    out[..., list(planes)] = 255
     return out
 
 
 GREY, MOTION, SLOW, FLOW, U = only(0), only(1, 3, 4), only(2), only(3, 4), only(3)
+
+
+def move(device):
+    """The clips that come will be on `device` (their labels stay on the processor)."""
+    global GREY, MOTION, SLOW, FLOW, U
+    GREY, MOTION, SLOW, FLOW, U = (p.to(device) for p in (GREY, MOTION, SLOW, FLOW, U))
 
 
 def negative(x, planes):
@@ -62,7 +68,7 @@ def shift(x, gen, most=8):
 def enlarge(x, gen, most=1.25):
     """A part of the picture, enlarged up to `most` times by nearest pixels: flow grows with it."""
     part = int(SIZE / (1 + (most - 1) * torch.rand(1, generator=gen).item()))
-    at = ((torch.arange(SIZE) + 0.5) * part / SIZE).long()
+    at = ((torch.arange(SIZE, device=x.device) + 0.5) * part / SIZE).long()
     y0, x0 = torch.randint(0, SIZE - part + 1, (2,), generator=gen).tolist()
     x = x.index_select(1, at + y0).index_select(2, at + x0)
     grown = x.short().sub_(128).mul_(64 * SIZE // part).add_(32).bitwise_right_shift_(6).add_(128).clamp_(0, 255).to(torch.uint8)
@@ -89,7 +95,7 @@ def hide(x, gen):
     x = x.clone()
     h, w = torch.randint(6, 20, (2,), generator=gen).tolist()
     top, left = (int(torch.randint(0, SIZE - n, (1,), generator=gen)) for n in (h, w))
-    x[:, top:top + h, left:left + w] = FLOW[:1, :1] & 128 | only(0, value=int(torch.randint(0, 256, (1,), generator=gen)))[:1, :1]
+    x[:, top:top + h, left:left + w] = FLOW[:1, :1] & 128 | GREY[:1, :1] & int(torch.randint(0, 256, (1,), generator=gen))
     return x
 
 

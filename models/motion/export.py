@@ -26,7 +26,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from net import CLASSES, FEATURES, HIDDEN, PLANES, SIZE, WINDOW, Encoder, Head
 from train import NAMES, predict, read, report
 
-VERSION = "1.3.0"
+VERSION = "1.5.0"
 
 
 # The rarest thousandth of the activations may be cut off: with their full range, steps grow too coarse for a dark lens cover (9 of 10 ticks found, 99 of

@@ -4,7 +4,7 @@
 
 The map has 8x8 cells. Each says how sure it is that a moving thing's middle is near, and how far from its own middle the thing's edges are
 (`input.map` in ../README.md). It reads two layers that the encoder has anyway (patches of 4 pixels, and the last one of 8x8 cells), so the
-features stay what they are to the bit, and costs 1.8 million multiplications (5.3 are the rest), of which 1.1 are three depthwise 5x5 layers with a
+features stay what they are to the bit, and costs 1.9 million multiplications (7.4 are the rest), of which 1.1 are three depthwise 5x5 layers with a
 pointwise one behind each: a cell must see as far as the largest thing reaches.
 
 Clips are those of where.py (other seeds), each frame also mirrored and every fourth also turned by quarters: a camera on a ceiling sees people from
@@ -14,8 +14,8 @@ by the quantised network as onnxruntime runs it, the surest cell of each tick al
 Needs: python3-torch, onnx, onnxruntime, python3-opencv, python3-numpy.
 """
 import argparse
-import glob
 import hashlib
+import multiprocessing
 import os
 import re
 import time
@@ -34,11 +34,11 @@ PER_CLIP = (14, 2)  # frames of a clip in which something moves, and in which no
 
 
 class Map(nn.Module):
-    """Layers [N,32,16,16] and [N,48,8,8] -> [N,5,8,8]: sure, left, top, right, low."""
+    """Layers [N,32,16,16] and [N,64,8,8] -> [N,5,8,8]: sure, left, top, right, low."""
 
     def __init__(self):
         super().__init__()
-        self.near, self.far = nn.Conv2d(32, WIDTH, 2, 2), nn.Conv2d(48, WIDTH, 1, bias=False)
+        self.near, self.far = nn.Conv2d(32, WIDTH, 2, 2), nn.Conv2d(64, WIDTH, 1, bias=False)
         self.wide = nn.ModuleList(nn.Conv2d(WIDTH, WIDTH, 5, 1, 2, groups=WIDTH) for _ in range(DEPTH))
         self.mix = nn.ModuleList(nn.Conv2d(WIDTH, WIDTH, 1) for _ in range(DEPTH))
         self.out = nn.Conv2d(WIDTH, 5, 1)
@@ -53,7 +53,7 @@ class Map(nn.Module):
 
 def boxes(out):
     """[N,5,8,8] -> edges [N,8,8,4]."""
-    middle = (torch.arange(CELLS) + 0.5) / CELLS
+    middle = (torch.arange(CELLS, device=out.device) + 0.5) / CELLS
     x, y = middle[None, None, :], middle[None, :, None]
     return torch.stack([x - out[:, 1], y - out[:, 2], x + out[:, 3], y + out[:, 4]], -1)
 
@@ -71,11 +71,11 @@ def overlap(p, q):
 
 def loss_of(out, truth):
     """`truth` [N,THINGS,4], NaN where there is none. A cell in the middle part of a thing is to mean it, as surely as its box fits."""
-    middle = (torch.arange(CELLS) + 0.5) / CELLS
+    middle = (torch.arange(CELLS, device=out.device) + 0.5) / CELLS
     x, y = middle[None, None, None, :], middle[None, None, :, None]
     left, top, right, low = (truth[:, :, k, None, None] for k in range(4))
-    half = torch.tensor(0.5 / CELLS)
-    core = ((x - (left + right) / 2).abs() <= torch.maximum((right - left) / 4, half)) & ((y - (top + low) / 2).abs() <= torch.maximum((low - top) / 4, half))
+    half = 0.5 / CELLS
+    core = ((x - (left + right) / 2).abs() <= ((right - left) / 4).clamp(min=half)) & ((y - (top + low) / 2).abs() <= ((low - top) / 4).clamp(min=half))
     inside = ((x > left) & (x < right) & (y > top) & (y < low)).any(1)
     size = ((right - left) * (low - top)).expand_as(core).clone()
     size[~core | size.isnan()] = 9
@@ -127,7 +127,7 @@ def turn(x, b):
 class Layers:
     """The two layers as the written encoder computes them, in bytes."""
 
-    def __init__(self, path):
+    def __init__(self, path, threads=1):
         model = onnx.load(path)
         constants = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
         self.scale = [float(constants[n + "_scale"]) for n in (NEAR, FAR)]
@@ -135,16 +135,16 @@ class Layers:
             raise SystemExit("layers behind a ReLU are expected")
         model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "n"
         del model.graph.output[:]
-        for name, shape in ((NEAR, [32, 16, 16]), (FAR, [48, 8, 8])):
+        for name, shape in ((NEAR, [32, 16, 16]), (FAR, [64, 8, 8])):
             model.graph.output.append(helper.make_tensor_value_info(name + "_QuantizeLinear_Output", TensorProto.UINT8, ["n", *shape]))
-        self.session = session(model)
+        self.session = session(model, threads)
 
     def bytes(self, x):
         parts = [self.session.run(None, {"levels": np.ascontiguousarray(x[i:i + 200].transpose(0, 3, 1, 2))}) for i in range(0, len(x), 200)]
         return [np.concatenate(p) for p in zip(*parts)]
 
     def floats(self, near, far):
-        return torch.from_numpy(near).float() * self.scale[0], torch.from_numpy(far).float() * self.scale[1]
+        return near.float() * self.scale[0], far.float() * self.scale[1]
 
 
 def written(path):
@@ -161,63 +161,74 @@ def written(path):
     return weights
 
 
-def session(model):
+def session(model, threads=1):
     options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-def shards(a, layers):
-    """Makes what is not there yet; lists (near, far, boxes) of straight and of turned frames, bytes on disk."""
+def shard(job):
+    """Renders one shard, frames and boxes as they are; a shard that exists is left alone."""
     import footage
-    found = footage.load(a.data, a.cache) if a.data else None
-    for seed in range(a.first, a.first + a.shards):
-        path = os.path.join(a.work, f"{seed}.npz")
-        if os.path.exists(path):
-            continue
-        x, b = frames(seed, 250, found if seed % 2 else None)  # every other one over real backgrounds
-        straight, other = (np.concatenate(p) for p in zip((x, b), mirror(x, b)))
-        turned, rest = x[::4], b[::4]
-        for _ in range(1 + seed % 3):
-            turned, rest = turn(turned, rest)
-        near, far = layers.bytes(np.concatenate([straight, turned]))
-        np.savez(path + ".part.npz", near=near, far=far, b=np.concatenate([other, rest]), straight=len(straight))
+    path, seed, data, cache = job
+    if not os.path.exists(path):
+        found = footage.load(data, cache) if data and seed % 2 else None  # every other one over real backgrounds
+        x, b = frames(seed, 250, found)
+        np.savez(path + ".part.npz", x=x, b=b)
         os.rename(path + ".part.npz", path)
-        print(path, flush=True)
-    read = [np.load(path) for path in sorted(glob.glob(os.path.join(a.work, "[0-9]*.npz")))]
-    parts = [[z[k][:z["straight"]] for k in ("near", "far", "b")] for z in read], [[z[k][z["straight"]:] for k in ("near", "far", "b")] for z in read]
-    return [[np.concatenate(p) for p in zip(*part)] for part in parts]
+    return path
+
+
+def shards(a, layers):
+    """Makes what is not there yet; (near, far, boxes) of straight and of turned frames."""
+    jobs = [(os.path.join(a.work, f"{seed}.npz"), seed, a.data, a.cache) for seed in range(a.first, a.first + a.shards)]
+    with multiprocessing.Pool(a.workers) as pool:
+        for path in pool.imap(shard, jobs):
+            print(path, flush=True)
+    parts = [], []
+    for path, seed, *_ in jobs:
+        read = np.load(path)
+        x, b = read["x"], read["b"]
+        straight = tuple(np.concatenate(p) for p in zip((x, b), mirror(x, b)))
+        turned = x[::4], b[::4]
+        for _ in range(1 + seed % 3):
+            turned = turn(*turned)
+        for part, (x, b) in zip(parts, (straight, turned)):
+            part.append((*layers.bytes(x), b))
+    return [[torch.from_numpy(np.concatenate(p)).to(a.device) for p in zip(*part)] for part in parts]
 
 
 def train(a, layers):
     torch.manual_seed(1)
-    rng, data = np.random.default_rng(1), shards(a, layers)
+    data = shards(a, layers)
     net, most = Map(), 1e-3 if a.go_on else 3e-3
     if a.go_on:
         net.load_state_dict(written(os.path.join(a.out, "encoder.onnx")))
+    net.to(a.device)
     mean = {k: v.clone() for k, v in net.state_dict().items()}
     adam = torch.optim.AdamW(net.parameters(), lr=most, weight_decay=1e-2)
-    began, step, fits = time.process_time(), 0, 0.0
-    while (done := (time.process_time() - began) / (60 * a.minutes)) < 1:
+    clock = time.process_time if a.device == "cpu" else time.monotonic
+    began, step, fits = clock(), 0, 0.0
+    while (done := (clock() - began) / (60 * a.minutes)) < 1:
         adam.param_groups[0]["lr"] = most * min(1.0, (step + 1) / 200, max(0.005, (1 - done) / 0.6))
         near, far, b = [], [], []
-        for part, count in zip(data, (92, 36)):
-            k = rng.integers(0, len(part[0]), count)
+        for part, count in zip(data, (a.batch * 23 // 32, a.batch * 9 // 32)):
+            k = torch.randint(0, len(part[0]), (count,), device=a.device)
             for to, of in zip((near, far, b), part):
                 to.append(of[k])
-        loss, fit = loss_of(net(*layers.floats(np.concatenate(near), np.concatenate(far))), torch.from_numpy(np.concatenate(b)))
+        loss, fit = loss_of(net(*layers.floats(torch.cat(near), torch.cat(far))), torch.cat(b))
         adam.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 2.0)
         adam.step()
-        step, fits, keep = step + 1, fits + fit.item(), min(0.998, (step + 1) / (step + 11))
+        step, fits, keep = step + 1, fits + fit.detach(), min(0.998, (step + 1) / (step + 11))
         with torch.no_grad():
             for k, v in net.state_dict().items():
                 mean[k].mul_(keep).add_(v, alpha=1 - keep)
         if step % 250 == 0:
-            print(f"{step} mean IoU {fits / 250:.3f}, {time.process_time() - began:.0f} s", flush=True)
+            print(f"{step} mean IoU {fits / 250:.3f}, {clock() - began:.0f} s", flush=True)
             fits = 0.0
-            torch.save(mean, os.path.join(a.work, "where.pt"))
+    mean = {k: v.cpu() for k, v in mean.items()}
     torch.save(mean, os.path.join(a.work, "where.pt"))
     return mean
 
@@ -354,13 +365,16 @@ def contract(a, maps):
 
 def main():
     args = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    args.add_argument("--work", required=True, help="where layers and weights are kept; about 4 GB")
+    args.add_argument("--work", required=True, help="where frames and weights are kept; about 4 GB")
     args.add_argument("--data")
     args.add_argument("--cache")
     args.add_argument("--weights")
     args.add_argument("--go-on", action="store_true", help="train on the map that is there already")
     args.add_argument("--minutes", type=float, default=40, help="of processor time for training")
     args.add_argument("--threads", type=int, default=1)
+    args.add_argument("--workers", type=int, default=2, help="processes that render, and threads that run the encoder")
+    args.add_argument("--batch", type=int, default=128, help="frames a step")
+    args.add_argument("--device", default="cpu", help="cuda: trained on a GPU, and --minutes are then of the clock")
     args.add_argument("--shards", type=int, default=48, help="of 250 clips")
     args.add_argument("--first", type=int, default=7001, help="seed of the first of them")
     args.add_argument("--version", help="of the bundle that is written")
@@ -369,10 +383,10 @@ def main():
     torch.set_num_threads(a.threads)
     os.makedirs(a.work, exist_ok=True)
     path = os.path.join(a.out, "encoder.onnx")
-    layers, net = Layers(path), Map()
+    layers, net = Layers(path, a.workers), Map()
     net.load_state_dict(torch.load(a.weights) if a.weights else train(a, layers))
     x, _ = frames(7901, 40, None)
-    model = append(onnx.load(path), net.eval(), layers, ranges(net, *layers.floats(*layers.bytes(x))))
+    model = append(onnx.load(path), net.eval(), layers, ranges(net, *layers.floats(*map(torch.from_numpy, layers.bytes(x)))))
     onnx.save(model, path)
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -93,8 +93,10 @@ def background(rng, high, wide, pictures):
         out[:bar] = 0
         out[-bar:] = 0
     if rng.random() < 0.15:
-        cv2.putText(out, f"{rng.integers(10, 99)}:{rng.integers(10, 59)} CAM", (int(rng.integers(0, wide // 2)), int(rng.choice([9, high - 3]))),
-                    cv2.FONT_HERSHEY_SIMPLEX, 0.3, 240.0, 1)
+        ink = np.zeros(out.shape, np.uint8)  # OpenCV 5 draws text on bytes only
+        cv2.putText(ink, f"{rng.integers(10, 99)}:{rng.integers(10, 59)} CAM", (int(rng.integers(0, wide // 2)), int(rng.choice([9, high - 3]))),
+                    cv2.FONT_HERSHEY_SIMPLEX, 0.3, 255, 1)
+        out[ink > 0] = 240.0
     return np.clip(out, 0, 255), night
 
 

@@ -19,19 +19,22 @@ import numpy as np
 import torch
 from torch import nn
 
-from augment import vary
+import augment
 from net import CLASSES, FEATURES, WINDOW, Encoder, Head, windows
 
 NAMES = ["idle", "left", "right", "toward", "away", "shake", "covered"]
 
 
-def read(folder, split, most=10**9):
-    """All shards of a split: list of (x u8 [N,T,S,S,5], y [N,T], main [N]) tensors. x stays on disk until it is looked at."""
+def read(folder, split, device="cpu", held={}):
+    """All shards of a split: list of (x u8 [N,T,S,S,5], y [N,T], main [N]) tensors. x stays on disk until it is looked at, or is put on `device`;
+    `held`: what an earlier call has read."""
     out = []
-    for path in sorted(glob.glob(os.path.join(folder, f"{split}-*.x.npy")))[:most]:
-        beside = path[:-len("x.npy")]
-        x = torch.from_numpy(np.load(path, mmap_mode="c"))
-        out.append((x, *(torch.from_numpy(np.load(f"{beside}{part}.npy").astype(np.int64)) for part in ("y", "main"))))
+    for path in sorted(glob.glob(os.path.join(folder, f"{split}-*.x.npy"))):
+        if path not in held:
+            beside = path[:-len("x.npy")]
+            x = torch.from_numpy(np.load(path, mmap_mode="c")).to(device)
+            held[path] = x, *(torch.from_numpy(np.load(f"{beside}{part}.npy").astype(np.int64)) for part in ("y", "main"))
+        out.append(held[path])
     return out
 
 
@@ -46,8 +49,9 @@ def batches(shards, size, gen):
         return shards[s][0][i]
 
     def batch(first):
-        clips = [vary(shards[s][0][i], shards[s][1][i], idle, gen) for s, i in (where[k] for k in order[first:first + size])]
-        return tuple(torch.stack(part) for part in zip(*clips))
+        clips = [augment.vary(shards[s][0][i], shards[s][1][i], idle, gen) for s, i in (where[k] for k in order[first:first + size])]
+        x, y = (torch.stack(part) for part in zip(*clips))
+        return x, y.to(x.device)
 
     with ThreadPoolExecutor(1) as worker:
         waiting = worker.submit(batch, 0)
@@ -60,7 +64,7 @@ def batches(shards, size, gen):
 def encode(encoder, x, gain=None, dtype=torch.float32):
     """Levels u8 [B,T,S,S,5] -> features [B,T,D]; convolutions in `dtype` (levels are exact in bfloat16)."""
     flat = x.flatten(0, 1).to(dtype).permute(0, 3, 1, 2)
-    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
         out = encoder(flat) if gain is None else encoder(flat, gain)
     return out.float().view(*x.shape[:2], FEATURES)
 
@@ -73,7 +77,7 @@ def predict(encoder, head, shards, batch=50):
         for x, y, main in shards:
             for i in range(0, len(x), batch):
                 w = windows(encode(encoder, x[i:i + batch]))
-                logits.append(head(w.reshape(-1, WINDOW, FEATURES)).view(w.shape[0], w.shape[1], CLASSES))
+                logits.append(head(w.reshape(-1, WINDOW, FEATURES)).view(w.shape[0], w.shape[1], CLASSES).cpu())
                 labels.append(y[i:i + batch, WINDOW - 1:])
             mains.append(main)
     return torch.cat(logits), torch.cat(labels), torch.cat(mains)
@@ -108,7 +112,13 @@ class Mean:
         out = Encoder().to(memory_format=torch.channels_last), Head()
         for module, held in zip(out, self.state):
             module.load_state_dict(held)
+            module.to(next(iter(held.values())).device)
         return out
+
+    def save(self, path):
+        """What export.py reads."""
+        encoder, head = ({k: v.cpu() for k, v in held.items()} for held in self.state)
+        torch.save({"encoder": encoder, "head": head}, path)
 
 
 def main():
@@ -123,17 +133,19 @@ def main():
     args.add_argument("--seed", type=int, default=1)
     args.add_argument("--threads", type=int, default=2)
     args.add_argument("--minutes", type=float, help="end after this time, the rate falling in time for it (not repeatable to the bit)")
+    args.add_argument("--device", default="cpu", help="cuda: clips and networks on a GPU, convolutions in bfloat16 with --bf16")
     args.add_argument("--bf16", action="store_true", help="convolutions in bfloat16: a third faster where the processor has AMX or AVX-512 BF16")
     a = args.parse_args()
     torch.manual_seed(a.seed)
     torch.set_num_threads(a.threads)
     gen, drawn = torch.Generator().manual_seed(a.seed), torch.Generator().manual_seed(a.seed + 1)
-    train, val = read(a.data_dir, "train"), read(a.data_dir, "val")
-    encoder, head = Encoder().to(memory_format=torch.channels_last), Head()
+    augment.move(a.device)
+    train, val = (read(a.data_dir, split, a.device) for split in ("train", "val"))
+    encoder, head = Encoder().to(a.device, memory_format=torch.channels_last), Head().to(a.device)
     if a.init:
-        state = torch.load(a.init)
+        state = torch.load(a.init, map_location=a.device)
         encoder.load_state_dict(state["encoder"]), head.load_state_dict(state["head"])
-    tick = nn.Linear(FEATURES, CLASSES)  # a second opinion from the features alone, only while training
+    tick = nn.Linear(FEATURES, CLASSES).to(a.device)  # a second opinion from the features alone, only while training
     weights = [p for m in (encoder, head, tick) for p in m.parameters()]
     adam = torch.optim.AdamW(weights, lr=a.lr, weight_decay=1e-2)
     clips = sum(len(x) for x, _, _ in train)
@@ -152,12 +164,12 @@ def main():
         start, total, count = time.time(), 0.0, 0
         if done(0) >= 1:
             break
-        train = read(a.data_dir, "train")  # again: shards may have come
+        train = read(a.data_dir, "train", a.device)  # again: shards may have come
         for x, y in batches(train, a.batch, drawn):
             if done(0) >= 1:
                 break
             g = 0.8 + 0.4 * torch.rand(2, generator=gen)
-            gain = torch.stack([g[0], g[1], g[1], torch.ones(()), torch.ones(())])
+            gain = torch.stack([g[0], g[1], g[1], torch.ones(()), torch.ones(())]).to(a.device)
             features = encode(encoder, x, gain, torch.bfloat16 if a.bf16 else torch.float32)
             beside = loss_of(tick(features[:, 1:]).flatten(0, 1), y[:, 1:].flatten())
             if torch.rand(1, generator=gen) < 0.25:  # a late frame: the ring repeats the last features
@@ -174,13 +186,13 @@ def main():
             adam.step()
             rate.step()
             mean.update()
-            total, count = total + loss.item(), count + 1
+            total, count = total + loss.detach(), count + 1
             if count % 50 == 0:
                 print(f"  {epoch} {count} loss {total / count:.4f} {time.time() - start:.0f} s", flush=True)
-                torch.save({"encoder": mean.state[0], "head": mean.state[1]}, a.out)
+                mean.save(a.out)
         accuracy, each = report(*predict(*mean.networks(), val)[:2])
         print(f"epoch {epoch} loss {total / max(count, 1):.4f} validation ticks {accuracy:.4f} | {each} | {time.time() - start:.0f} s", flush=True)
-        torch.save({"encoder": mean.state[0], "head": mean.state[1]}, a.out)
+        mean.save(a.out)
 
 
 if __name__ == "__main__":
