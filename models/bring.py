@@ -2,16 +2,19 @@
 
     lookout shape walk.y4m --bundle contract.toml -o calibration.npy      # pictures as the device will see them: width, height, channels = ["rgb"]
     python3 models/bring.py resnet18 --calibrate calibration.npy --out resnet18    # mobilenet_v3_small, resnet50, vgg16 ... any picture network
+    python3 models/bring.py r3d_18 --clip 8 --calibrate calibration.npy --out r3d   # or a clip encoder: mc3_18, r2plus1d_18
     lookout check resnet18                                                 # on the device: what runs on bytes, how fast, is it the same
     lookout train clips --bundle resnet18 --out mine                       # the encoder stays, a head of your own classes learns
 
-What stands before the classifier gives the features. The head in this bundle is untrained, two classes of nothing, so that the bundle is whole. Weights: torchvision's
+What stands before the classifier gives the features. A clip encoder (3-D convolutions over the last ticks, the newest last) is written with
+int8 weights too, a quarter of the size, but computed in float: what runs on bytes here are pictures. The head in this bundle is untrained, two classes of nothing, so that the bundle is whole. Weights: torchvision's
 own (`--weights DEFAULT`, fetched from the network), a file, or random ones to see how fast it would be. Mind the licence of the weights.
 
 Needs: torch, torchvision, onnx, onnxruntime.
 """
 import argparse
 import hashlib
+import inspect
 import os
 
 import numpy as np
@@ -23,8 +26,12 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import nn
 
-MEAN, SCALE = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])  # ImageNet's, in levels
+# Mean and scale of the levels that the networks were trained with: ImageNet's for pictures, Kinetics' for clips.
+PICTURES = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
+CLIPS = np.array([110.201, 100.64, 95.997]), np.array([58.148, 56.47, 55.332])
 HIDDEN = 32
+# Current PyTorch has two exporters; this is the one that writes what every runtime reads.
+PLAIN = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
 
 
 class Encoder(nn.Module):
@@ -32,10 +39,11 @@ class Encoder(nn.Module):
 
     def __init__(self, name, weights):
         super().__init__()
-        net = getattr(torchvision.models, name)(weights=weights if weights == "DEFAULT" else None)
+        models = torchvision.models
+        net = getattr(models if hasattr(models, name) else models.video, name)(weights=weights if weights == "DEFAULT" else None)
         if weights not in (None, "DEFAULT"):
             net.load_state_dict(torch.load(weights, map_location="cpu"))
-        if hasattr(net, "fc"):  # ResNet and its kin
+        if hasattr(net, "fc"):  # ResNet and its kin, of pictures and of clips
             net.fc = nn.Identity()
             self.net = net
         else:  # MobileNet, VGG: a classifier behind a stack of layers; VGG's first dense layer alone is ten times everything else
@@ -76,6 +84,7 @@ def main():
     args.add_argument("--weights", help="DEFAULT, or a file; without: random")
     args.add_argument("--out", required=True)
     args.add_argument("--pictures", type=int, default=48)
+    args.add_argument("--clip", type=int, default=1, help="ticks that a clip encoder looks at; 1: a network of pictures")
     args.add_argument("--tick-ms", type=int, default=100)
     args.add_argument("--window", type=int, default=16)
     a = args.parse_args()
@@ -83,13 +92,18 @@ def main():
     if levels.ndim != 4 or levels.shape[1] != 3 or levels.dtype != np.uint8:
         raise SystemExit(f"{a.calibrate}: {levels.dtype} {levels.shape}, u8 [N,3,H,W] expected (channels = [\"rgb\"])")
     torch.manual_seed(1)
+    mean, scale = CLIPS if a.clip > 1 else PICTURES
+    if len(levels) < a.clip:
+        raise SystemExit(f"{a.calibrate}: {len(levels)} pictures, {a.clip} expected for one clip")
+    if a.clip > 1:  # [N,3,T,H,W]: every clip of consecutive ticks
+        levels = np.lib.stride_tricks.sliding_window_view(levels, a.clip, 0).transpose(0, 1, 4, 2, 3)
     levels = levels[np.linspace(0, len(levels) - 1, min(a.pictures, len(levels))).astype(int)]
-    values = ((levels - MEAN[:, None, None]) / SCALE[:, None, None]).astype(np.float32)
+    values = ((levels - mean.reshape(-1, *[1] * (levels.ndim - 2))) / scale.reshape(-1, *[1] * (levels.ndim - 2))).astype(np.float32)
     os.makedirs(a.out)
     file = lambda name: os.path.join(a.out, name)
     encoder = Encoder(a.net, a.weights).eval()
     raw = file("float.onnx")
-    torch.onnx.export(encoder, torch.tensor(values[:1]), raw, opset_version=13, input_names=["value"], output_names=["features"], dynamo=False)
+    torch.onnx.export(encoder, torch.tensor(values[:1]), raw, opset_version=13, input_names=["value"], output_names=["features"], **PLAIN)
     wanted = run(raw, "value", values[:8])
     quant_pre_process(raw, raw, skip_symbolic_shape=True)
     quantize_static(raw, file("encoder.onnx"), Pictures(values), quant_format=QuantFormat.QDQ, per_channel=True, activation_type=QuantType.QUInt8,
@@ -98,10 +112,10 @@ def main():
     found = run(file("encoder.onnx"), "value", values[:8])
     features = found.shape[1]
     cosine = (wanted * found).sum(1) / np.linalg.norm(wanted, axis=1) / np.linalg.norm(found, axis=1)
-    print(f"{a.net}: {features} features, {os.path.getsize(file('encoder.onnx')) / 1e6:.1f} MB; int8 against float: cosine {cosine.min():.4f} at worst of 8 pictures")
+    print(f"{a.net}: {features} features, {os.path.getsize(file('encoder.onnx')) / 1e6:.1f} MB; int8 against float: cosine {cosine.min():.4f} at worst of {len(found)}")
     head = Head(features).eval()
     windows = np.stack([np.roll(np.resize(found, (a.window, features)), k, 0) for k in range(4)])
-    torch.onnx.export(head, torch.tensor(windows[:1]), file("head.onnx"), opset_version=13, input_names=["window"], output_names=["logits"], dynamo=False)
+    torch.onnx.export(head, torch.tensor(windows[:1]), file("head.onnx"), opset_version=13, input_names=["window"], output_names=["logits"], **PLAIN)
     np.save(file("golden_frames.npy"), levels[:8])
     np.save(file("golden_features.npy"), found)
     np.save(file("golden_windows.npy"), windows)
@@ -119,11 +133,12 @@ version = "1.0.0"
 description = "{a.net} of torchvision as an encoder; its head is untrained"
 
 [input]
-width = {levels.shape[3]}
-height = {levels.shape[2]}
+width = {levels.shape[-1]}
+height = {levels.shape[-2]}
 channels = ["rgb"]
-mean = [{numbers(MEAN)}]
-scale = [{numbers(SCALE)}]
+mean = [{numbers(mean)}]
+scale = [{numbers(scale)}]
+clip = {a.clip}
 features = {features}
 
 [time]
