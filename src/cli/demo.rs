@@ -104,7 +104,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         let (_, mean, allocs) = watch.stage(stage);
         writeln!(out, "{name:<20} {:>12.1} {allocs:>18.1}", mean.as_secs_f64() * 1e6)?;
     }
-    writeln!(out, "(after {WARM_UP} ticks; what tract runs allocates, our own stages must say 0.0)")?;
+    writeln!(out, "(after {WARM_UP} ticks where there are more; what tract runs allocates, our own stages must say 0.0)")?;
     Ok(())
 }
 
