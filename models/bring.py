@@ -91,14 +91,20 @@ def main():
     levels = np.load(a.calibrate)
     if levels.ndim != 4 or levels.shape[1] != 3 or levels.dtype != np.uint8:
         raise SystemExit(f"{a.calibrate}: {levels.dtype} {levels.shape}, u8 [N,3,H,W] expected (channels = [\"rgb\"])")
+    pictures = hasattr(torchvision.models, a.net)
+    if not (pictures or hasattr(torchvision.models.video, a.net)):
+        raise SystemExit(f"{a.net}: torchvision {torchvision.__version__} has no network of this name")
+    if pictures == (a.clip > 1):
+        raise SystemExit(f"{a.net} is {'a network of pictures: without --clip' if pictures else 'no network of pictures: a clip encoder wants --clip 8'}")
     torch.manual_seed(1)
-    mean, scale = CLIPS if a.clip > 1 else PICTURES
+    mean, scale = PICTURES if pictures else CLIPS
     if len(levels) < a.clip:
         raise SystemExit(f"{a.calibrate}: {len(levels)} pictures, {a.clip} expected for one clip")
     if a.clip > 1:  # [N,3,T,H,W]: every clip of consecutive ticks
         levels = np.lib.stride_tricks.sliding_window_view(levels, a.clip, 0).transpose(0, 1, 4, 2, 3)
     levels = levels[np.linspace(0, len(levels) - 1, min(a.pictures, len(levels))).astype(int)]
-    values = ((levels - mean.reshape(-1, *[1] * (levels.ndim - 2))) / scale.reshape(-1, *[1] * (levels.ndim - 2))).astype(np.float32)
+    each = (3, *[1] * (levels.ndim - 2))
+    values = ((levels - mean.reshape(each)) / scale.reshape(each)).astype(np.float32)
     os.makedirs(a.out)
     file = lambda name: os.path.join(a.out, name)
     encoder = Encoder(a.net, a.weights).eval()
