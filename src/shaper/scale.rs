@@ -3,23 +3,20 @@
 //! A pixel is a square of constant level; an output pixel is the integral over its rectangle divided by its area, for
 //! down-scaling and up-scaling alike. Whole rows are added as integers (u16 lanes, which every vector unit has); their sum
 //! and the one or two rows that an output row only touches are weighted in fixed point, each off by less than 1/128 level.
-//! Sixteen such lines, pixel by pixel side by side, are then reduced across together: one tap, sixteen output rows. So the
+//! That line is then reduced across: every output pixel is a dot product of 16-bit numbers, eight at a time. So the
 //! camera's bytes are read once, in order, and nothing of the size of the frame is written. Loops are compiled for this processor's registers
 //! ([`crate::lanes`]) and named row by row: what goes through arrays of rows is not made into vectors.
 //!
-//! Interleaved formats are added as they lie, all bytes of a row alike; the components part in the reduction.
-//! Invariant: lines are integers and every f32 sum has a fixed order, so the result is the same on every machine.
+//! Interleaved formats are added as they lie, all bytes of a row alike; in the dot products the other components' weights are zero.
+//! Invariant: everything up to the sums is whole numbers, so the result is the same on every machine.
 
 use crate::lanes::{Here, widen};
 use std::ops::Range;
 
-/// Output rows that are reduced across side by side: the lanes of the widest vector unit, and enough that narrower ones need not wait for one
-/// addition before the next.
-const ROWS: usize = 16;
-/// Columns that are woven at a time.
-const WEFT: usize = 64;
-/// Taps of the reduction across that are unrolled together; windows are padded to a multiple of the one that fits best.
-const BLOCKS: [usize; 4] = [8, 6, 5, 4];
+/// Taps of the reduction across that are one vector of 16-bit numbers.
+const BLOCK: usize = 8;
+/// What the weights of an output column add up to at most: levels of 15 bits times that fit an i32.
+const FINEST: f32 = 65_536.0;
 /// Rows of bytes that fit a u16 sum: 257 * 255 = 65 535.
 const ROWS_PER_SUM: usize = 256;
 /// One level in the lines between the two reductions.
@@ -56,87 +53,100 @@ fn cuts(lo: f64, hi: f64, n: usize, limit: usize) -> Vec<Cut> {
         .collect()
 }
 
-/// The windows of all output columns, padded with zero weights to one common length.
+/// The windows of all output columns, in whole numbers: padded with zero weights to one common length, and between the components of an interleaved row.
 #[derive(Clone, Debug)]
 struct Taps {
+    /// Where each begins, and its weights: `blocks` a column.
     start: Vec<usize>,
-    weights: Vec<f32>,
-    count: usize,
-    /// Divides `count`.
-    block: usize,
+    weights: Vec<[i16; BLOCK]>,
+    blocks: usize,
+    /// From a sum to levels.
+    scale: f32,
 }
 
 impl Taps {
-    /// `cuts` in pixels, `first` is the pixel at which the line starts. From units of [`ONE`] to levels.
-    fn new(cuts: &[Cut], first: usize) -> Self {
+    /// `cuts` in pixels that are `step` apart; `first` is the pixel at which the line starts. From units of [`ONE`] to levels.
+    fn new(cuts: &[Cut], first: usize, shift: usize, step: usize) -> Self {
         let end = |c: &Cut| (c.last.0 + 1).max(c.full.end).max(c.first.0 + 1);
         let count = cuts.iter().map(|c| end(c) - c.first.0).max().unwrap_or(1);
-        let padded = |block: &usize| count.next_multiple_of(*block);
-        let block = BLOCKS.into_iter().min_by_key(padded).unwrap_or(BLOCKS[0]);
-        let count = padded(&block);
-        let mut weights = vec![0.0; count * cuts.len()];
-        for (c, row) in cuts.iter().zip(weights.chunks_exact_mut(count)) {
-            let at = |p: usize| p - c.first.0;
-            row[at(c.full.start.max(c.first.0))..at(c.full.end.max(c.first.0))].fill(c.full_weight);
+        let blocks = ((count - 1) * step + 1).div_ceil(BLOCK);
+        let mut windows = vec![0.0f32; blocks * BLOCK * cuts.len()];
+        for (c, row) in cuts.iter().zip(windows.chunks_exact_mut(blocks * BLOCK)) {
+            let at = |p: usize| (p - c.first.0) * step;
+            for p in c.full.clone() {
+                row[at(p)] = c.full_weight;
+            }
             row[0] += c.first.1;
             row[at(c.last.0)] += c.last.1;
-            row.iter_mut().for_each(|w| *w /= ONE);
         }
-        Self { start: cuts.iter().map(|c| c.first.0 - first).collect(), weights, count, block }
+        // As fine as the largest weight allows.
+        let largest = windows.iter().fold(0.0f32, |most, w| most.max(*w));
+        let one = (f32::from(i16::MAX) / largest).log2().floor().exp2().min(FINEST);
+        let weights = windows.chunks_exact(blocks * BLOCK).flat_map(|row| whole(row, one)).collect::<Vec<_>>();
+        let start = cuts.iter().map(|c| shift + (c.first.0 - first) * step).collect();
+        Self { start, weights: weights.as_chunks().0.to_vec(), blocks, scale: 1.0 / (ONE * one) }
     }
 
-    /// `ROWS` output rows from as many lines whose pixels lie `step` apart.
+    /// One output row from a line.
     #[inline(always)]
-    fn reduce(&self, lines: &[[[u16; 4]; ROWS / 4]], step: usize, bias: [f32; ROWS], out: &mut [[f32; ROWS]]) {
-        match self.block {
-            4 => self.reduce_in::<4>(lines, step, bias, out),
-            5 => self.reduce_in::<5>(lines, step, bias, out),
-            6 => self.reduce_in::<6>(lines, step, bias, out),
-            _ => self.reduce_in::<8>(lines, step, bias, out),
+    fn reduce(&self, line: &[u16], bias: f32, sums: &mut [i32], out: &mut [f32]) {
+        match self.blocks {
+            1 => self.sum::<1>(line, sums),
+            2 => self.sum::<2>(line, sums),
+            3 => self.sum::<3>(line, sums),
+            _ => self.sum_all(line, sums),
         }
-    }
-
-    #[inline(always)]
-    fn reduce_in<const BLOCK: usize>(
-        &self,
-        lines: &[[[u16; 4]; ROWS / 4]],
-        step: usize,
-        bias: [f32; ROWS],
-        out: &mut [[f32; ROWS]],
-    ) {
-        match step {
-            1 => self.reduce_by::<BLOCK, 1>(lines, bias, out),
-            2 => self.reduce_by::<BLOCK, 2>(lines, bias, out),
-            3 => self.reduce_by::<BLOCK, 3>(lines, bias, out),
-            _ => self.reduce_by::<BLOCK, 4>(lines, bias, out),
+        let sums = &sums[..out.len()];
+        for x in 0..out.len() {
+            out[x] = sums[x] as f32 * self.scale + bias;
         }
     }
 
-    /// `reduce` with a constant step and `BLOCK` taps at a time. One tap is one multiplication and addition of all lanes.
+    /// The sums of windows of `N` blocks.
     #[inline(always)]
-    fn reduce_by<const BLOCK: usize, const STEP: usize>(
-        &self,
-        lines: &[[[u16; 4]; ROWS / 4]],
-        bias: [f32; ROWS],
-        out: &mut [[f32; ROWS]],
-    ) {
-        let (pixels, _) = lines.as_chunks::<STEP>();
-        let (weights, _) = self.weights.as_chunks::<BLOCK>();
-        let blocks = self.count / BLOCK;
-        for ((out, &start), weights) in out.iter_mut().zip(&self.start).zip(weights.chunks_exact(blocks)) {
-            let mut sum = bias;
-            let (window, _) = pixels[start..][..self.count].as_chunks::<BLOCK>();
-            for (weights, pixels) in weights.iter().zip(window) {
-                for (&weight, pixel) in weights.iter().zip(pixels) {
-                    let levels = pixel[0].as_flattened();
-                    for k in 0..ROWS {
-                        sum[k] += weight * f32::from(levels[k]);
-                    }
-                }
+    fn sum<const N: usize>(&self, line: &[u16], sums: &mut [i32]) {
+        let (weights, _) = self.weights.as_chunks::<N>();
+        for ((sum, &start), weights) in sums.iter_mut().zip(&self.start).zip(weights) {
+            let (window, _) = line[start..][..N * BLOCK].as_chunks::<BLOCK>();
+            let mut all = 0;
+            for k in 0..N {
+                all += dot(&window[k], &weights[k]);
             }
-            *out = sum;
+            *sum = all;
         }
     }
+
+    /// The same for windows of any length.
+    #[inline(always)]
+    fn sum_all(&self, line: &[u16], sums: &mut [i32]) {
+        for ((sum, &start), weights) in sums.iter_mut().zip(&self.start).zip(self.weights.chunks_exact(self.blocks)) {
+            let (window, _) = line[start..].as_chunks::<BLOCK>();
+            *sum = 0;
+            for (levels, weights) in window.iter().zip(weights) {
+                *sum += dot(levels, weights);
+            }
+        }
+    }
+}
+
+/// The products of one block, added up: a multiplication of all lanes, whose sums the compiler folds. Levels of a line have 15 bits.
+#[inline(always)]
+fn dot(levels: &[u16; BLOCK], weights: &[i16; BLOCK]) -> i32 {
+    let mut sum = 0;
+    for k in 0..BLOCK {
+        sum += i32::from(levels[k] as i16) * i32::from(weights[k]);
+    }
+    sum
+}
+
+/// Weights that add up to one as whole numbers that add up to `one`: what rounding loses goes to the largest.
+fn whole(row: &[f32], one: f32) -> Vec<i16> {
+    let mut fixed: Vec<i16> = row.iter().map(|w| (w * one).round() as i16).collect();
+    let lost = one as i32 - fixed.iter().map(|w| i32::from(*w)).sum::<i32>();
+    if let Some(largest) = fixed.iter_mut().max() {
+        *largest = (i32::from(*largest) + lost).clamp(0, i32::from(i16::MAX)) as i16;
+    }
+    fixed
 }
 
 /// An output row in fixed point: what [`Pass::run`] multiplies the rows by, in units that give [`ONE`] per level.
@@ -207,7 +217,7 @@ pub(super) struct Pass {
     /// Only the even bytes count (luma of YUYV): halves the work.
     even: bool,
     rows: Vec<Band>,
-    parts: Vec<(usize, usize, Taps, usize)>,
+    parts: Vec<(Taps, usize)>,
     place: Place,
 }
 
@@ -236,7 +246,7 @@ impl Pass {
             .map(|(p, columns, first)| {
                 let shift = first * p.step + p.offset - first_byte;
                 let (shift, step) = if even { (shift / 2, 1) } else { (shift, p.step) };
-                (shift, step, Taps::new(&columns, first), p.out)
+                (Taps::new(&columns, first, shift, step), p.out)
             })
             .collect();
         let rows = cuts(rect.y, rect.y + rect.h, place.h, rows).iter().map(Band::new).collect();
@@ -252,23 +262,16 @@ impl Pass {
     fn run_plain(&self, data: &[u8], scratch: &mut Scratch, outs: &mut [Vec<f32>]) {
         let n = if self.even { self.bytes.div_ceil(2) } else { self.bytes };
         let row = |r: usize| &data[self.offset + r * self.stride..][..self.bytes];
-        let Scratch { sum, weights, lines, woven, out: tile } = scratch;
-        let tile = &mut tile[..self.place.w];
-        for (group, bands) in self.rows.chunks(ROWS).enumerate() {
-            let mut bias = [0.0; ROWS];
-            for (k, band) in bands.iter().enumerate() {
-                if self.even {
-                    band.reduce(|r| pairs(row(r)), luma, sum, weights, &mut lines[k][..n]);
-                } else {
-                    band.reduce(row, u16::from, sum, weights, &mut lines[k][..n]);
-                }
-                bias[k] = band.bias;
+        let Scratch { sum, weights, line, across } = scratch;
+        for (y, band) in self.rows.iter().enumerate() {
+            if self.even {
+                band.reduce(|r| pairs(row(r)), luma, sum, weights, &mut line[..n]);
+            } else {
+                band.reduce(row, u16::from, sum, weights, &mut line[..n]);
             }
-            weave(lines, n, woven);
-            for (shift, step, taps, out) in &self.parts {
-                taps.reduce(&woven[*shift..], *step, bias, tile);
-                let first = (self.place.y + group * ROWS) * self.place.width + self.place.x;
-                unweave(tile, bands.len(), self.place.width, &mut outs[*out][first..]);
+            for (taps, out) in &self.parts {
+                let first = (self.place.y + y) * self.place.width + self.place.x;
+                taps.reduce(line, band.bias, across, &mut outs[*out][first..][..self.place.w]);
             }
         }
     }
@@ -290,10 +293,8 @@ pub(super) struct Scratch {
     sum: Vec<u16>,
     /// The three weights of a line, once for each pixel: so that a vector of products is one instruction.
     weights: [Vec<u16>; 3],
-    lines: [Vec<u16>; ROWS],
-    /// The lines, `ROWS` pixels of one column together.
-    woven: Vec<[[u16; 4]; ROWS / 4]>,
-    out: Vec<[f32; ROWS]>,
+    line: Vec<u16>,
+    across: Vec<i32>,
 }
 
 impl Scratch {
@@ -302,13 +303,12 @@ impl Scratch {
         let most = |of: fn(&Pass) -> usize| passes.iter().map(of).max().unwrap_or(0);
         let bytes = most(|p| p.bytes);
         // Windows are padded with zero weights beyond the bytes.
-        let padding = most(|p| p.parts.iter().map(|(shift, step, taps, _)| shift + (taps.count + 1) * step).max().unwrap_or(0));
+        let padding = most(|p| p.parts.iter().map(|(taps, _)| taps.blocks * BLOCK).max().unwrap_or(0));
         Self {
             sum: vec![0; bytes],
             weights: std::array::from_fn(|_| vec![0; bytes]),
-            lines: std::array::from_fn(|_| vec![0; bytes]),
-            woven: vec![Default::default(); bytes + padding],
-            out: vec![[0.0; ROWS]; most(|p| p.place.w)],
+            line: vec![0; bytes + padding],
+            across: vec![0; most(|p| p.place.w)],
         }
     }
 }
@@ -399,39 +399,6 @@ fn add_rows<'d, P: Copy + 'd>(
 #[inline(always)]
 fn times(a: u16, b: u16) -> u16 {
     ((u32::from(a) * u32::from(b)) >> 16) as u16
-}
-
-/// Lines side by side: first by fours, which every vector unit can do, then these beside each other. A few columns at a time: what is between stays
-/// in the nearest cache.
-#[inline(always)]
-fn weave(lines: &[Vec<u16>; ROWS], n: usize, out: &mut [[[u16; 4]; ROWS / 4]]) {
-    let mut fours = [[[0u16; 4]; WEFT]; ROWS / 4];
-    for at in (0..n).step_by(WEFT) {
-        let here = WEFT.min(n - at);
-        for (four, lines) in fours.iter_mut().zip(lines.as_chunks::<4>().0) {
-            let [a, b, c, d] = lines.each_ref().map(|line| &line[at..at + here]);
-            let four = &mut four[..here];
-            for x in 0..here {
-                four[x] = [a[x], b[x], c[x], d[x]];
-            }
-        }
-        let [a, b, c, d] = fours.each_ref().map(|four| &four[..here]);
-        let out = &mut out[at..at + here];
-        for x in 0..here {
-            out[x] = [a[x], b[x], c[x], d[x]];
-        }
-    }
-}
-
-/// `rows` output rows, `width` apart, from the lanes.
-#[inline(always)]
-fn unweave(tile: &[[f32; ROWS]], rows: usize, width: usize, out: &mut [f32]) {
-    for k in 0..rows {
-        let row = &mut out[k * width..][..tile.len()];
-        for x in 0..row.len() {
-            row[x] = tile[x][k];
-        }
-    }
 }
 
 /// A row of YUYV as pairs of luma and chroma.
