@@ -8,7 +8,7 @@
 #   --dynamic      linked to glibc: 2.34 or newer has to be on the board (Raspberry Pi OS 12, JetPack 6)
 #   --glibc X.YY   linked to an older glibc, through cargo-zigbuild (2.31: Raspberry Pi OS 11, JetPack 5)
 #
-# `test` and `run` work too: under qemu-user. The standard library for aarch64 is rustup's (`rustup target add
+# `test` and `run` work too, by board/foreign.sh: under qemu-user. The standard library for aarch64 is rustup's (`rustup target add
 # aarch64-unknown-linux-gnu`) where it is installed, else that of Debian's compiler (`--setup` brings it).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -55,7 +55,6 @@ if [ -z "${RUSTC:-}" ] && ! has_std rustc; then
   has_std /usr/bin/rustc || { echo "cross.sh: no standard library for $target: rustup target add $target, or board/cross.sh --setup" >&2; exit 2; }
   export RUSTC=/usr/bin/rustc
 fi
-export "CARGO_TARGET_${env}_RUNNER=${LOOKOUT_TEST_RUNNER:=qemu-aarch64-static -L /usr/aarch64-linux-gnu}" LOOKOUT_TEST_RUNNER
 flags="CARGO_TARGET_${env}_RUSTFLAGS"
 linker="CARGO_TARGET_${env}_LINKER"
 command=$1; shift
@@ -66,4 +65,12 @@ case $mode in
   static) export "$flags=-C target-feature=+crt-static ${!flags:-}" ;;
 esac
 export "$linker=${!linker:-aarch64-linux-gnu-gcc}"
-exec cargo "$command" --target "$target" "$@"
+case $command in
+  test | run | bench)
+    # What a program on ARM finds in /proc/cpuinfo; qemu-user 7 shows this machine's. And the C library, for --dynamic.
+    export QEMU_LD_PREFIX=${CARGO_TARGET_DIR:-$PWD/target}/arm-root
+    mkdir -p "$QEMU_LD_PREFIX/proc"; ln -sfn /usr/aarch64-linux-gnu/lib "$QEMU_LD_PREFIX/lib"
+    printf 'processor\t: 0\nFeatures\t: fp asimd evtstrm crc32 cpuid\nCPU implementer\t: 0x41\nCPU part\t: 0xd08\n' > "$QEMU_LD_PREFIX/proc/cpuinfo"
+    board/foreign.sh arm64 cargo "$command" --target "$target" "$@" ;;
+  *) exec cargo "$command" --target "$target" "$@" ;;
+esac

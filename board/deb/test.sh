@@ -3,7 +3,7 @@
 #
 #   board/deb/test.sh PACKAGE.deb       as root; makes a Debian 12 root of the package's architecture in a temporary folder (mmdebstrap)
 #
-# A package for another architecture is tried in a root of that: the kernel hands its programs to qemu-user (binfmt_misc).
+# A package for another architecture is tried in a root of that, by board/foreign.sh.
 # Tried: rights and user, a changed configuration over an upgrade, what a removal leaves and what a purge takes; the unit by
 # `systemd-analyze verify`, its exposure (at most 1.0) by `systemd-analyze security`; and the installed program plays the demo.
 set -euo pipefail
@@ -12,24 +12,15 @@ deb=$(realpath "$1")
 fail() { echo "FAILED: $*"; exit 1; }
 say() { echo "-- $*"; }
 for tool in mmdebstrap dpkg-deb chroot; do command -v $tool > /dev/null || { echo "test.sh: $tool is missing (Debian: apt-get install mmdebstrap)" >&2; exit 2; }; done
-tmp=$(mktemp -d) registered=''
-trap '[ -z "$registered" ] || echo -1 > "$registered"; rm -rf "$tmp"' EXIT
+arch=$(dpkg-deb -f "$deb" Architecture)
+if [ "$arch" != "$(dpkg --print-architecture)" ] && [ -z "${LOOKOUT_FOREIGN:-}" ]; then
+  command -v arch-test > /dev/null || { echo "test.sh: arch-test is missing (Debian: apt-get install arch-test)" >&2; exit 2; }
+  LOOKOUT_FOREIGN=yes exec "$(dirname "$0")/../foreign.sh" "$arch" "$0" "$deb"
+fi
+tmp=$(mktemp -d); trap 'rm -rf "$tmp"' EXIT
 chmod 755 "$tmp"
 root=$tmp/root
 
-# foreign ARCHITECTURE: makes the kernel run its programs, until this script ends.
-foreign() {
-  local misc=/proc/sys/fs/binfmt_misc name
-  case $1 in arm64) name=qemu-aarch64 ;; armhf) name=qemu-arm ;; *) name=qemu-$1 ;; esac
-  [ -e $misc/register ] || mount -t binfmt_misc binfmt_misc $misc || fail "this kernel hands no programs to qemu-user (binfmt_misc)"
-  [ ! -e $misc/$name ] || return 0
-  command -v arch-test > /dev/null || { echo "test.sh: arch-test is missing (Debian: apt-get install arch-test)" >&2; exit 2; }
-  [ -r /usr/lib/binfmt.d/$name.conf ] || { echo "test.sh: $name is missing (Debian: apt-get install qemu-user-static)" >&2; exit 2; }
-  grep '^:' /usr/lib/binfmt.d/$name.conf > $misc/register
-  registered=$misc/$name
-}
-arch=$(dpkg-deb -f "$deb" Architecture)
-[ "$arch" = "$(dpkg --print-architecture)" ] || foreign "$arch"
 mmdebstrap --quiet --mode=root --variant=minbase --architectures="$arch" --include=systemd,udev --aptopt='APT::Install-Recommends "false"' bookworm "$root" 2> "$tmp/log" \
   || { tail -5 "$tmp/log"; fail "no Debian root"; }
 inside() { chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive LC_ALL=C "$@"; }
