@@ -10,7 +10,7 @@ pub mod promise;
 pub mod sense;
 mod stay;
 
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, plain};
 use crate::past;
 use crate::report::{Novel, Novelty as Report};
 use crate::source::Timestamp;
@@ -56,7 +56,7 @@ impl Setup {
 /// One sentence: what in it does not fit.
 pub fn of_bundle(bundle: &Bundle) -> Result<Option<Setup>, String> {
     let Some(bytes) = bundle.file(FILE) else { return Ok(None) };
-    let normal: Normal = serde_json::from_slice(bytes).map_err(|e| format!("{FILE}: {e}"))?;
+    let normal: Normal = serde_json::from_slice(bytes).map_err(|e| plain(&format!("{FILE}: {e}")))?;
     normal.fits(bundle.features(), bundle.contract.time.tick_ms).map_err(|why| format!("{FILE}: {why}"))?;
     Setup::of(normal, bundle.file(NETWORK)).map(Some)
 }

@@ -13,6 +13,7 @@ use lookout::bundle::{Bundle, BundleError};
 use lookout::config::Config;
 use lookout::extra::rows::Lines;
 use lookout::extra::{self, Extra, Table, nmea};
+use lookout::novelty::normal::{self, Terms};
 use lookout::onnx;
 use lookout::pipeline::Before;
 use lookout::report::ReportSpec;
@@ -29,6 +30,8 @@ use lookout::source::shaped::Replay;
 use lookout::source::{Payload, Rate, Shaped, Source, SourceError, Timestamp};
 use lookout::store::{Record, policy};
 use lookout::sys::alloc::{self, Counting};
+use lookout::taught::lesson::{Example, Lesson, Step};
+use lookout::taught::packed::Packed;
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -454,6 +457,34 @@ fn play(source: Result<impl Source, SourceError>, bytes: usize) {
         }
     }
     panic!("no end");
+}
+
+#[test]
+fn what_was_taught_and_learnt() {
+    let example = Example { from: "wire".into(), traces: vec![Packed::round(&[0.5, -0.25, 0.0, 0.125]); 2] };
+    let mut lesson = Lesson::new("00aa", None);
+    lesson.push(Step::Shown { label: "wave".into(), examples: vec![example] });
+    lesson.push(Step::Forgotten { label: "wave".into() });
+    let mut ordinary = std::fs::read(root().join("models/motion/ordinary.json")).unwrap();
+    ordinary.truncate(LONGEST);
+    let seeds = [lesson.text().into_bytes(), ordinary];
+    fuzz("lesson", &seeds, |bytes| {
+        if let Err(e) = Lesson::parse(bytes) {
+            line(&e);
+        }
+    });
+    let file = std::env::temp_dir().join(format!("lookout-fuzz-{}-novelty.json", std::process::id()));
+    let mut dice = Dice(7);
+    let rows = (0..2 * 3000).map(|_| dice.below(100) as f32 / 100.0).collect();
+    let learnt = normal::learn("00aa", 2, &[rows], &Terms { hidden: 4, each: true, ..Terms::new(100, 0) }, None).unwrap();
+    lookout::store::novelty::write(&file, &learnt).unwrap();
+    fuzz("novelty", &[std::fs::read(&file).unwrap()], |bytes| {
+        std::fs::write(&file, bytes).unwrap();
+        if let Err(e) = lookout::store::novelty::read(&file) {
+            line(&e);
+        }
+    });
+    std::fs::remove_file(&file).unwrap();
 }
 
 #[test]

@@ -7,7 +7,7 @@
 mod program;
 
 use lookout::report::Label;
-use lookout::report::desk::Command as Order;
+use lookout::report::desk::{self, Command as Order};
 use lookout::report::sentence::{Query, Sentence};
 use lookout::taught::Taught;
 use lookout::taught::lesson::Lesson;
@@ -17,7 +17,7 @@ use std::fmt::Write as _;
 use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const BUNDLE: &str = "tests/bundles/rows-lstm2";
 
@@ -313,6 +313,7 @@ struct Wired {
     _near: TTYPort,
     tick: u32,
     heard: String,
+    asked: Option<Instant>,
 }
 
 impl Wired {
@@ -331,7 +332,7 @@ impl Wired {
             .spawn()
             .unwrap();
         let rows = child.stdin.take().unwrap();
-        Self { child, rows, master, _near: near, tick: 0, heard: String::new() }
+        Self { child, rows, master, _near: near, tick: 0, heard: String::new(), asked: None }
     }
 
     /// One tick of a wave.
@@ -347,8 +348,12 @@ impl Wired {
         }
     }
 
-    /// Says a command and goes on feeding until it is answered.
+    /// Says a command, not too soon after the last, and goes on feeding until it is answered.
     fn say(&mut self, command: Order) -> String {
+        while self.asked.is_some_and(|asked| asked.elapsed() < desk::LEAST) {
+            self.feed();
+        }
+        self.asked = Some(Instant::now());
         self.answer(&Sentence::Command(command))
     }
 

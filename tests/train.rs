@@ -25,6 +25,11 @@ fn folder(name: &str) -> PathBuf {
 
 /// A grey Y4M of 64x48 at 10 a second, 20 pictures: a bright block on a noisy floor that moves `step` pixels a picture.
 fn clip(file: &Path, step: f32, seed: u32) {
+    clip_of(file, step, seed, 1);
+}
+
+/// The same `times` as large, and with as many pictures a second.
+fn clip_of(file: &Path, step: f32, seed: u32, times: u8) {
     let mut x = seed.wrapping_mul(2_654_435_761) | 1;
     let mut noise = || {
         x ^= x << 13;
@@ -34,12 +39,12 @@ fn clip(file: &Path, step: f32, seed: u32) {
     };
     let (top, start, level) = (4 + noise() % 24, (noise() % 16) as f32, 150 + noise() % 90);
     let start = if step < 0.0 { 48.0 - start } else { start };
-    let mut bytes = b"YUV4MPEG2 W64 H48 F10:1 Cmono\n".to_vec();
-    for t in 0..20u8 {
+    let mut bytes = format!("YUV4MPEG2 W{} H{} F{}:1 Cmono\n", 64 * times, 48 * u32::from(times), 10 * times).into_bytes();
+    for t in 0..20 * times {
         bytes.extend_from_slice(b"FRAME\n");
-        let left = start + step * f32::from(t);
-        for py in 0..48u32 {
-            for px in 0..64u8 {
+        let left = start + step * f32::from(t) / f32::from(times);
+        for py in (0..48 * u32::from(times)).map(|y| y / u32::from(times)) {
+            for px in (0..64 * times).map(|x| x / times) {
                 let block = (top..top + 14).contains(&py) && (left..left + 12.0).contains(&f32::from(px));
                 bytes.push((if block { level } else { 70 } + noise() % 9) as u8);
             }
@@ -332,6 +337,77 @@ fn gait_and_several_heads_tell_how_things_move() {
         let run = lookout(&[&["train", text(&learn), "--out", text(&place.join("x"))], &list[..]].concat());
         assert!(run.status.code() == Some(2) && said(&run).contains(says), "{says:?} expected: {}", said(&run));
     }
+}
+
+/// UCF101's folders and lists, a table of clips with groups, a table of stretches in longer recordings: each becomes a bundle. Sizes and rates are mixed,
+/// and a class may be called what it likes.
+#[test]
+fn every_form_of_clips_is_learnt_from() {
+    let dir = folder("forms");
+    let (mut table, mut stretches) = ("file,label,scene\n".to_string(), "file,start_s,end_s,label\n".to_string());
+    let mut lists = [String::new(), String::new()];
+    for (class, step) in [("idle", 0.0), ("listening", 2.0f32)] {
+        fs::create_dir_all(dir.join(class)).expect("a folder");
+        for k in 0..6u8 {
+            let name = format!("{class}/v_{class}_g0{k}_c01.y4m");
+            clip_of(&dir.join(&name), step, 900 + u32::from(k), 1 + k % 3);
+            table += &format!("{name},{class},scene {k}\n");
+            lists[usize::from(k > 3)] += &format!("{name} 1\n");
+            if class != "idle" {
+                stretches += &format!("{name},0.5,2,{class}\n");
+            }
+        }
+    }
+    fs::create_dir_all(dir.join("ucfTrainTestlist")).expect("a folder");
+    let list = |name: &str, text: &str| {
+        let file = dir.join("ucfTrainTestlist").join(name);
+        fs::write(&file, text).expect("written");
+        file
+    };
+    let split = list("trainlist01.txt", &lists[0]);
+    list("testlist01.txt", &lists[1]);
+    fs::write(dir.join("clips.csv"), table).expect("written");
+    fs::write(dir.join("stretches.csv"), stretches).expect("written");
+    let place = folder("forms-out");
+    let train = |clips: &Path, out: &str, more: &[&str]| {
+        let out = place.join(out);
+        let args = ["train", text(clips), "--out", text(&out), "--epochs", "2", "--hidden", "8"];
+        lookout(&[&args[..], more].concat())
+    };
+    for (clips, out, more, says) in [
+        (dir.clone(), "split", &["--split", text(&split)][..], "judged as the split says"),
+        (dir.clone(), "folders", &["--cell", "rnn"][..], "one part judged"),
+        (dir.join("clips.csv"), "table", &["--folds", "3", "--cell", "gru", "--balance", "1"][..], "3 parts"),
+        (dir.join("stretches.csv"), "stretches", &["--rest", "--background", "none", "--delay-ms", "200"][..], "ticks right"),
+        (dir.join("clips.csv"), "renamed", &["--rename", "listening=noise"][..], "noise"),
+    ] {
+        let run = train(&clips, out, more);
+        let words = String::from_utf8_lossy(&run.stdout).into_owned();
+        assert!(run.status.success() && words.contains(says), "{out}: {says:?} expected: {words}{}", said(&run));
+        let check = lookout(&["check", text(&place.join(out))]);
+        assert!(check.status.success(), "{out}: {}", said(&check));
+    }
+    clip(&dir.join("idle/v_idle_g00_c02.y4m"), 0.0, 7);
+    list("testlist01.txt", &format!("{}idle/v_idle_g00_c02.y4m 1\n", lists[1]));
+    let run = train(&dir, "both", &["--split", text(&split)]);
+    assert!(run.status.code() == Some(2) && said(&run).contains("group v_idle_g00 is in both"), "{}", said(&run));
+}
+
+/// A recording that was replaced by another one as long is learnt from anew, whatever the cache holds.
+#[test]
+fn a_replaced_clip_is_no_old_training() {
+    let (learn, place) = (clips("replaced", 3, 60), folder("replaced-out"));
+    let train = |out: &str| {
+        let [out, cache] = [out, "cache"].map(|name| place.join(name));
+        let run =
+            lookout(&["train", text(&learn), "--out", text(&out), "--cache", text(&cache), "--epochs", "2", "--hidden", "8"]);
+        assert!(run.status.success(), "{}", said(&run));
+        fs::read(out.join("head.onnx")).expect("a head")
+    };
+    let before = train("before");
+    assert!(train("again") == before, "the same clips, the same head");
+    clip(&learn.join("left/01.y4m"), -3.0, 4_444);
+    assert!(train("after") != before, "another clip, another head");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::bundle::{Bundle, Channel, Input};
 use crate::extra::Extra;
 use crate::novelty::normal::Loss;
 use crate::report::MAX_LABEL;
-use crate::ticks::{Kind, Maker, Ticks, Turn, program};
+use crate::ticks::{Data, Kind, Maker, Ticks, Turn, program};
 use crate::train::course::{Course, cache_beside};
 use crate::train::fit::{Epoch, Settings};
 use crate::train::list::{Listing, Recording, Wishes};
@@ -113,7 +113,7 @@ pub struct Args {
     #[arg(long)]
     rest: bool,
     /// UCF101's trainlistNN.txt; its testlistNN.txt lies beside it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "folds")]
     split: Option<PathBuf>,
     /// Learn from pictures in a mirror too; classes that a mirror exchanges are said as left=right
     #[arg(long, value_name = "A=B", value_delimiter = ',', num_args = 0..)]
@@ -265,6 +265,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     });
     set.planes = input.clone().zip(plan);
     let features = plan.map_or(width, |p| p.features);
+    let key = key(&set, args, &base, features);
     let course = Course {
         settings: settings(args, features, set.labels.len(), plan),
         heads: usize::from(args.heads),
@@ -288,7 +289,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         base: Some(base).filter(|_| !new && !rows),
         gait: gait.then(|| gait::products(usize::from(args.size))),
         false_alarms: args.false_alarms.unwrap_or(if set.stretches { 1.0 } else { 0.05 }),
-        key: key(&set, args, features),
+        key,
         cache,
     };
     let mut progress = Progress::new(course.settings.epochs, course.folds == 1);
@@ -500,11 +501,16 @@ fn ticks(
 }
 
 /// Tells one training from another, so that only the same goes on from its checkpoints. How many heads there will be changes none of them.
-fn key(set: &Set, args: &Args, features: usize) -> String {
+fn key(set: &Set, args: &Args, base: &Bundle, features: usize) -> String {
     let mut hash = Sha256::new();
     hash.update(program());
+    hash.update(&base.hash);
     for s in &set.sequences {
         hash.update(format!("{} {} {} {:?}\n", s.source, s.group, s.ticks.len(), s.classes));
+        match &s.ticks.data {
+            Data::Levels(levels) => hash.update(levels),
+            Data::Numbers(numbers) => numbers.iter().for_each(|n| hash.update(n.to_le_bytes())),
+        }
     }
     let Args { encoder, size, channels, width, pool, tick_ms, window, cell, hidden, layers, dropout, .. } = args;
     hash.update(format!(

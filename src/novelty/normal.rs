@@ -389,6 +389,12 @@ impl Normal {
     /// # Errors
     /// As there.
     pub fn fits(&self, features: usize, tick_ms: u32) -> Result<(), String> {
+        // Before anything is multiplied.
+        for (what, found, high) in [("hidden", self.hidden, 1024), ("horizon", self.horizon, 6000), ("hold", self.hold, 6000)] {
+            if !(1..=high).contains(&found) {
+                return Err(format!("{what} = {found}, expected 1 to {high}"));
+            }
+        }
         let (inner, f, outputs) = (inner(self.features), self.features, self.outputs());
         for (what, found, expected) in [
             ("numbers a row", f, features),
@@ -403,11 +409,6 @@ impl Normal {
         ] {
             if found != expected {
                 return Err(format!("{found} {what}, expected {expected}"));
-            }
-        }
-        for (what, found, high) in [("hidden", self.hidden, 1024), ("horizon", self.horizon, 6000), ("hold", self.hold, 6000)] {
-            if !(1..=high).contains(&found) {
-                return Err(format!("{what} = {found}, expected 1 to {high}"));
             }
         }
         // Packed numbers are finite by how they are written.

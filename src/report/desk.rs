@@ -1,12 +1,16 @@
 //! Where a command from the wire waits for inference, and what is answered waits for the wire.
 //!
 //! The writer's thread puts one command down and goes on; inference takes it between two frames and answers when it is done. Neither waits
-//! for the other: a second command while one lies there is refused, of answers the last four are kept. A box that is not armed has no
-//! desk, so nothing that comes in can reach anything.
+//! for the other: a second command while one lies there is refused, and so is one that comes too soon after the last ([`LEAST`]); of answers the
+//! last four are kept. Every command and every answer is logged. A box that is not armed has no desk, so nothing that comes in can reach anything.
 
 use super::Label;
 use heapless::{Deque, String as Text};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Time between two commands: a person with a button is slower, and whatever is not a person wears no card out.
+pub const LEAST: Duration = Duration::from_millis(500);
 
 /// What an armed box does on command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +54,8 @@ pub type Outcome = Result<Text<40>, Text<40>>;
 
 #[derive(Debug, Default)]
 struct Top {
-    command: Mutex<Option<Command>>,
+    /// What lies there, and when the last one was put down.
+    command: Mutex<(Option<Command>, Option<Instant>)>,
     outcomes: Mutex<Deque<Outcome, 4>>,
     labels: Mutex<Vec<String>>,
 }
@@ -70,25 +75,34 @@ impl Desk {
         self.0.is_some()
     }
 
-    /// Puts a command down. False where there is no desk or another one lies there.
-    pub fn put(&self, command: Command) -> bool {
-        let Some(top) = &self.0 else { return false };
+    /// Puts a command down; logged.
+    ///
+    /// # Errors
+    /// In a few words: there is no desk, another one lies there, or it came too soon.
+    pub fn put(&self, command: Command) -> Result<(), &'static str> {
+        let top = self.0.as_ref().ok_or("not armed; see [commands]")?;
         let mut place = top.command.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = place.is_none();
-        if free {
-            *place = Some(command);
+        if place.0.is_some() || place.1.is_some_and(|last| last.elapsed() < LEAST) {
+            return Err("busy with another command");
         }
-        free
+        let (word, label) = command.parts();
+        log::info!("over the wire: {word} {label}");
+        *place = (Some(command), Some(Instant::now()));
+        Ok(())
     }
 
     /// Takes the command that lies there. Never waits: while the writer puts one down there is none.
     pub fn take(&self) -> Option<Command> {
-        self.0.as_ref()?.command.try_lock().ok()?.take()
+        self.0.as_ref()?.command.try_lock().ok()?.0.take()
     }
 
-    /// Answers.
+    /// Answers; logged.
     pub fn say(&self, outcome: Outcome) {
         if let Some(top) = &self.0 {
+            match &outcome {
+                Ok(done) => log::info!("over the wire: {done}"),
+                Err(why) => log::warn!("over the wire: {why}"),
+            }
             let mut outcomes = top.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
             if outcomes.is_full() {
                 outcomes.pop_front();

@@ -18,8 +18,11 @@ use gpiocdev::line::{Offset, Value};
 use gpiocdev::{Chip, Request};
 use std::time::{Duration, Instant};
 
+/// Who the kernel says holds a line of ours.
+pub const CONSUMER: &str = "lookout";
 /// First and longest wait before a missing chip or line is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
+
 /// Why lines cannot be had.
 enum Trouble {
     /// The configuration is wrong.
@@ -237,7 +240,7 @@ impl Drop for Bank {
 impl Wire {
     fn request(&mut self, chip: &Chip, offset: Offset) -> Result<(), String> {
         let mut request = Request::builder();
-        request.on_chip(chip.path()).with_consumer("lookout").with_line(offset).as_output(Value::from(self.want));
+        request.on_chip(chip.path()).with_consumer(CONSUMER).with_line(offset).as_output(Value::from(self.want));
         if self.active_low {
             request.as_active_low();
         }

@@ -78,10 +78,11 @@ impl Replies {
     pub fn hear(&mut self, line: &[u8]) -> bool {
         let asked = match Sentence::decode(line) {
             Ok(Sentence::Query(query)) => Asked::Query(query),
-            Ok(Sentence::Command(_)) if !self.identity.desk.is_armed() => Asked::Refused("not armed; see [commands]"),
-            // Inference answers when it is done.
-            Ok(Sentence::Command(command)) if self.identity.desk.put(command.clone()) => return true,
-            Ok(Sentence::Command(_)) => Asked::Refused("busy with another command"),
+            Ok(Sentence::Command(command)) => match self.identity.desk.put(command) {
+                // Inference answers when it is done.
+                Ok(()) => return true,
+                Err(why) => Asked::Refused(why),
+            },
             _ => return false,
         };
         // A full queue drops the question; the asker will ask again.
@@ -217,6 +218,8 @@ mod tests {
         assert_eq!(desk.take(), Some(Command::Teach(Label::try_from("circling").unwrap())));
         desk.say(Ok(cut("showing circling")));
         assert!(armed.next().unwrap().starts_with("$PLKTA,TEACH,showing circling,"));
+        assert!(armed.hear(command("PLKTQ,KEEP,circling").as_bytes()), "too soon");
+        assert!(armed.next().unwrap().starts_with("$PLKTA,ERROR,busy"));
         // A label that cannot be one is no command.
         assert!(armed.hear(command("PLKTQ,TEACH,../../etc").as_bytes()));
         assert!(armed.next().unwrap().starts_with("$PLKTA,ERROR,unknown query,"));

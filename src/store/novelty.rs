@@ -4,7 +4,7 @@
 //! box then counts from nothing, which promises less, never more than is true.
 
 use super::{replace, sha256};
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, plain};
 use crate::novelty::normal::Normal;
 use crate::novelty::promise::Blocks;
 use crate::novelty::{self, FILE, NETWORK, Setup};
@@ -31,7 +31,7 @@ struct Counted {
 /// One sentence: the file, and what is wrong.
 pub fn read(path: &Path) -> Result<Option<Normal>, String> {
     let Some(bytes) = bytes(path)? else { return Ok(None) };
-    let normal: Normal = serde_json::from_slice(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
+    let normal: Normal = serde_json::from_slice(&bytes).map_err(|e| plain(&format!("{}: {e}", path.display())))?;
     normal.fits(normal.features, normal.tick_ms).map_err(|why| format!("{}: {why}", path.display()))?;
     Ok(Some(normal))
 }
@@ -81,7 +81,7 @@ pub fn of_place(state: &Path, bundle: &Bundle) -> Option<Setup> {
     }
     let path = state.join(BLOCKS);
     let counted = bytes(&path).and_then(|b| {
-        b.map(|b| serde_json::from_slice::<Counted>(&b).map_err(|e| format!("{}: {e}", path.display()))).transpose()
+        b.map(|b| serde_json::from_slice::<Counted>(&b).map_err(|e| plain(&format!("{}: {e}", path.display())))).transpose()
     });
     match counted {
         Ok(Some(c)) if c.normal == name(&setup.normal) => setup.blocks = c.blocks,

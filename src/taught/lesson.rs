@@ -8,6 +8,7 @@
 
 use super::moments::Moments;
 use super::packed::Packed;
+use crate::bundle::plain;
 use serde::{Deserialize, Serialize};
 
 /// Name of the file, in a state folder and in a bundle.
@@ -84,7 +85,7 @@ impl Lesson {
     /// # Errors
     /// One sentence, without the file's name.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let lesson: Self = serde_json::from_slice(bytes).map_err(|e| format!("not what `lookout teach` writes: {e}"))?;
+        let lesson: Self = serde_json::from_slice(bytes).map_err(|e| plain(&format!("not what `lookout teach` writes: {e}")))?;
         if lesson.shown().any(|(_, e)| e.traces.is_empty()) {
             return Err("an example has no trace".into());
         }

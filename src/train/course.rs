@@ -163,7 +163,12 @@ impl Course {
     /// Learning and judging sides.
     fn parts(&self, set: &Set) -> Result<Vec<(Vec<usize>, Vec<usize>)>> {
         let all = 0..set.sequences.len();
-        if set.sequences.iter().any(|s| s.side.is_some()) {
+        if set.is_split() {
+            let groups = |side| set.sequences.iter().filter(move |s| s.side == Some(side)).map(|s| s.group.as_str());
+            let learnt: std::collections::BTreeSet<&str> = groups(Side::Train).collect();
+            if let Some(group) = groups(Side::Judge).find(|g| learnt.contains(g)) {
+                return Err(TrainError::Refused(format!("--split: group {group} is in both of its lists")));
+            }
             let of = |side| all.clone().filter(|n| set.sequences[*n].side == Some(side)).collect();
             return Ok(vec![(of(Side::Train), of(Side::Judge))]);
         }

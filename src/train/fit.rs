@@ -270,7 +270,8 @@ fn save(file: &Path, model: &Model, adam: &Adam, best: &HashMap<String, Tensor>,
     let part = file.with_extension("part");
     let failed = |e: String| TrainError::Broke(format!("{}: {e}", file.display()));
     safetensors::save(&all, &part).map_err(|e| failed(e.to_string()))?;
-    std::fs::rename(&part, file).map_err(|e| failed(e.to_string()))
+    let kept = std::fs::File::open(&part).and_then(|f| f.sync_all()).and_then(|()| std::fs::rename(&part, file));
+    kept.map_err(|e| failed(e.to_string()))
 }
 
 /// Takes everything from a checkpoint, or nothing.

@@ -320,14 +320,20 @@ fn table(file: &Path, wishes: &Wishes) -> Result<Vec<Found>, String> {
     Ok(found)
 }
 
+/// Where UCF101 keeps its lists, beside the class folders.
+const LISTS: &str = "ucfTrainTestlist";
+
 /// Class folders.
 fn folders(root: &Path) -> Result<Vec<Found>, String> {
     let mut found = Vec::new();
     for class in children(root)?.into_iter().filter(|c| c.is_dir()) {
         let label = class.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        if label.eq_ignore_ascii_case(LISTS) {
+            continue;
+        }
         let before = found.len();
         clips(&class, &label, &mut found, 2)?;
-        if found.len() == before && !label.to_lowercase().contains("list") {
+        if found.len() == before {
             return Err(format!("{}: a class folder without a recording in it", class.display()));
         }
     }
@@ -339,7 +345,7 @@ fn clips(dir: &Path, label: &str, found: &mut Vec<Found>, depth: u32) -> Result<
     for path in children(dir)? {
         let kind = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
         let pictures = path.is_dir() && children(&path)?.iter().any(|p| crate::source::images::is_picture(p));
-        if pictures || (path.is_file() && RECORDINGS.contains(&kind.as_str()) && !label.to_lowercase().contains("list")) {
+        if pictures || (path.is_file() && RECORDINGS.contains(&kind.as_str())) {
             let source = path.display().to_string();
             found.push(Found { group: group_in(&source), source, label: label.into(), span: None });
         } else if path.is_dir() && depth > 0 {

@@ -77,6 +77,11 @@ pub struct Batch {
 pub type Place = (usize, usize, usize);
 
 impl Set {
+    /// Does a given split say what is learnt from and what is judged?
+    pub fn is_split(&self) -> bool {
+        self.sequences.iter().any(|s| s.side.is_some())
+    }
+
     /// Puts recordings and their ticks together. `delay_ms`: what a tick is asked for is what was seen so long ago.
     pub fn new(
         listing: &Listing,

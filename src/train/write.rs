@@ -13,7 +13,8 @@ use ndarray::{Array, ArrayD, Dimension};
 use ndarray_npy::{WritableElement, WriteNpyExt};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::Path;
 
 /// The logit of the class that stands for "none of them" where no background was learnt: it never wins by itself.
@@ -255,7 +256,8 @@ pub fn save(folder: &Path, files: &BTreeMap<String, Vec<u8>>, contract: &str) ->
     let contract = ("bundle.toml", contract.as_bytes());
     for (name, bytes) in files.iter().map(|(n, b)| (n.as_str(), b.as_slice())).chain([contract]) {
         let path = part.join(name);
-        std::fs::write(&path, bytes).map_err(|e| failed(&path, e))?;
+        let kept = std::fs::File::create(&path).and_then(|mut f| f.write_all(bytes).and_then(|()| f.sync_all()));
+        kept.map_err(|e| failed(&path, e))?;
     }
     std::fs::rename(&part, folder).map_err(|e| failed(folder, e))
 }

@@ -8,7 +8,7 @@
 #   SILENCE  seconds that the camera gives no frames (default 12; before a release 60)
 #   JUMPS    how often it sends the wall clock through five centuries of trouble (default 8; before a release 600)
 #
-# README.md says what is tried. About three minutes; needs qemu-system-x86, cpio, kmod, v4l-utils, python3, and what modules.sh needs.
+# README.md says what is tried. About eight minutes; needs qemu-system-x86, cpio, kmod, v4l-utils, python3, and what modules.sh needs.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd); top=$(cd "$here/../.." && pwd)
 for tool in qemu-system-x86_64 cpio depmod v4l2-ctl python3 socat gcc; do

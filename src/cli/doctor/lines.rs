@@ -4,6 +4,7 @@ use super::finding::Finding;
 use super::rights;
 use crate::board::{LineSpec, Wiring};
 use crate::report::Label;
+use crate::report::gpio::CONSUMER;
 use gpiocdev::Chip;
 use gpiocdev::line::Info;
 use std::path::PathBuf;
@@ -68,7 +69,7 @@ fn check(needed: &Wiring, labels: &[Label], chip: Option<(PathBuf, Vec<Info>)>) 
     let label = |class: usize| labels.get(class).map_or("a class", |l| l.as_str());
     let classes = needed.lines.iter().map(|(class, l)| (label(*class), &l.line));
     let jobs = heart.chain(classes).chain(needed.alarm.iter().map(|l| ("novelty", &l.line)));
-    let mut found = Vec::new();
+    let (mut found, mut ours) = (Vec::new(), 0);
     for (job, line) in jobs {
         let there = lines.iter().find(|l| match line {
             LineSpec::Offset(offset) => l.offset == *offset,
@@ -79,16 +80,20 @@ fn check(needed: &Wiring, labels: &[Label], chip: Option<(PathBuf, Vec<Info>)>) 
                 Finding::broken("gpio", 1, format!("{} has no line {line}, which is meant for {job}", path.display()))
                     .fix("name another line, or bring the kernel up to date: line names come with its device tree"),
             ),
-            Some(l) if l.used => {
-                found.push(Finding::broken("gpio", 1, format!("line {line}, meant for {job}, is held by {:?}", l.consumer)).fix(
-                    "end that program, take the overlay out, or name another line; a running lookout holds its lines itself",
-                ))
-            }
+            Some(l) if l.used && l.consumer == CONSUMER => ours += 1,
+            Some(l) if l.used => found.push(
+                Finding::broken("gpio", 1, format!("line {line}, meant for {job}, is held by {:?}", l.consumer))
+                    .fix("end that program, take the overlay out, or name another line"),
+            ),
             Some(_) => {}
         }
     }
     if found.is_empty() {
-        found.push(Finding::ok("gpio", format!("every line that reports need is free on {}", path.display())));
+        let says = match ours {
+            0 => "every line that reports need is free".into(),
+            _ => format!("every line that reports need is there; a running lookout holds {ours}"),
+        };
+        found.push(Finding::ok("gpio", format!("{says}, on {}", path.display())));
     }
     found
 }
@@ -116,5 +121,8 @@ mod tests {
         assert!(says("A").contains("meant for heartbeat, is held by \"leds\""));
         assert!(says("B").contains("is free"));
         assert!(says("C").contains("has no line C"));
+        let held = Info { name: "A".into(), used: true, consumer: CONSUMER.into(), ..Info::default() };
+        let found = check(&needed(LineSpec::Name("A".into())), &[], Some((PathBuf::from("/dev/gpiochip0"), vec![held])));
+        assert!(found.len() == 1 && !found[0].is_broken() && found[0].says().contains("a running lookout holds 1"), "{found:?}");
     }
 }

@@ -57,7 +57,6 @@ impl Teacher {
         if let Some(command) = self.desk.take()
             && let Err(why) = self.done(command, hidden)
         {
-            log::warn!("teaching over the wire: {why}");
             self.desk.say(Err(cut(&why)));
         }
         self.writing.as_ref().and_then(|_| self.fitted.1.try_recv().ok())
@@ -112,10 +111,7 @@ impl Teacher {
                     let _ = fitted.send(known);
                     Ok(cut(&text))
                 }
-                Err(why) => {
-                    log::warn!("teaching over the wire: {why}");
-                    Err(cut(&why))
-                }
+                Err(why) => Err(cut(&why)),
             });
         };
         let started = std::thread::Builder::new().name("teach".into()).spawn(work);

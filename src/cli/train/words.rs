@@ -22,7 +22,9 @@ pub fn summary(set: &Set, course: &Course, o: &Outcome) -> String {
         share(&o.found.device),
         auc(&o.found.device),
         o.found.device.macro_recall(),
-        if course.folds > 1 {
+        if set.is_split() {
+            "judged as the split says, which also chose the epoch".into()
+        } else if course.folds > 1 {
             format!("{} parts", course.folds)
         } else {
             "one part judged, which also chose the epoch (--folds 5 does not)".into()
