@@ -121,29 +121,37 @@ fn row(n: u32, len: usize) -> Vec<f32> {
     (0..len as u32).map(|k| ((n * 31 + k * 7) % 97) as f32 / 48.5 - 1.0).collect()
 }
 
+/// So many ticks of a head that never forgets, then a fresh one that has seen the last window alone: the same bits.
+fn after(ticks: u32, bundle: &Bundle) {
+    let (window, width) = (bundle.contract.time.window, bundle.features());
+    let play = |ticks: std::ops::Range<u32>| {
+        let mut head = Head::load(bundle).unwrap();
+        let mut ring = Ring::new(window, head.row_len(), 3);
+        let answers = ticks.map(|n| {
+            ring.push(|to| head.project(&row(n, width), to)).unwrap();
+            head.run(&ring).unwrap().map(|l| l.iter().map(|v| v.to_bits()).collect::<Vec<_>>())
+        });
+        answers.last().flatten()
+    };
+    let last = play(0..ticks);
+    assert!(last.is_some());
+    assert_eq!(last, play(ticks - window as u32..ticks), "{}", bundle.contract.name);
+    println!("figure: M2 {}: {ticks} ticks, all bits equal", bundle.contract.name);
+}
+
 #[test]
 fn after_100_000_ticks_the_answer_is_a_fresh_process_fed_the_last_window_bit_for_bit() {
-    let bundle = Bundle::open(Path::new("tests/bundles/rows-lstm")).unwrap();
-    let (window, width) = (bundle.contract.time.window, bundle.features());
-    let mut old = Head::load(&bundle).unwrap();
-    let mut ring = Ring::new(window, old.row_len(), 3);
-    let feed = |head: &mut Head, ring: &mut Ring, n: u32| {
-        ring.push(|to| head.project(&row(n, width), to)).unwrap();
-        head.run(ring).unwrap().map(|l| l.iter().map(|v| v.to_bits()).collect::<Vec<_>>())
-    };
-    let ticks = 100_000;
-    let mut last = None;
-    for n in 0..ticks {
-        last = feed(&mut old, &mut ring, n);
+    for name in ["rows-lstm", "rows-gru"] {
+        after(100_000, &Bundle::open(&Path::new("tests/bundles").join(name)).unwrap());
     }
-    let mut fresh = Head::load(&bundle).unwrap();
-    let mut ring = Ring::new(window, fresh.row_len(), 3);
-    let mut again = None;
-    for n in ticks - window as u32..ticks {
-        again = feed(&mut fresh, &mut ring, n);
-    }
-    assert!(last.is_some());
-    assert_eq!(last, again);
+    after(10_000, &baked::bundle().unwrap());
+}
+
+#[test]
+#[ignore = "three days at ten ticks a second: minutes with --release"]
+fn after_2_592_000_ticks_too() {
+    after(2_592_000, &Bundle::open(Path::new("tests/bundles/rows-lstm")).unwrap());
+    after(2_592_000, &baked::bundle().unwrap());
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! broken, 2 when board, configuration or bundle are wrong, else 1.
 
 mod camera;
+mod disk;
 mod finding;
 mod lines;
 mod rights;
@@ -57,10 +58,12 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let needs = Needs::of(&config, board.as_ref(), bundle.as_ref(), &mut all);
     let until = Instant::now() + PATIENCE;
     let (camera, serial, gpio) = (needs.camera, needs.serial, needs.gpio);
+    let state = config.state.clone();
     let asked = [
         ("camera", ask(move || camera::look(camera.as_deref()))),
         ("serial", ask(move || serial::look(&serial))),
         ("gpio", ask(move || lines::look(gpio.as_ref()))),
+        ("state", ask(move || vec![disk::look(&state)])),
     ];
     for (area, answer) in asked {
         match answer.recv_timeout(until.saturating_duration_since(Instant::now())) {
