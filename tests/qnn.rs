@@ -214,7 +214,8 @@ fn hostile_networks_are_refused_or_left_and_bits_thrown_at_good_ones_never_panic
         }
     }
     println!("run, some of it by tract: {}", accepted.join(", "));
-    for refused in ["circle", "made_twice", "reads_nothing", "weights_missing", "scale_missing"] {
+    let scales = ["scale_missing", "scale_zero", "scale_nan", "scale_negative", "scale_infinite"];
+    for refused in ["circle", "made_twice", "reads_nothing", "weights_missing"].into_iter().chain(scales) {
         assert!(!accepted.iter().any(|a| a == refused), "{refused} was accepted");
     }
     let rounds = std::env::var("LOOKOUT_TEST_ROUNDS").ok().and_then(|v| v.parse().ok()).unwrap_or(1);

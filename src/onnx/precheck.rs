@@ -4,8 +4,8 @@
 //! firmware profile does) and then trusts the product: a crafted shape makes it read past its buffer. So here every
 //! tensor's shape product is checked and compared with its data, each kind of number in the one field that tract reads; the
 //! same for shapes that a graph states as constants for its own use. External data, nodes that nothing here can
-//! run, and more of anything than a camera box could use are refused. Dimensions of inputs are bounded too, and the
-//! expressions that may stand there, because tract parses them.
+//! run, scales that are none, windows that no picture has, and more of anything than a camera box could use are refused. Dimensions of
+//! inputs are bounded too, and the expressions that may stand there, because tract parses them.
 
 use crate::qnn;
 use std::collections::HashMap;
@@ -22,6 +22,8 @@ const MAX_ELEMENTS: usize = 32 << 20;
 const MAX_RANK: usize = 8;
 /// Longest name or expression for an open dimension.
 const MAX_DIM_TEXT: usize = 128;
+/// Longest side, step or border of a convolution's window; a picture has at most 4096 pixels a side.
+const MAX_WINDOW: i64 = 4096;
 /// Deepest nesting of graphs.
 const MAX_DEPTH: usize = 4;
 
@@ -51,6 +53,7 @@ fn look(graph: &GraphProto, depth: usize, nodes: &mut usize) -> Result<(), Strin
         known(node)?;
         recurrent(node)?;
         transposed(node)?;
+        window(node)?;
         for attribute in &node.attribute {
             if attribute.sparse_tensor.is_some() || !attribute.sparse_tensors.is_empty() {
                 return Err(format!("{}: a sparse tensor found; weights are read as plain ones", qnn::label(node)));
@@ -59,7 +62,9 @@ fn look(graph: &GraphProto, depth: usize, nodes: &mut usize) -> Result<(), Strin
             attribute.g.iter().chain(&attribute.graphs).try_for_each(|g| look(g, depth + 1, nodes))?;
         }
     }
-    stated_shapes(graph)
+    let constants = constants(graph);
+    stated_shapes(graph, &constants)?;
+    scales(graph, &constants)
 }
 
 /// Can tract or our own operator run it? tract would say so later, in more words. Our own operator is not for files.
@@ -113,6 +118,22 @@ fn transposed(node: &NodeProto) -> Result<(), String> {
     }
     let some: Vec<i64> = axes.ints.iter().copied().take(MAX_RANK + 1).collect();
     Err(format!("{}: perm = {some:?} found, every axis is expected once", qnn::label(node)))
+}
+
+/// Convolutions and pools: does the window lie in a picture that could be here?
+fn window(node: &NodeProto) -> Result<(), String> {
+    let windowed = node.op_type.contains("Conv") || node.op_type.ends_with("Pool");
+    for attribute in node.attribute.iter().filter(|_| windowed) {
+        let least = match attribute.name.as_str() {
+            "pads" | "output_padding" => 0,
+            "kernel_shape" | "strides" | "dilations" => 1,
+            _ => continue,
+        };
+        if let Some(n) = attribute.ints.iter().find(|n| !(least..=MAX_WINDOW).contains(n)) {
+            return Err(format!("{}: {} of {n} found, expected {least} to {MAX_WINDOW}", qnn::label(node), attribute.name));
+        }
+    }
+    Ok(())
 }
 
 /// One tensor: does its data have the length that its shape and type promise?
@@ -177,17 +198,8 @@ fn value(v: &ValueInfoProto) -> Result<(), String> {
     Ok(())
 }
 
-/// Shapes that the graph states as constants for its own use: which input of which operator makes a tensor of that size.
-fn stated_shapes(graph: &GraphProto) -> Result<(), String> {
-    let makers = |op: &str| match op {
-        "ConstantOfShape" => Some(0),
-        "Expand" | "Reshape" | "Tile" => Some(1),
-        "Resize" => Some(3),
-        _ => None,
-    };
-    if !graph.node.iter().any(|n| makers(&n.op_type).is_some()) {
-        return Ok(());
-    }
+/// Tensors that a graph states: initializers and what `Constant` gives.
+fn constants(graph: &GraphProto) -> HashMap<&str, &TensorProto> {
     let mut constants: HashMap<&str, &TensorProto> = graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
     for node in graph.node.iter().filter(|n| n.op_type == "Constant") {
         let value = node.attribute.iter().find(|a| a.name == "value").and_then(|a| a.t.as_ref());
@@ -195,6 +207,36 @@ fn stated_shapes(graph: &GraphProto) -> Result<(), String> {
             constants.insert(out, t);
         }
     }
+    constants
+}
+
+/// Scales of quantised operators: all floats that they have as constants, behind their first input.
+fn scales(graph: &GraphProto, constants: &HashMap<&str, &TensorProto>) -> Result<(), String> {
+    let quantised = |n: &&NodeProto| {
+        let op = n.op_type.as_str();
+        op.starts_with("QLinear") || matches!(op, "QGemm" | "QuantizeLinear" | "DequantizeLinear")
+    };
+    for node in graph.node.iter().filter(quantised) {
+        let stated = node.input.iter().skip(1).filter_map(|i| constants.get(i.as_str()));
+        for t in stated.filter(|t| t.data_type == DataType::Float as i32) {
+            let (chunks, _) = t.raw_data.as_chunks::<4>();
+            let raw = chunks.iter().map(|c| f32::from_le_bytes(*c));
+            if let Some(bad) = t.float_data.iter().copied().chain(raw).find(|s| !(s.is_finite() && *s > 0.0)) {
+                return Err(format!("{}: a scale of {bad} found, expected a number above 0", qnn::label(node)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Shapes that the graph states as constants for its own use: which input of which operator makes a tensor of that size.
+fn stated_shapes(graph: &GraphProto, constants: &HashMap<&str, &TensorProto>) -> Result<(), String> {
+    let makers = |op: &str| match op {
+        "ConstantOfShape" => Some(0),
+        "Expand" | "Reshape" | "Tile" => Some(1),
+        "Resize" => Some(3),
+        _ => None,
+    };
     for node in &graph.node {
         let shape = makers(&node.op_type).and_then(|n| node.input.get(n)).and_then(|i| constants.get(i.as_str()));
         let Some(shape) = shape.filter(|t| t.data_type == DataType::Int64 as i32) else { continue };
@@ -293,6 +335,30 @@ mod tests {
                 said.contains("Transpose n: perm = ") && said.contains("every axis is expected once") && said.len() < 120,
                 "{said}"
             );
+        }
+        let scaled = |op: &str, scale: f32| {
+            let s = TensorProto {
+                name: "s".into(),
+                data_type: DataType::Float as i32,
+                float_data: vec![scale],
+                ..TensorProto::default()
+            };
+            GraphProto { initializer: vec![s], ..graph(node(op, &["x", "s"])) }
+        };
+        for op in ["QuantizeLinear", "DequantizeLinear", "QLinearConv"] {
+            assert!(check(&scaled(op, 0.5)).is_ok(), "{op}");
+            for bad in [0.0, -0.1, f32::NAN, f32::INFINITY] {
+                assert!(refused(scaled(op, bad)).contains(&format!("{op} n: a scale of {bad} found")), "{op}");
+            }
+        }
+        assert!(check(&scaled("Mul", 0.0)).is_ok(), "no scale");
+        let reaching = |what: &str, n: i64| {
+            let ints = AttributeProto { name: what.into(), ints: vec![1, n], ..AttributeProto::default() };
+            graph(NodeProto { attribute: vec![ints], ..node("Conv", &["x", "w"]) })
+        };
+        assert!(check(&reaching("pads", 3)).is_ok());
+        for (what, n) in [("pads", -1), ("pads", 1 << 40), ("strides", 0), ("kernel_shape", 4097), ("dilations", -3)] {
+            assert!(refused(reaching(what, n)).contains(&format!("Conv n: {what} of {n} found")), "{what}");
         }
         let many = GraphProto { node: vec![node("Relu", &["x"]); MAX_NODES + 1], ..GraphProto::default() };
         assert!(refused(many).contains("2001 nodes"));
