@@ -53,7 +53,7 @@ pub struct WhereArg {
     pub on: bool,
 }
 
-/// `--threads`, for every command that runs an encoder.
+/// `--threads`, for the commands that run an encoder all the time or time it.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct ThreadsArg {
     /// Threads of the int8 encoder, 1 or 2: two where a large network is too slow on one core [default: 1]
