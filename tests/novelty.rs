@@ -476,6 +476,11 @@ fn what_cannot_be_learnt_from_is_said() {
     let run = lookout(&["train", few.to_str().unwrap(), "--unsupervised", "--out", dir.join("x").to_str().unwrap()]);
     let said = text(&run.stderr);
     assert!(run.status.code() == Some(2) && said.contains("50 ticks in 1 stretches") && said.contains("at least 200"), "{said}");
+    let [clip, out] = ["c.y4m", "y"].map(|name| dir.join(name).display().to_string());
+    std::fs::write(&clip, [&b"YUV4MPEG2 W8 H8 F10:1 Cmono\nFRAME\n"[..], &[0; 64]].concat()).expect("written");
+    let run = lookout(&["train", &clip, "--unsupervised", "--bundle", "tests/bundles/senses", "--out", &out]);
+    let said = text(&run.stderr);
+    assert!(run.status.code() == Some(2) && said.contains("asks for extra numbers, which are not read here"), "{said}");
     let state = dir.to_str().unwrap();
     let run = lookout(&["novelty", "x.y4m", "--state", state]);
     assert!(run.status.code() == Some(2) && text(&run.stderr).contains("`lookout learn` finds out"), "{}", text(&run.stderr));

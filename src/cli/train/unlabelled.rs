@@ -63,6 +63,13 @@ pub fn run(args: &Args, name: String, out: &mut dyn Write) -> Result<(), Failure
         None if rows => None,
         None => Some(base.clone()),
     };
+    let extra = encoder.as_ref().map_or(&[][..], |b| &b.contract.extra);
+    if !extra.is_empty() || !args.extra.is_empty() {
+        let named = if args.extra.is_empty() { format!("bundle {}", base.contract.name) } else { "--extra".into() };
+        return Err(Failure::refused(format!(
+            "--unsupervised: {named} asks for extra numbers, which are not read here; `lookout learn CLIP --bundle DIR` takes them from the tables beside recordings"
+        )));
+    }
     let kind = encoder.as_ref().map_or(Kind::Rows, |b| Kind::Features(Box::new(b.clone())));
     let cache = args.cache.clone().unwrap_or_else(|| cache_beside(&args.out));
     let (listing, ticks) = read(listing, kind, tick_ms, &cache)?;
