@@ -161,7 +161,8 @@ pub fn find(args: &FindArgs, out: &mut dyn Write) -> Result<(), Failure> {
         let (place, described) = moment.split_at(PLACE);
         let number = |at: usize| u32::from_le_bytes([place[at], place[at + 1], place[at + 2], place[at + 3]]);
         let like = |asked: &Vec<f32>| asked.iter().zip(described).map(|(a, b)| a * f32::from(*b as i8)).sum::<f32>() / 127.0;
-        found.push((asked.iter().map(like).fold(-1.0, f32::max), number(0), number(4)));
+        // An i8 a number rounds a moment's length a little past 1.
+        found.push((asked.iter().map(like).fold(-1.0, f32::max).min(1.0), number(0), number(4)));
     }
     found.sort_by(|a, b| b.0.total_cmp(&a.0));
     let length = header.window as u32 * header.tick_ms;
