@@ -99,7 +99,8 @@ impl Novelty {
             return None;
         }
         self.said = Some((at, now));
-        Some(Report { at, score, threshold: verdict.threshold, blocks: self.promise.blocks(), now })
+        let (blocks, one_in) = (self.promise.blocks(), self.promise.one_in());
+        Some(Report { at, score, threshold: verdict.threshold, blocks, one_in, now })
     }
 
     /// What is normal, which gives the scores.

@@ -88,6 +88,8 @@ pub struct Novelty {
     pub threshold: f32,
     /// Calibration blocks behind the threshold.
     pub blocks: u32,
+    /// At most one false alarm in so many blocks can be promised now; `None`: nothing yet.
+    pub one_in: Option<u32>,
     /// What it comes to.
     pub now: Novel,
 }
@@ -424,6 +426,7 @@ pub(crate) mod tests {
             score: 2.5,
             threshold: 1.25,
             blocks: 60,
+            one_in: Some(61),
             now: if alarm { Novel::Alarm } else { Novel::Ok },
         })
     }

@@ -150,7 +150,8 @@ fn a_box_says_it_on_the_wire() {
     let (good, bundle) = machine(&dir, 10, 3);
     let check = lookout(&["check", bundle.to_str().unwrap()]);
     assert!(check.status.success(), "{}{}", text(&check.stdout), text(&check.stderr));
-    let source = format!("features:{}", good.display());
+    let (source, file) = (format!("features:{}", good.display()), dir.join("said.json"));
+    let json = format!("json:{}", file.display());
     let run = lookout(&[
         "run",
         "--bundle",
@@ -159,6 +160,8 @@ fn a_box_says_it_on_the_wire() {
         &source,
         "--report",
         "stdout",
+        "--report",
+        &json,
         "--state",
         dir.to_str().unwrap(),
     ]);
@@ -167,6 +170,10 @@ fn a_box_says_it_on_the_wire() {
     let lines: Vec<&str> = said.lines().filter(|l| l.starts_with("$PLKTN,")).collect();
     println!("{}\n{}", lines.first().unwrap_or(&""), lines.last().unwrap_or(&""));
     assert!(lines.len() >= 100 && lines.iter().all(|l| l.contains(",learning,")), "{} lines", lines.len());
+    // What can be promised now, for programs: nothing yet.
+    let json = std::fs::read_to_string(file).expect("lines");
+    let promised = json.lines().filter(|l| l.contains("\"type\":\"novelty\""));
+    assert_eq!(promised.filter(|l| l.contains("\"one_in\":null")).count(), lines.len(), "{json}");
     let _ = std::fs::remove_dir_all(dir);
 }
 

@@ -102,7 +102,7 @@ mod tests {
     use crate::source::Timestamp;
 
     fn tick(at: u64, score: f32, now: Novel) -> Novelty {
-        Novelty { at: Timestamp::from_ms(at), score, threshold: 3.0, blocks: 30, now }
+        Novelty { at: Timestamp::from_ms(at), score, threshold: 3.0, blocks: 30, one_in: Some(31), now }
     }
 
     #[test]

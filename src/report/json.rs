@@ -20,7 +20,7 @@ use serde::Serialize;
 enum Object<'a> {
     Class { seq: u32, ms: u64, id: Option<u8>, label: &'a str, p: f32, valid_slots: u16, age_ms: u32 },
     Event { seq: u32, ms: u64, edge: &'a str, id: u8, label: &'a str, onset_ms: u64, duration_ms: u32, peak: f32 },
-    Novelty { seq: u32, ms: u64, score: f32, threshold: f32, blocks: u32, now: &'static str },
+    Novelty { seq: u32, ms: u64, score: f32, threshold: f32, blocks: u32, one_in: Option<u32>, now: &'static str },
     Place { seq: u32, ms: u64, label: &'a str, x: f32, y: f32, w: f32, h: f32 },
     Health(HealthObject<'a>),
     Gap { from: u32, to: u32 },
@@ -106,7 +106,8 @@ fn object(parcel: &Parcel) -> Object<'_> {
             peak: e.peak,
         },
         Report::Novelty(n) => {
-            Object::Novelty { seq, ms: n.at.ms(), score: n.score, threshold: n.threshold, blocks: n.blocks, now: n.now.words() }
+            let super::Novelty { score, threshold, blocks, one_in, .. } = *n;
+            Object::Novelty { seq, ms: n.at.ms(), score, threshold, blocks, one_in, now: n.now.words() }
         }
         Report::Place(s) => {
             let super::Spot { label, place, .. } = s;

@@ -25,7 +25,7 @@ fn report() -> impl Strategy<Value = Report> {
     });
     let novelty = (at(), any::<f32>(), any::<f32>(), any::<u32>(), 0..4usize);
     let novelty = novelty.prop_map(|(at, score, threshold, blocks, now)| {
-        Report::Novelty(Novelty { at, score, threshold, blocks, now: Novel::WORDS[now].1 })
+        Report::Novelty(Novelty { at, score, threshold, blocks, one_in: None, now: Novel::WORDS[now].1 })
     });
     let state = prop_oneof![
         proptest::sample::select(State::WORDS.to_vec()).prop_map(|(_, state)| state),
@@ -183,7 +183,7 @@ fn extremes_fill_the_line_exactly() {
     let event = Sentence::of(seq, &Report::Event(event)).encode();
     assert_eq!((event.len(), event.contains(",999999999,999999999,1.000,")), (82, true), "{event}");
 
-    let novelty = Novelty { at, score: f32::MIN, threshold: f32::MAX, blocks: u32::MAX, now: Novel::Learning };
+    let novelty = Novelty { at, score: f32::MIN, threshold: f32::MAX, blocks: u32::MAX, one_in: None, now: Novel::Learning };
     let novelty = Sentence::of(seq, &Report::Novelty(novelty)).encode();
     assert!(novelty.contains(",-999999.9999,999999.9999,9999999,learning,"), "{novelty}");
 
@@ -224,7 +224,7 @@ fn not_a_number_never_reaches_the_wire() {
         let event = Event { at, edge: Edge::Start, class: ClassId(1), label, onset: at, duration_ms: 0, peak: p };
         let line = Sentence::of(0, &Report::Event(event)).encode();
         assert!(line.starts_with("$PLKTE,0,S,left,0,0,,"), "{line}");
-        let novelty = Novelty { at, score: p, threshold: p, blocks: 0, now: Novel::Ok };
+        let novelty = Novelty { at, score: p, threshold: p, blocks: 0, one_in: None, now: Novel::Ok };
         let line = Sentence::of(0, &Report::Novelty(novelty)).encode();
         assert!(line.starts_with("$PLKTN,0,0,,,0,ok,"), "{line}");
     }

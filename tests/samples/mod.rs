@@ -40,7 +40,7 @@ pub fn event(k: u32) -> Report {
 pub fn novelty(k: u32) -> Report {
     let score = k as f32 / 7.0 - 3.0;
     let at = Timestamp::from_ms(u64::from(k) * 100);
-    Report::Novelty(Novelty { at, score, threshold: 2.5, blocks: k, now: novel(score > 2.5) })
+    Report::Novelty(Novelty { at, score, threshold: 2.5, blocks: k, one_in: Some(k.saturating_add(1)), now: novel(score > 2.5) })
 }
 
 pub fn place(k: u32) -> Report {
@@ -87,7 +87,9 @@ pub fn extremes() -> Vec<Report> {
     let class = |class, label: &Label, p| Report::Class(ClassNow { at, class, label: label.clone(), p, valid_slots, age_ms });
     let event =
         |edge, peak| Report::Event(Event { at, edge, class: ClassId(255), label: long.clone(), onset: at, duration_ms, peak });
-    let novelty = |score, alarm| Report::Novelty(Novelty { at, score, threshold: -score, blocks: u32::MAX, now: novel(alarm) });
+    let novelty = |score, alarm| {
+        Report::Novelty(Novelty { at, score, threshold: -score, blocks: u32::MAX, one_in: None, now: novel(alarm) })
+    };
     let health = |state, none: bool| {
         Report::Health(Health {
             at,
