@@ -101,6 +101,10 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let d = deviation.unwrap_or_default();
     let report = encoder.as_ref().map(|e| e.report().clone()).unwrap_or_default();
     let novelty = novelty::of_bundle(&bundle).map_err(Failure::refused)?;
+    let advice = match built.filter(|_| report.isa.is_none()) {
+        Some(built) => int8(&bundle, built, args.engine)?,
+        None => None,
+    };
     if args.json {
         let novelty = novelty.map(|setup| {
             let (ticks, blocks) = (setup.normal.learnt, setup.blocks.best.len());
@@ -110,7 +114,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
             "ok": true, "bundle": bundle.contract.name, "version": bundle.contract.version, "hash": bundle.hash,
             "max_abs": d.features.unwrap_or(0.0).max(d.logits).max(d.boxes.unwrap_or(0.0)).max(d.map.unwrap_or(0.0)), "top1_equal": d.top1_equal, "vectors": d.vectors,
             "encoder_ms": built.map(ms), "encoder_f32_ms": plain.map(ms), "head_ms": ms(step), "cached": head.is_cached(), "head": head.words(),
-            "taken": report.taken_texts(), "left": report.left, "isa": isa_text(&report), "novelty": novelty, "rss_kb": peak_kb(),
+            "taken": report.taken_texts(), "left": report.left, "isa": isa_text(&report), "int8": advice, "novelty": novelty, "rss_kb": peak_kb(),
         });
         writeln!(out, "{line}")?;
         return Ok(());
@@ -139,14 +143,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     }
     if encoder.is_some() {
         describe_report(&report, out)?;
-        let file = bundle.file(ENCODER).unwrap_or_default();
-        if let (true, Some(input), Some(built)) = (report.isa.is_none(), &bundle.contract.input, built) {
-            let proto = onnx::parse(file).map_err(Failure::refused)?;
-            let mut shape = vec![1, input.planes(), input.height, input.width];
-            if input.clip > 1 {
-                shape.insert(2, input.clip);
-            }
-            writeln!(out, "int8      {}", estimate(&proto, &shape, built, args.engine.isa()?))?;
+        if let Some(advice) = advice {
+            writeln!(out, "int8      {advice}")?;
         }
     }
     writeln!(out, "head      {:.3} ms a window, projections included: {}", ms(step), head.words())?;
@@ -157,6 +155,17 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     writeln!(out, "memory    {:.1} MB at most so far", f64::from(peak_kb()) / 1e3)?;
     writeln!(out, "ok")?;
     Ok(())
+}
+
+/// What an encoder that runs in float would take as int8, in words.
+fn int8(bundle: &Bundle, built: Duration, engine: EngineArg) -> Result<Option<String>, Failure> {
+    let Some(input) = &bundle.contract.input else { return Ok(None) };
+    let proto = onnx::parse(bundle.file(ENCODER).unwrap_or_default()).map_err(Failure::refused)?;
+    let mut shape = vec![1, input.planes(), input.height, input.width];
+    if input.clip > 1 {
+        shape.insert(2, input.clip);
+    }
+    Ok(Some(estimate(&proto, &shape, built, engine.isa()?)))
 }
 
 fn describe(bundle: &Bundle, out: &mut dyn Write) -> std::io::Result<()> {
