@@ -36,7 +36,8 @@ impl Probe for Ours {
     }
     fn lap(&mut self, stage: Stage) {
         if self.ticks > 30 {
-            *if stage == Stage::Encoder { &mut self.encoder } else { &mut self.allocations } += count() - self.since;
+            let counted = if stage == Stage::Encoder { &mut self.encoder } else { &mut self.allocations };
+            *counted += count() - self.since;
         }
         self.ticks += u32::from(stage == Stage::Decision);
         self.since = count();

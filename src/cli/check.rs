@@ -7,7 +7,7 @@ use super::Failure;
 use super::bench::cpu_time;
 use super::estimate::estimate;
 use super::setup::{BundleArg, ThreadsArg, load};
-use crate::bundle::{Bundle, ENCODER, HEAD};
+use crate::bundle::{Bundle, ENCODER, HEAD, Input};
 use crate::encoder::{Encoder, Form};
 use crate::extra::Extra;
 use crate::golden;
@@ -101,9 +101,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let d = deviation.unwrap_or_default();
     let report = encoder.as_ref().map(|e| e.report().clone()).unwrap_or_default();
     let novelty = novelty::of_bundle(&bundle).map_err(Failure::refused)?;
-    let advice = match built.filter(|_| report.isa.is_none()) {
-        Some(built) => int8(&bundle, built, args.engine)?,
-        None => None,
+    let advice = match (&bundle.contract.input, built) {
+        (Some(input), Some(built)) if report.isa.is_none() => Some(int8(&bundle, input, built, args.engine)?),
+        _ => None,
     };
     if args.json {
         let novelty = novelty.map(|setup| {
@@ -158,14 +158,13 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
 }
 
 /// What an encoder that runs in float would take as int8, in words.
-fn int8(bundle: &Bundle, built: Duration, engine: EngineArg) -> Result<Option<String>, Failure> {
-    let Some(input) = &bundle.contract.input else { return Ok(None) };
+fn int8(bundle: &Bundle, input: &Input, built: Duration, engine: EngineArg) -> Result<String, Failure> {
     let proto = onnx::parse(bundle.file(ENCODER).unwrap_or_default()).map_err(Failure::refused)?;
     let mut shape = vec![1, input.planes(), input.height, input.width];
     if input.clip > 1 {
         shape.insert(2, input.clip);
     }
-    Ok(Some(estimate(&proto, &shape, built, engine.isa()?)))
+    Ok(estimate(&proto, &shape, built, engine.isa()?))
 }
 
 fn describe(bundle: &Bundle, out: &mut dyn Write) -> std::io::Result<()> {

@@ -13,8 +13,7 @@ use ndarray::{Array, ArrayD, Dimension};
 use ndarray_npy::{WritableElement, WriteNpyExt};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::io::Write as _;
+use std::fmt::Write;
 use std::path::Path;
 
 /// The logit of the class that stands for "none of them" where no background was learnt: it never wins by itself.
@@ -255,9 +254,7 @@ pub fn save(folder: &Path, files: &BTreeMap<String, Vec<u8>>, contract: &str) ->
     std::fs::create_dir_all(&part).map_err(|e| failed(&part, e))?;
     let contract = ("bundle.toml", contract.as_bytes());
     for (name, bytes) in files.iter().map(|(n, b)| (n.as_str(), b.as_slice())).chain([contract]) {
-        let path = part.join(name);
-        let kept = std::fs::File::create(&path).and_then(|mut f| f.write_all(bytes).and_then(|()| f.sync_all()));
-        kept.map_err(|e| failed(&path, e))?;
+        crate::store::replace(&part.join(name), bytes).map_err(|e| TrainError::Broke(e.to_string()))?;
     }
     std::fs::rename(&part, folder).map_err(|e| failed(folder, e))
 }

@@ -1,6 +1,6 @@
 //! Writes down beside inference what novelty has counted: a thread of its own, because a disk may take seconds and inference may not.
 //!
-//! At the end of a block, and at most once a minute; a power cut costs what was counted since.
+//! At the end of a block, and at most once a minute; a power cut costs what was counted since, the end of a run nothing.
 
 use crate::complaint::Complaint;
 use crate::novelty::Novelty;
@@ -20,9 +20,8 @@ const PAUSE: Duration = Duration::from_secs(60);
 pub struct Keeper {
     to: Option<SyncSender<Blocks>>,
     thread: Option<JoinHandle<()>>,
-    /// Blocks that had ended when the last were handed over, and when that was.
+    /// Blocks that had ended when the last were handed over.
     ended: u32,
-    last: Option<Instant>,
 }
 
 impl Keeper {
@@ -34,25 +33,30 @@ impl Keeper {
         let (to, from) = sync_channel::<Blocks>(1);
         let (state, normal) = (state.to_path_buf(), novelty::name(normal));
         let keep = move || {
-            let mut complaint = Complaint::default();
-            while let Ok(blocks) = from.recv() {
+            let (mut complaint, mut last) = (Complaint::default(), None::<Instant>);
+            while let Ok(mut blocks) = from.recv() {
+                // What comes before the time is over takes its place; the end of the run does not wait.
+                while let Some(rest) = last.and_then(|last| PAUSE.checked_sub(last.elapsed())) {
+                    let Ok(newer) = from.recv_timeout(rest) else { break };
+                    blocks = newer;
+                }
                 if let Err(why) = novelty::count(&state, &normal, blocks) {
                     complaint.say(format!("{why}; what is normal here is counted anew after a restart"));
                 }
+                last = Some(Instant::now());
             }
         };
         let thread = std::thread::Builder::new().name("novelty".into()).spawn(keep)?;
-        Ok(Self { to: Some(to), thread: Some(thread), ended: 0, last: None })
+        Ok(Self { to: Some(to), thread: Some(thread), ended: 0 })
     }
 
     /// After a tick: hands over what was counted when a block has ended. Never waits: while the disk is slow, the next block takes the rest along.
     pub fn note(&mut self, novelty: &Novelty) {
         if novelty.ended() != self.ended
-            && self.last.is_none_or(|last| last.elapsed() >= PAUSE)
             && let Some(to) = &self.to
             && to.try_send(novelty.promise().known()).is_ok()
         {
-            (self.ended, self.last) = (novelty.ended(), Some(Instant::now()));
+            self.ended = novelty.ended();
         }
     }
 }
@@ -63,5 +67,33 @@ impl Drop for Keeper {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::novelty::normal::{self, Terms};
+
+    #[test]
+    fn the_first_is_written_at_once_the_next_after_a_minute_or_at_the_end() {
+        let state = std::env::temp_dir().join(format!("lookout-keeper-{}", std::process::id()));
+        let rows = (0..2000).map(|n| (n * 37 % 101) as f32 / 101.0).collect();
+        let normal = normal::learn("00aa", 1, &[rows], &Terms { hidden: 4, ..Terms::new(100, 0) }, None).unwrap();
+        let keeper = Keeper::start(&state, &normal).unwrap();
+        let count = |best: f32| keeper.to.as_ref().unwrap().send(Blocks { best: vec![best], ..Blocks::default() }).unwrap();
+        let kept = || std::fs::read_to_string(state.join("blocks.json")).unwrap_or_default();
+        count(0.25);
+        let until = Instant::now() + Duration::from_secs(20);
+        while !kept().contains("0.25") && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        count(0.5);
+        count(0.75);
+        assert!(kept().contains("0.25"), "{}", kept());
+        let start = Instant::now();
+        drop(keeper);
+        assert!(kept().contains("0.75") && start.elapsed() < PAUSE / 2, "{}", kept());
+        let _ = std::fs::remove_dir_all(state);
     }
 }
