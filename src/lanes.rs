@@ -96,40 +96,72 @@ widen! {
     pub(crate) apart = squares(a: &[f32], b: &[f32]) -> f32
 }
 
+/// Rows that stand side by side in a block: four of the widest registers, so that no addition waits for the one before.
+pub(crate) const SIDE: usize = 4 * LANES;
+
+/// Rows `[row][numbers]` side by side: block after block of [`SIDE`] rows, in each the first numbers of all its rows, then the second ones. A block is
+/// filled up with rows that are nowhere.
+pub(crate) fn beside(rows: &[f32], numbers: usize) -> Vec<f32> {
+    let block = |rows: &[f32]| {
+        let at = |n: usize, k: usize| rows.get(n * numbers + k).copied().unwrap_or(f32::INFINITY);
+        (0..numbers).flat_map(|k| (0..SIDE).map(move |n| (n, k))).map(|(n, k)| at(n, k)).collect::<Vec<_>>()
+    };
+    rows.chunks(SIDE * numbers).flat_map(block).collect()
+}
+
 widen! {
-    /// The nearest of some rows as long as `x`: which, and its squared distance.
+    /// The nearest of some rows as long as `x`, which stand [`beside`] each other: which, and its squared distance.
     pub(crate) nearest = least(rows: &[f32], x: &[f32]) -> (usize, f32)
 }
 
 #[inline(always)]
 fn least(rows: &[f32], x: &[f32]) -> (usize, f32) {
-    // A loop: what a chain of adaptors calls is not compiled for the wider registers.
+    // Loops: what a chain of adaptors calls is not compiled for the wider registers.
+    let (columns, _) = rows.as_chunks::<SIDE>();
     let mut best = (0, f32::INFINITY);
-    for (n, row) in rows.chunks_exact(x.len()).enumerate() {
-        let far = squares(row, x);
-        if far < best.1 {
-            best = (n, far);
+    for (b, block) in columns.chunks_exact(x.len()).enumerate() {
+        let mut far = [0.0f32; SIDE];
+        for (column, x) in block.iter().zip(x) {
+            for n in 0..SIDE {
+                far[n] += (column[n] - x) * (column[n] - x);
+            }
+        }
+        for (n, far) in far.iter().enumerate() {
+            if *far < best.1 {
+                best = (b * SIDE + n, *far);
+            }
         }
     }
     best
 }
 
-/// Numbers that row `n` of a lower triangle of so many rows is written with: zeros up to whole lanes.
-pub(crate) fn in_triangle(n: usize, rows: usize) -> usize {
-    (n + 1).next_multiple_of(LANES).min(rows)
+/// A lower triangle of `rows` rows as [`triangle`] reads it: side by side in blocks like [`beside`], each as long as its longest row.
+pub(crate) fn lower(rows: usize, at: impl Fn(usize, usize) -> f32) -> Vec<f32> {
+    let number = |n: usize, k: usize| if n < rows && k <= n { at(n, k) } else { 0.0 };
+    (0..rows)
+        .step_by(SIDE)
+        .flat_map(|first| (0..(first + SIDE).min(rows)).flat_map(move |k| (first..first + SIDE).map(move |n| (n, k))))
+        .map(|(n, k)| number(n, k))
+        .collect()
 }
 
 widen! {
-    /// A lower triangle times `x`; its rows, one behind the other, are as long as [`in_triangle`] says.
+    /// A [`lower`] triangle times `x`.
     pub(crate) triangle = plain_triangle(rows: &[f32], x: &[f32], to: &mut [f32])
 }
 
 #[inline(always)]
 fn plain_triangle(rows: &[f32], x: &[f32], to: &mut [f32]) {
-    let mut rest = rows;
-    for (n, to) in to.iter_mut().enumerate() {
-        let (row, below) = rest.split_at(in_triangle(n, x.len()));
-        *to = sum(row, &x[..row.len()], |a, b| a * b);
+    let (mut rest, _) = rows.as_chunks::<SIDE>();
+    for (b, to) in to.chunks_mut(SIDE).enumerate() {
+        let (block, below) = rest.split_at(((b + 1) * SIDE).min(x.len()));
+        let mut sums = [0.0f32; SIDE];
+        for (column, x) in block.iter().zip(x) {
+            for n in 0..SIDE {
+                sums[n] += column[n] * x;
+            }
+        }
+        to.copy_from_slice(&sums[..to.len()]);
         rest = below;
     }
 }
@@ -178,9 +210,7 @@ mod tests {
             let squares: f32 = (0..n).map(|k| (k * k) as f32).sum();
             for here in all() {
                 assert_eq!(apart(here, &a, &b), squares, "{n} numbers, {here:?}");
-                let long = |row: u32| in_triangle(row as usize, n as usize) as u32;
-                let below = |row: u32, k: u32| if k > row { 0.0 } else { (row + k) as f32 };
-                let rows: Vec<f32> = (0..n).flat_map(|row| (0..long(row)).map(move |k| below(row, k))).collect();
+                let rows = lower(n as usize, |row, k| (row + k) as f32);
                 let mut to = vec![0.0; n as usize];
                 triangle(here, &rows, &a, &mut to);
                 let wanted: Vec<f32> = (0..n).map(|row| (0..=row).map(|k| ((row + k) * k) as f32).sum()).collect();
@@ -201,12 +231,13 @@ mod tests {
         let mut numbers = |n: usize| (0..n).map(|_| draw.within(-3.0, 3.0)).collect::<Vec<f32>>();
         for n in [1, 15, 16, 17, 96, 161, 192] {
             let (rows, x) = (numbers(n * n), numbers(n));
+            let (side, below) = (beside(&rows, n), lower(n, |r, k| rows[r * n + k]));
             let found = |here| {
-                let (mut whole, mut lower) = (x.clone(), x.clone());
+                let (mut whole, mut product) = (x.clone(), x.clone());
                 add_product(here, &rows, &x, 0.7, &mut whole);
-                triangle(here, &rows, &x, &mut lower);
-                let (which, far) = nearest(here, &rows, &x);
-                (which, far.to_bits(), whole.iter().chain(&lower).map(|v| v.to_bits()).collect::<Vec<_>>())
+                triangle(here, &below, &x, &mut product);
+                let (which, far) = nearest(here, &side, &x);
+                (which, far.to_bits(), whole.iter().chain(&product).map(|v| v.to_bits()).collect::<Vec<_>>())
             };
             let plain = found(Here::of(Isa::Scalar));
             all().for_each(|here| assert_eq!(found(here), plain, "{n} numbers, {here:?}"));
@@ -215,6 +246,10 @@ mod tests {
 
     #[test]
     fn the_nearest_is_found() {
-        assert_eq!(nearest(Here::best(), &[0.0, 5.0, 9.0], &[6.0]), (1, 1.0));
+        // A block and a half of rows of two numbers.
+        let rows: Vec<f32> = (0..SIDE + SIDE / 2).flat_map(|n| [n as f32, 0.0]).collect();
+        for n in [0, 1, SIDE - 1, SIDE, SIDE + SIDE / 2 - 1] {
+            all().for_each(|here| assert_eq!(nearest(here, &beside(&rows, 2), &[n as f32 + 0.25, 2.0]), (n, 4.0625), "{here:?}"));
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The arithmetic of learning what is normal: scales, k-means, and a symmetric system of equations.
 
 use super::normal::PLACES;
-use crate::lanes::{Here, nearest};
+use crate::lanes::{Here, beside, nearest};
 use crate::rng::Rng;
 
 /// Rounds of k-means: the places hardly move after that.
@@ -33,8 +33,9 @@ pub(super) fn places(rows: &[f32], width: usize, draw: &mut Rng) -> Vec<f32> {
     let mut places: Vec<f32> = (0..PLACES).flat_map(|_| rows[draw.below(count) * width..][..width].to_vec()).collect();
     for _ in 0..ROUNDS {
         let (mut sums, mut counts) = (vec![0.0f32; PLACES * width], [0.0f32; PLACES]);
+        let side = beside(&places, width);
         for row in rows.chunks_exact(width) {
-            let (n, _) = nearest(here, &places, row);
+            let (n, _) = nearest(here, &side, row);
             counts[n] += 1.0;
             sums[n * width..][..width].iter_mut().zip(row).for_each(|(s, v)| *s += v);
         }
@@ -103,7 +104,7 @@ mod tests {
     #[test]
     fn places_lie_where_rows_lie() {
         let rows: Vec<f32> = (0..900).flat_map(|n| [(n % 3) as f32 * 10.0, (n % 7) as f32 * 0.01]).collect();
-        let found = places(&rows, 2, &mut Rng(1));
+        let found = beside(&places(&rows, 2, &mut Rng(1)), 2);
         let worst = rows.chunks_exact(2).map(|r| nearest(Here::best(), &found, r).1).fold(0.0, f32::max);
         assert!(worst < 0.01, "{worst}");
     }

@@ -209,6 +209,8 @@ pub fn learn(
     };
     let mut sense = Sense::blind(&normal, normal.memory(network)?);
     normal.regress(&learnt, &mut sense, terms.each)?;
+    // Now that it knows what is typical.
+    let mut sense = Sense::blind(&normal, normal.memory(network)?);
     normal.measure(&judged, &mut sense, terms.block)?;
     Ok(normal)
 }

@@ -3,7 +3,7 @@
 use super::normal::{LEAST, Loss, Normal, inner};
 use super::stay::Stay;
 use crate::head::memory::Memory;
-use crate::lanes::{Here, add_product, nearest};
+use crate::lanes::{Here, add_product, beside, nearest};
 use crate::past;
 use crate::rng::Rng;
 
@@ -71,6 +71,9 @@ pub struct Sense {
     /// What is, and how far it is from what was foreseen or given back.
     target: Box<[f32]>,
     pub(super) error: Box<[f32]>,
+    /// The typical rows and situations, as they are searched.
+    rows: Box<[f32]>,
+    states: Box<[f32]>,
     stay: Stay,
     held: Box<[[f32; PARTS]]>,
     scored: usize,
@@ -100,6 +103,8 @@ impl Sense {
             ticks: 0,
             target: vec![0.0; outputs].into(),
             error: vec![0.0; outputs].into(),
+            rows: beside(&normal.rows.0, inner).into(),
+            states: beside(&normal.states.0, normal.hidden).into(),
             stay: Stay::new(normal.features),
             held: vec![[f32::NEG_INFINITY; PARTS]; normal.hold].into(),
             scored: 0,
@@ -186,8 +191,8 @@ impl Sense {
             return None;
         }
         let here = Here::best();
-        let strange = nearest(here, &normal.rows.0, self.seen()).1 / self.inner as f32;
-        let unknown = nearest(here, &normal.states.0, self.state()).1 / normal.hidden as f32;
+        let strange = nearest(here, &self.rows, self.seen()).1 / self.inner as f32;
+        let unknown = nearest(here, &self.states, self.state()).1 / normal.hidden as f32;
         let [off, strange, unknown] = [self.off(normal), strange, unknown].map(|d| (d + LEAST).ln());
         Some([off, strange, unknown, beyond])
     }

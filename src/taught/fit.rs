@@ -13,7 +13,7 @@
 
 use super::lesson::{Lesson, MAX_NUMBERS};
 use super::moments::{Sums, spread};
-use crate::lanes::{LANES, in_triangle};
+use crate::lanes::lower;
 
 /// Share of the covariance that is left to its diagonal alone.
 const SHRINK: f64 = 0.5;
@@ -158,7 +158,7 @@ pub fn fit(lesson: &Lesson, names: &[String]) -> Result<Fitted, String> {
             behind: (VOLUME * unit * own) as f32,
         });
     }
-    Ok(Fitted { white: lower(&white, numbers), places, taught: labels.len() })
+    Ok(Fitted { white: lower(numbers, |r, c| row(&white, r)[c] as f32), places, taught: labels.len() })
 }
 
 /// How far traces lie from the mean of the other examples.
@@ -246,11 +246,6 @@ fn whitening(covariance: &[f64], numbers: usize) -> Result<Vec<f64>, String> {
         }
     }
     Ok(inverse)
-}
-
-/// A lower triangle as what runs every tick reads it.
-fn lower(triangle: &[f64], rows: usize) -> Vec<f32> {
-    (0..rows).flat_map(|r| row(triangle, r).iter().map(|w| *w as f32).chain([0.0; LANES]).take(in_triangle(r, rows))).collect()
 }
 
 /// Mean squared distance of an ordinary trace from its class: the trace of `white * covariance * white'`.
