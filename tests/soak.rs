@@ -82,6 +82,13 @@ fn paint(n: u64, data: &mut [u8]) {
     }
 }
 
+/// The 99.9th percentile.
+fn worst_but_one_in_a_thousand(part: &[u32]) -> u32 {
+    let mut part = part.to_vec();
+    part.sort_unstable();
+    part[part.len() * 999 / 1000]
+}
+
 /// `slack`: how many times the first part's p99.9 the last part's may be.
 fn soak(ticks: u64, slack: f64) {
     let bundle = Bundle::open(Path::new("tests/bundles/resnet")).unwrap();
@@ -123,10 +130,11 @@ fn soak(ticks: u64, slack: f64) {
     let (now, last) = (BYTES.load(Ordering::Relaxed), process());
     let per_tick: Vec<u64> = calls.windows(2).map(|w| (w[1] - w[0]) / (ticks / 20)).collect();
     let hour = (ticks / 24) as usize;
+    // The middle one of an hour's five-minute stretches: what a neighbour takes from the caches for a moment falls out.
     let p999 = |part: &[u32]| {
-        let mut part = part.to_vec();
-        part.sort_unstable();
-        part[part.len() * 999 / 1000]
+        let mut stretches: Vec<u32> = part.chunks_exact(part.len() / 12).map(worst_but_one_in_a_thousand).collect();
+        stretches.sort_unstable();
+        stretches[stretches.len() / 2]
     };
     let (first, end) = (p999(&times[1_000..1_000 + hour]), p999(&times[times.len() - hour..]));
     println!(
@@ -147,13 +155,13 @@ fn soak(ticks: u64, slack: f64) {
 
 #[test]
 fn l1_a_fortieth_of_a_day_leaves_nothing_behind() {
-    // A tick in a thousand of so few is the worst one, and other programs share the caches.
-    soak(21_600, 5.0);
+    // A tick in a thousand of so few is the worst of a stretch, and other programs share the caches.
+    soak(21_600, 3.0);
 }
 
 #[test]
 #[ignore = "the whole day: minutes in a release build"]
 fn l1_a_day_leaves_nothing_behind() {
-    // The promise is 5 %, on a machine that has nothing else to do.
-    soak(864_000, 1.25);
+    // The promise is 5 %, on a machine that has nothing else to do: one that is shared needs as much again.
+    soak(864_000, 1.1);
 }
