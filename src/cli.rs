@@ -12,6 +12,7 @@ mod confusion;
 mod demo;
 pub mod doctor;
 mod drawing;
+mod ears;
 mod estimate;
 mod failure;
 mod index;

@@ -10,6 +10,7 @@ use crate::extra;
 use crate::novelty::Setup;
 use crate::qnn::MAX_THREADS;
 use crate::report::Label;
+use crate::shaper;
 use crate::store::{self, policy::check_key};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -219,6 +220,11 @@ impl Config {
         let file = path.display().to_string();
         let text = read_text(path).map_err(|why| ConfigError { file: file.clone(), why })?;
         Self::parse(&file, &text)
+    }
+
+    /// The part of the camera's picture that is looked at.
+    pub fn looked_at(&self) -> shaper::Region {
+        self.region.map_or_else(shaper::Region::default, |r| shaper::Region { x: r.x, y: r.y, w: r.width, h: r.height })
     }
 
     /// The installed configuration, or the defaults where none is installed.

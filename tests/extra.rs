@@ -432,3 +432,54 @@ fn a_contract_with_extras_is_held_against_its_head() {
     let (code, said) = check("features = 2", "extra = [\"speed\", \"speed\"]\n");
     assert!(code == Some(2) && said.contains("\"speed\" stands twice"), "{said}");
 }
+
+/// What is normal is learnt with the other senses too: live, from the devices that the configuration names.
+#[test]
+fn a_box_learns_what_is_normal_with_its_other_senses() {
+    let place = Place::new("learn");
+    let (camera, speed) = (place.fifo("camera"), place.fifo("speed"));
+    let config =
+        format!("state = {:?}\n[extra]\nspeed = \"rows:{},1\"\naudio = \"none\"\n", place.path("state"), speed.display());
+    fs::write(place.0.join("lookout.toml"), config).unwrap();
+    let source = format!("pipe:{},gray,32x32@20", camera.display());
+    let child = Command::new(env!("CARGO_BIN_EXE_lookout"))
+        .args(["learn", "--bundle", BUNDLE, "--source", &source, "--minutes", "4", "--out", &place.path("normal.json")])
+        .args(["--config", &place.path("lookout.toml")])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // 10 m/s all the while, and a picture that changes; now and then the camera pauses, so that there are stretches to learn from and to judge by.
+    let stop = Arc::new(AtomicBool::new(false));
+    let numbers = std::thread::spawn({
+        let stop = stop.clone();
+        let mut fifo = OpenOptions::new().read(true).write(true).open(speed).unwrap();
+        move || {
+            while !stop.load(Ordering::Relaxed) && fifo.write_all(b"10.0\n").is_ok() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    });
+    std::thread::spawn(move || {
+        let mut fifo = OpenOptions::new().write(true).open(camera).unwrap();
+        for n in 0.. {
+            if fifo.write_all(&[[90, 128, 160][n / 20 % 3]; 32 * 32]).is_err() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(if n % 100 == 99 { 1000 } else { 50 }));
+        }
+    });
+    std::thread::sleep(Duration::from_secs(30));
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let done = child.wait_with_output().unwrap();
+    stop.store(true, Ordering::Relaxed);
+    numbers.join().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let learnt: serde_json::Value = serde_json::from_slice(&fs::read(place.0.join("normal.json")).unwrap()).unwrap();
+    let mean: Vec<f64> = learnt["mean"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+    println!("means behind the picture's 16: {:?}", &mean[16..]);
+    // (10 - 5) / 2.5 and a mark of 1; of what this box does not have two zeros.
+    assert!(mean.len() == 20 && (mean[16] - 2.0).abs() < 0.2 && mean[17] > 0.9 && mean[18..] == [0.0, 0.0], "{mean:?}");
+}

@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::alarms;
+use super::ears::Ears;
 use super::plot::{self, Thumbs};
 use super::score::{Score, Truth};
 use super::segments::{Segment, Timeline};
@@ -16,6 +17,7 @@ use crate::shaper::Region;
 use crate::source::ahead::Ahead;
 use crate::source::open::{self, Spec};
 use crate::source::{Frame, Payload, SourceError, Timestamp};
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -179,6 +181,8 @@ pub struct Played<'a> {
     pub options: &'a Options,
     /// The table of its extras, where it does not lie beside it.
     pub extra: Option<&'a Path>,
+    /// Devices that its extras come from, where it is none that has a table.
+    pub heard: Option<&'a BTreeMap<String, String>>,
     /// Not longer than this; without it nothing that never ends is played.
     pub most: Option<Duration>,
     /// Ends it when it becomes true.
@@ -188,7 +192,7 @@ pub struct Played<'a> {
 impl<'a> Played<'a> {
     /// From its first to its last picture, with the table that lies beside it.
     pub fn whole(options: &'a Options) -> Self {
-        Self { options, extra: None, most: None, stop: None }
+        Self { options, extra: None, heard: None, most: None, stop: None }
     }
 }
 
@@ -211,18 +215,22 @@ pub fn play(
     let mut pipeline = Pipeline::new(bundle, &Options { still_before, ..played.options.clone() })?;
     setup::recall(source.as_ref(), played.options.novelty.as_ref(), &mut pipeline);
     let mut progress = Progress::new(clip, source.len_hint());
-    // A piece of an earlier run brings what was heard then.
-    let table = if source.has_past() { Ok(None) } else { Table::of(clip, played.extra, &bundle.contract.extra) };
-    let mut extras = table.map_err(Failure::refused)?.unwrap_or_default();
+    let mut ears = match played.heard {
+        // A piece of an earlier run brings what was heard then.
+        _ if source.has_past() => Ears::deaf(),
+        Some(devices) => Ears::open(bundle, devices, Some(clip), source.is_live())?,
+        None => {
+            let table = Table::of(clip, played.extra, &bundle.contract.extra).map_err(Failure::refused)?;
+            table.map_or_else(Ears::deaf, |table| Ears::reading(table, bundle))
+        }
+    };
     let mut source = Ahead::new(source);
     let (mut broken, mut begin, mut complaint) = (0u32, None, Complaint::default());
     while !played.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
         match source.read() {
             Ok(Some((frame, until))) => {
                 look(&frame);
-                // The last frame fills the tick after it.
-                let next = until.unwrap_or(frame.at + Duration::from_millis(bundle.contract.time.tick_ms.into()));
-                extras.feed(frame.at, next, |which, value| pipeline.sense(which, value));
+                ears.tell(frame.at, until, &mut pipeline);
                 let over = played.most.is_some_and(|most| frame.at.since(*begin.get_or_insert(frame.at)) >= most);
                 match until.filter(|_| !over) {
                     Some(until) => pipeline.step(&frame, until, probe, out)?,

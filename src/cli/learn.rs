@@ -61,6 +61,10 @@ pub struct LearnArgs {
     #[arg(long)]
     each: bool,
     #[command(flatten)]
+    /// Configuration: its state folder and, with --source, the part of the picture that is looked at and the devices that a bundle's extra numbers come
+    /// from [default: /etc/lookout/lookout.toml where it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     bundle: BundleArg,
     #[command(flatten)]
     state: StateArg,
@@ -102,10 +106,12 @@ pub fn learn(args: &LearnArgs, out: &mut dyn Write) -> Result<(), Failure> {
         each: args.each,
         ..Terms::new(tick_ms, alike)
     };
-    let state = args.state.store(&Config::default()).dir().to_path_buf();
+    let config = args.config.as_deref().map_or_else(Config::installed, Config::open);
+    let config = config.map_err(|e| Failure::refused(e.to_string()))?;
+    let state = args.state.store(&config).dir().to_path_buf();
     let path = args.out.clone().unwrap_or_else(|| state.join(FILE));
     let stretches = match &args.source {
-        Some(source) => from_camera(source, args, &bundle, &state)?,
+        Some(source) => from_camera(source, args, &config, &bundle, &state)?,
         None => {
             let (mut taken, options) = (Taken::default(), Options::default());
             for clip in &args.clips {
@@ -136,13 +142,7 @@ pub(super) fn promise(setup: &Setup) -> String {
 }
 
 /// Minute by minute, until the time is up or a signal comes; then all that was kept.
-fn from_camera(source: &str, args: &LearnArgs, bundle: &Bundle, state: &Path) -> Result<Vec<Vec<f32>>, Failure> {
-    if !bundle.contract.extra.is_empty() {
-        return Err(Failure::refused(format!(
-            "--source {source}: bundle {} reads extra numbers, which only `lookout run` listens for; learn from recordings with their tables",
-            bundle.contract.name
-        )));
-    }
+fn from_camera(source: &str, args: &LearnArgs, config: &Config, bundle: &Bundle, state: &Path) -> Result<Vec<Vec<f32>>, Failure> {
     let (features, tick_ms) = (bundle.features(), bundle.contract.time.tick_ms);
     let bytes = u64::from(args.minutes) * u64::from(60_000 / tick_ms) * features as u64 * 4;
     if bytes > MAX_BYTES {
@@ -170,9 +170,9 @@ fn from_camera(source: &str, args: &LearnArgs, bundle: &Bundle, state: &Path) ->
     }
     let left = args.minutes.saturating_sub(minutes.done());
     if left > 0 {
-        let options = Options::default();
-        let played =
-            Played { most: Some(Duration::from_secs(60 * u64::from(left))), stop: Some(&stop), ..Played::whole(&options) };
+        let options = Options { region: config.looked_at(), ..Options::default() };
+        let most = Some(Duration::from_secs(60 * u64::from(left)));
+        let played = Played { most, stop: Some(&stop), heard: Some(&config.extra), ..Played::whole(&options) };
         let seen = play(source, bundle, played, &mut minutes, &mut |_| {}, &mut |_| {});
         minutes.flush();
         if let Some(why) = minutes.failed {

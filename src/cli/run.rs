@@ -4,7 +4,6 @@
 //! of them ends the process with one line (`panic`): half a lookout is worse than one that is started again. Where there is
 //! nothing to watch with - too many ends in a minute, no bundle - the sinks still say so (`standby`).
 
-mod ears;
 mod herald;
 mod keeper;
 mod latency;
@@ -15,6 +14,7 @@ mod teacher;
 mod watch;
 
 use super::Failure;
+use super::ears::Ears;
 use super::setup::{self, BundleArg, GateArg, StateArg, ThreadsArg, WhereArg, choose};
 use crate::baked;
 use crate::blackbox::Header;
@@ -32,12 +32,10 @@ use crate::pipeline::{Options, Pipeline};
 use crate::qnn::Engine;
 use crate::report::desk::Desk;
 use crate::report::{self, Identity, LastEnd, Pace, ReportSpec, Sink, State};
-use crate::shaper::Region;
 use crate::source::open::{self, Spec};
 use crate::source::{SourceError, Timestamp};
 use crate::store;
 use crate::vitals::Vitals;
-use ears::Ears;
 use herald::Herald;
 use keeper::Keeper;
 use notify::Notifier;
@@ -200,7 +198,7 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
     let ears = if kept {
         Ears::deaf()
     } else {
-        Ears::open(&bundle, &config, args.source.as_deref().or(config.source.as_deref()), live)?
+        Ears::open(&bundle, &config.extra, args.source.as_deref().or(config.source.as_deref()), live)?
     };
     let capture = Capture::start(first, Box::new(opener)).map_err(|e| Failure::broke(format!("capture thread: {e}")))?;
     let blackbox = blackbox(args, &config, &bundle, live, &pipeline)?;
@@ -261,7 +259,7 @@ fn options(config: &Config, args: &Args, board: &Board, bundle: &Bundle) -> Resu
     if threads > board.threads {
         return Err(Failure::refused(format!("threads = {threads}: board {} has {} for inference", board.name, board.threads)));
     }
-    let region = config.region.map_or_else(Region::default, |r| Region { x: r.x, y: r.y, w: r.width, h: r.height });
+    let region = config.looked_at();
     Ok(Options {
         region,
         thresholds: decisions.iter().map(Thresholds::from).collect(),

@@ -5,7 +5,6 @@
 //! any of these threads ends the pings within a second, and systemd does the rest.
 
 use super::Failure;
-use super::ears::Ears;
 use super::herald::Herald;
 use super::keeper::Keeper;
 use super::latency::Latency;
@@ -13,6 +12,7 @@ use super::notify::Notifier;
 use super::teacher::Teacher;
 use crate::blackbox::writer::BlackBox;
 use crate::capture::{Arrival, Capture, Trouble};
+use crate::cli::ears::Ears;
 use crate::health::HealthClock;
 use crate::life::Runs;
 use crate::pipeline::{Counts, Pipeline};

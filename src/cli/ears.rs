@@ -1,4 +1,4 @@
-//! What a run hears beside the pictures: the bundle's extras, whoever gives them.
+//! What is heard beside the pictures: the bundle's extras, whoever gives them.
 //!
 //! A camera's extras come from the devices that the configuration names, stamped on the clock of its frames. A recording's come from the table beside
 //! it, so that it says again what was said live. A recording without one (a stream that another program brings has no clock
@@ -6,10 +6,10 @@
 
 use super::Failure;
 use crate::bundle::Bundle;
-use crate::config::Config;
 use crate::extra::{Listener, Table, Value};
 use crate::pipeline::Pipeline;
 use crate::source::Timestamp;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// See the module's documentation.
@@ -21,14 +21,18 @@ pub enum Ears {
 }
 
 impl Ears {
-    /// Whoever gives this bundle's extras while `source` is played.
-    pub fn open(bundle: &Bundle, config: &Config, source: Option<&str>, live: bool) -> Result<Self, Failure> {
+    /// Whoever gives this bundle's extras while `source` is played. `given`: devices by name, as the configuration has them.
+    pub fn open(bundle: &Bundle, given: &BTreeMap<String, String>, source: Option<&str>, live: bool) -> Result<Self, Failure> {
         let extra = &bundle.contract.extra;
         if let (false, false, Some(file)) = (live, extra.is_empty(), source.and_then(Table::beside)) {
-            let tick = Duration::from_millis(bundle.contract.time.tick_ms.into());
-            return Ok(Self::Table(Table::read(&file, extra).map_err(Failure::refused)?, tick));
+            return Ok(Self::reading(Table::read(&file, extra).map_err(Failure::refused)?, bundle));
         }
-        Ok(Self::Devices { listener: Listener::start(extra, &config.extra).map_err(Failure::refused)?, live })
+        Ok(Self::Devices { listener: Listener::start(extra, given).map_err(Failure::refused)?, live })
+    }
+
+    /// A table that was read for a recording.
+    pub fn reading(table: Table, bundle: &Bundle) -> Self {
+        Self::Table(table, Duration::from_millis(bundle.contract.time.tick_ms.into()))
     }
 
     /// Hears nothing.
