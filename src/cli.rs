@@ -19,6 +19,7 @@ mod index;
 mod install;
 mod learn;
 mod plot;
+mod promised;
 mod record;
 mod run;
 mod score;

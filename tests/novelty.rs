@@ -384,6 +384,11 @@ fn learning_survives_a_kill() {
         let mut from = std::io::BufReader::new(child.stderr.take().expect("a log"));
         while n < 2 && !log.contains(" of 5 minutes kept") {
             assert!(from.read_line(&mut log).expect("a line") > 0, "{log}");
+        // Ten minutes, of which every third was not learnt from.
+        assert_eq!((&says["blocks"], &says["one_in"]), (&3.into(), &serde_json::Value::Null));
+        let promise =
+            "promise   3 blocks of 60 s are counted: no alarm before there are 20, on footage like that; a box counts its own";
+        assert!(check.lines().any(|l| l == promise) && promise.contains(says["promise"].as_str().unwrap()), "{check}");
         }
         if n < 2 {
             child.kill().expect("killed");
@@ -410,6 +415,42 @@ fn learning_survives_a_kill() {
 
 /// The whole of it over a hundred days: four sensors, a row a second, one block a minute, one false alarm a day promised. Twice a day something is wrong for
 /// half a minute. The rate is kept within what chance allows, and the troubled ticks stand above the others.
+/// A technician is told how many blocks this box has counted and what they promise; and where what was learnt is damaged, that.
+#[test]
+fn the_doctor_says_what_can_be_promised_now() {
+    let dir = folder("doctor");
+    let (_, bundle) = machine(&dir, 10, 7);
+    let (good, state, config) = (dir.join("good.txt"), dir.join("state"), dir.join("lookout.toml"));
+    let doctor = |novelty: &str| {
+        let of = |key: &str, path: &Path| format!("{key} = {:?}\n", path.display().to_string());
+        std::fs::write(&config, of("state", &state) + &of("bundle", &bundle) + "[novelty]\n" + novelty).expect("written");
+        let said = text(&lookout(&["doctor", "--config", config.to_str().unwrap()]).stdout);
+        let found: Vec<String> =
+            said.lines().filter(|l| l.get(2..).is_some_and(|l| l.starts_with("novelty "))).map(|l| l[11..].to_string()).collect();
+        println!("{found:?}");
+        found
+    };
+    // The bundle's own blocks are of another place.
+    assert_eq!(doctor(""), ["0 blocks of 60 s are counted: no alarm before there are 20"]);
+    rows(&good, 66 * 600, 8, |_| Change::None);
+    let good = format!("features:{}", good.display());
+    let learnt = lookout(&["learn", &good, "--bundle", bundle.to_str().unwrap(), "--state", state.to_str().unwrap()]);
+    let now = "22 blocks of 60 s are counted: at most one false alarm in 23 of them (23 min) can be promised now";
+    let asked = "one in 1440 of them (24 h) was asked for, which 1439 can promise";
+    assert!(text(&learnt.stdout).contains(&format!("; {now}; {asked}\n")), "{}{}", text(&learnt.stdout), text(&learnt.stderr));
+    assert_eq!(doctor(""), [format!("{now}; {asked}")]);
+    // One in 20 blocks, which so many can promise.
+    assert_eq!(doctor("false_alarms = 72.0"), [format!("{now}, as was asked for")]);
+    assert_eq!(doctor("enabled = false"), ["not said on this box (novelty.enabled = false)"]);
+    std::fs::write(state.join("novelty.json"), "{").expect("written");
+    let found = doctor("");
+    assert!(
+        found.len() == 2 && found[0].contains("novelty.json: ") && found[0].ends_with("`lookout learn` once more"),
+        "{found:?}"
+    );
+    let _ = std::fs::remove_dir_all(dir);
+}
+
 #[test]
 #[ignore = "minutes; run before a release"]
 fn a_hundred_days() {

@@ -6,6 +6,7 @@
 use super::Failure;
 use super::bench::cpu_time;
 use super::estimate::estimate;
+use super::promised;
 use super::setup::{BundleArg, ThreadsArg, load};
 use crate::bundle::{Bundle, ENCODER, HEAD, Input};
 use crate::encoder::{Encoder, Form};
@@ -108,7 +109,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     if args.json {
         let novelty = novelty.map(|setup| {
             let (ticks, blocks) = (setup.normal.learnt, setup.blocks.best.len());
-            serde_json::json!({ "network": setup.sense.words(), "learnt_ticks": ticks, "blocks": blocks })
+            let (one_in, promise) = (promised::one_in(&setup), promised::words(&setup));
+            serde_json::json!({ "network": setup.sense.words(), "learnt_ticks": ticks, "blocks": blocks, "one_in": one_in, "promise": promise })
         });
         let line = serde_json::json!({
             "ok": true, "bundle": bundle.contract.name, "version": bundle.contract.version, "hash": bundle.hash,
@@ -149,8 +151,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     }
     writeln!(out, "head      {:.3} ms a window, projections included: {}", ms(step), head.words())?;
     if let Some(setup) = novelty {
-        let (ticks, blocks) = (setup.normal.learnt, setup.blocks.best.len());
-        writeln!(out, "novelty   {}: learnt from {ticks} ticks, {blocks} blocks counted", setup.sense.words())?;
+        writeln!(out, "novelty   {}: learnt from {} ticks", setup.sense.words(), setup.normal.learnt)?;
+        writeln!(out, "promise   {}, on footage like that; a box counts its own", promised::words(&setup))?;
     }
     writeln!(out, "memory    {:.1} MB at most so far", f64::from(peak_kb()) / 1e3)?;
     writeln!(out, "ok")?;

@@ -12,6 +12,7 @@ mod lines;
 mod rights;
 mod senses;
 mod serial;
+mod strange;
 
 use super::Failure;
 use super::setup::{Chosen, choose, fit_taught};
@@ -201,6 +202,7 @@ fn this_bundle(config: &Config, all: &mut Findings) -> Option<Bundle> {
                 all.add(Finding::broken("config", 2, e.to_string()));
             }
             all.extend(senses::look(config, &bundle));
+            all.extend(strange::look(config, &bundle));
             Some(bundle)
         }
         Err(e) => {

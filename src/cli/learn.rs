@@ -7,6 +7,7 @@
 
 use super::Failure;
 use super::classify::{Played, play};
+use super::promised;
 use super::setup::{BundleArg, StateArg, load};
 use crate::bundle::Bundle;
 use crate::config::Config;
@@ -60,11 +61,11 @@ pub struct LearnArgs {
     /// Ask of every number by itself, too, how far and how long it stayed where it never did
     #[arg(long)]
     each: bool,
-    #[command(flatten)]
     /// Configuration: its state folder and, with --source, the part of the picture that is looked at and the devices that a bundle's extra numbers come
     /// from [default: /etc/lookout/lookout.toml where it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
     bundle: BundleArg,
     #[command(flatten)]
     state: StateArg,
@@ -126,19 +127,10 @@ pub fn learn(args: &LearnArgs, out: &mut dyn Write) -> Result<(), Failure> {
         Kept::forget(&state);
     }
     let hours = f64::from(tick_ms) * learnt.learnt as f64 / 3.6e6;
-    let (ticks, blocks) = (learnt.learnt, learnt.blocks.best.len());
-    let promise = promise(&Setup::of(learnt, network).map_err(Failure::broke)?);
-    writeln!(out, "{}: learnt from {ticks} ticks ({hours:.2} h), {blocks} blocks counted; {promise}", path.display())?;
+    let ticks = learnt.learnt;
+    let promise = promised::words(&Setup::of(learnt, network).map_err(Failure::broke)?);
+    writeln!(out, "{}: learnt from {ticks} ticks ({hours:.2} h); {promise}", path.display())?;
     Ok(())
-}
-
-/// What can be promised, in words.
-pub(super) fn promise(setup: &Setup) -> String {
-    let promise = crate::novelty::promise::Promise::new(setup.rate, setup.block, &setup.blocks);
-    match promise.one_in() {
-        None => format!("no alarm before {} blocks are counted", crate::novelty::promise::LEAST),
-        Some(n) => format!("at most one false alarm in {n} minutes can be promised now"),
-    }
 }
 
 /// Minute by minute, until the time is up or a signal comes; then all that was kept.

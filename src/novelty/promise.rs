@@ -172,6 +172,17 @@ impl Promise {
         (self.len >= LEAST).then(|| ((self.len + 1) / rank(self.len, self.rate)) as u32)
     }
 
+    /// One false alarm in so many blocks was asked for, at most.
+    pub fn asked(&self) -> u32 {
+        (1.0 / self.rate).round() as u32
+    }
+
+    /// Blocks from which on that can be promised; `None`: more than are kept.
+    pub fn needs(&self) -> Option<usize> {
+        // By the same product as `rank`, so that both change at the same block.
+        (LEAST..=KEPT).find(|n| self.rate * (n + 1) as f64 >= 1.0)
+    }
+
     /// Have scores moved of late as a whole?
     pub fn drifts(&self) -> bool {
         self.drift
@@ -328,6 +339,11 @@ mod tests {
             assert_eq!(verdict.ended, n % 10 == 9);
         }
         assert_eq!((promise.blocks(), promise.one_in()), (LEAST as u32, Some(LEAST as u32 + 1)));
+        // One in 100 was asked for; 99 blocks are the first that can promise it.
+        assert_eq!((promise.asked(), promise.needs()), (100, Some(99)));
+        let known = |n: u32| Blocks { best: (0..n).map(|b| b as f32).collect(), alarms: vec![] };
+        assert_eq!([98, 99].map(|n| Promise::new(0.01, 1, &known(n)).one_in()), [Some(99), Some(100)]);
+        assert_eq!(Promise::new(1e-4, 1, &known(KEPT as u32)).needs(), None);
         assert!(promise.update(1e9).alarm && !promise.update(f32::NAN).alarm && !promise.update(f32::INFINITY).alarm);
     }
 

@@ -59,22 +59,30 @@ pub fn write(path: &Path, normal: &Normal) -> Result<(), String> {
 
 /// What a state folder knows for this bundle: learnt here, or brought by the bundle, and counted here. What cannot be used is logged.
 pub fn of_place(state: &Path, bundle: &Bundle) -> Option<Setup> {
+    let (setup, trouble) = look(state, bundle);
+    trouble.iter().for_each(|why| log::warn!("{why}"));
+    setup
+}
+
+/// The same, and what cannot be used with it, a sentence each.
+pub fn look(state: &Path, bundle: &Bundle) -> (Option<Setup>, Vec<String>) {
+    let mut trouble = vec![];
     let fits = |n: Normal| {
         n.check(&bundle.hash, bundle.features(), bundle.contract.time.tick_ms)?;
         Setup::of(n, bundle.file(NETWORK))
     };
     let here = read(&state.join(FILE)).and_then(|n| n.map(fits).transpose().map_err(|why| format!("{FILE}: {why}")));
     let here = here.unwrap_or_else(|why| {
-        log::warn!("{why}; `lookout learn` once more");
+        trouble.push(format!("{why}; `lookout learn` once more"));
         None
     });
-    let brought = || {
+    let known = here.or_else(|| {
         novelty::of_bundle(bundle).unwrap_or_else(|why| {
-            log::warn!("{why}; novelty is off");
+            trouble.push(format!("{why}; novelty is off"));
             None
         })
-    };
-    let mut setup = here.or_else(brought)?;
+    });
+    let Some(mut setup) = known else { return (None, trouble) };
     // Blocks of the footage it was learnt from are of this camera; those of a bundle are of another place, and promise nothing here.
     if setup.normal.bundle != bundle.hash {
         setup.blocks = Blocks::default();
@@ -86,9 +94,9 @@ pub fn of_place(state: &Path, bundle: &Bundle) -> Option<Setup> {
     match counted {
         Ok(Some(c)) if c.normal == name(&setup.normal) => setup.blocks = c.blocks,
         Ok(_) => {}
-        Err(why) => log::warn!("{why}; counting begins anew"),
+        Err(why) => trouble.push(format!("{why}; counting begins anew")),
     }
-    Some(setup)
+    (Some(setup), trouble)
 }
 
 /// Writes down what was counted with the learning of this name.

@@ -101,12 +101,12 @@ pub fn run(args: &Args, name: String, out: &mut dyn Write) -> Result<(), Failure
     let hash = encoder.as_ref().map_or(String::new(), |b| b.hash.clone());
     let ordinary = unlabelled::ordinary(&set, &all, &strange)?;
     let (learnt, network) = unlabelled::learn(width, &ordinary, args.predictor, &hash, &learning)?;
-    let (ticks, blocks) = (learnt.learnt, learnt.blocks.best.len());
+    let ticks = learnt.learnt;
     let file = serde_json::to_vec(&learnt).map_err(|e| Failure::broke(e.to_string()))?;
     let setup = Setup::of(learnt, network.as_deref()).map_err(Failure::broke)?;
-    let said = crate::cli::learn::promise(&setup);
+    let said = crate::cli::promised::words(&setup);
     let card = format!(
-        "# {}\n\n{}: {ticks} ticks of {tick_ms} ms. The score is calibrated on {blocks} blocks of a minute that were not learnt from: {said},\non footage like that; a box counts its own blocks and promises by them.\n",
+        "# {}\n\n{}: {ticks} ticks of {tick_ms} ms. The score is calibrated on what was not learnt from. {said},\non footage like that; a box counts its own blocks and promises by them.\n",
         terms.name, terms.description
     );
     let network = network.map(|file| (NETWORK, file));
@@ -127,12 +127,7 @@ pub fn run(args: &Args, name: String, out: &mut dyn Write) -> Result<(), Failure
             crate::golden::prove(&Bundle::open(&args.out)?)?;
         }
     }
-    writeln!(
-        out,
-        "bundle {} written to {}: learnt from {ticks} ticks, {blocks} blocks counted; {said}",
-        terms.name,
-        args.out.display()
-    )?;
+    writeln!(out, "bundle {} written to {}: learnt from {ticks} ticks; {said}", terms.name, args.out.display())?;
     Ok(())
 }
 
