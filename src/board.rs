@@ -13,7 +13,7 @@ pub use schema::{
 };
 
 use crate::config;
-use crate::report::{Label, ReportError, ReportSpec};
+use crate::report::{Label, NOVELTY, ReportError, ReportSpec};
 use std::path::{Path, PathBuf};
 
 /// Where the kernel says what machine this is.
@@ -38,12 +38,9 @@ pub struct Wiring {
     pub heartbeat: Option<LineSpec>,
     /// Index of the class in the bundle's labels, and its line.
     pub lines: Vec<(usize, Line)>,
-    /// The line of the alarm for what was never here before (`lines.novelty`).
+    /// The line of the alarm for what was never here before (`lines.novelty`); a class of this name goes before.
     pub alarm: Option<Line>,
 }
-
-/// The name that stands for that alarm among the lines; a class of this name goes before.
-const ALARM: &str = "novelty";
 
 /// The `compatible` strings of this machine, most specific first; empty where there is no device tree (a PC).
 pub fn machine() -> Vec<String> {
@@ -138,7 +135,8 @@ impl Board {
     /// A configured class that the bundle does not have, two jobs on one line, lines without a chip.
     pub fn wiring(&self, wanted: &config::Gpio, labels: &[Label]) -> Result<Option<Wiring>, BoardError> {
         let own = self.gpio.as_ref();
-        config::known(wanted.lines.keys().filter(|name| *name != ALARM), labels, "gpio.lines").map_err(|why| self.refuse(why))?;
+        config::known(wanted.lines.keys().filter(|name| *name != NOVELTY), labels, "gpio.lines")
+            .map_err(|why| self.refuse(why))?;
         let lines = if wanted.lines.is_empty() { own.map(|g| &g.lines) } else { Some(&wanted.lines) };
         let heartbeat = wanted.heartbeat.as_ref().or(own.and_then(|g| g.heartbeat.as_ref()));
         let Some(chip) = wanted.chip.as_ref().or(own.map(|g| &g.chip)) else {
@@ -148,10 +146,10 @@ impl Board {
             };
         };
         let index = |name: &str| labels.iter().position(|l| l.as_str() == name);
-        let alarm = lines.and_then(|lines| lines.get(ALARM)).filter(|_| index(ALARM).is_none()).cloned();
+        let alarm = lines.and_then(|lines| lines.get(NOVELTY)).filter(|_| index(NOVELTY).is_none()).cloned();
         let lines: Vec<_> = lines.into_iter().flatten().filter_map(|(name, line)| Some((index(name)?, line.clone()))).collect();
         let jobs = lines.iter().map(|(i, line)| (labels[*i].as_str(), &line.line));
-        check_lines("gpio", jobs.chain(alarm.iter().map(|line| (ALARM, &line.line))), heartbeat)
+        check_lines("gpio", jobs.chain(alarm.iter().map(|line| (NOVELTY, &line.line))), heartbeat)
             .map_err(|why| self.refuse(why))?;
         Ok(Some(Wiring { chip: chip.clone(), heartbeat: heartbeat.cloned(), lines, alarm }))
     }

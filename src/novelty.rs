@@ -103,6 +103,11 @@ impl Novelty {
         Some(Report { at, score, threshold: verdict.threshold, blocks, one_in, now })
     }
 
+    /// How long a tick's score stays at what it was at its highest.
+    pub fn held(&self) -> Duration {
+        Duration::from_millis(self.normal.hold as u64 * u64::from(self.normal.tick_ms))
+    }
+
     /// What is normal, which gives the scores.
     pub fn normal(&self) -> &Normal {
         &self.normal

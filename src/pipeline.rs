@@ -16,7 +16,7 @@ use crate::gate::Gate;
 use crate::head::{Arithmetic, Head, boxes};
 use crate::novelty::Novelty;
 use crate::place::Place;
-use crate::report::{ClassId, ClassNow, Label, Report, Spot, State};
+use crate::report::{ClassId, ClassNow, Label, NOVELTY, Novel, Report, Spot, State};
 use crate::ring::{Held, Ring};
 use crate::shaper::{Region, Shaper};
 use crate::source::{Frame, Payload, Seq, Shaped, Timestamp};
@@ -38,6 +38,8 @@ pub struct Pipeline {
     place: Option<Place>,
     /// The head says where, and is asked.
     boxed: bool,
+    /// Where something moved last, and when: a score is held for a while, and so is the place of what made it.
+    lately: Option<(Timestamp, Region)>,
     encoder: Option<Encoder>,
     extras: Extras,
     ring: Ring,
@@ -101,7 +103,8 @@ impl Pipeline {
         if options.place && shaper.is_none() {
             return Err(bundle.refuse("where something moves cannot be said of rows of numbers; leave `where` out".to_string()));
         }
-        let placed = options.place && c.head.boxes.is_none();
+        // A head's own box is that of a class; where an alarm is, is looked for beside it.
+        let placed = options.place && (c.head.boxes.is_none() || options.novelty.is_some());
         let load = if placed { Encoder::load_with_map } else { Encoder::load };
         let encoder = c.input.as_ref().map(|_| load(bundle, options.form)).transpose()?;
         let mapped = encoder.as_ref().is_some_and(|e| e.map().is_some());
@@ -122,6 +125,7 @@ impl Pipeline {
             gate: c.input.as_ref().filter(|_| options.gate).and_then(Gate::new),
             place: c.input.as_ref().filter(|_| placed).map(|i| if mapped { Place::mapped() } else { Place::new(i) }),
             boxed: options.place && c.head.boxes.is_some(),
+            lately: None,
             encoder,
             extras: Extras::new(&c.extra, bundle.frame_features()),
             ring: Ring::new(c.time.window, head.row_len(), c.time.max_held),
@@ -311,10 +315,11 @@ impl Pipeline {
         if !self.ring.is_empty() {
             probe.features(&self.row);
             probe.before(self.before());
-            if let Some(novelty) = &mut self.novelty {
-                novelty.tick(at, &self.row).map(Report::Novelty).into_iter().for_each(&mut *out);
-            }
+            self.strange(at, spot, out);
             probe.lap(Stage::Novelty);
+        }
+        if self.boxed {
+            spot = None;
         }
         let logits = self.head.run(&self.ring)?;
         probe.lap(Stage::Head);
@@ -356,6 +361,18 @@ impl Pipeline {
         }
         probe.lap(Stage::Decision);
         taken
+    }
+
+    /// What novelty says of this tick. An alarm says where something moves, or did last while the score is held.
+    fn strange(&mut self, at: Timestamp, spot: Option<Region>, out: &mut impl FnMut(Report)) {
+        self.lately = spot.map(|place| (at, place)).or(self.lately);
+        let Some(novelty) = &mut self.novelty else { return };
+        let Some(said) = novelty.tick(at, &self.row) else { return };
+        let (alarm, held) = (said.now == Novel::Alarm, novelty.held());
+        out(Report::Novelty(said));
+        if let Some((_, place)) = self.lately.filter(|(then, _)| alarm && at.since(*then) < held) {
+            out(Report::Place(Spot { at, label: Label::try_from(NOVELTY).unwrap_or_default(), place }));
+        }
     }
 
     /// Where something moves, where that is asked for.
@@ -461,6 +478,7 @@ impl Pipeline {
         self.shaper.iter_mut().for_each(Shaper::reset);
         self.gate.iter_mut().for_each(Gate::reset);
         self.place.iter_mut().for_each(Place::reset);
+        self.lately = None;
         self.encoder.iter_mut().for_each(Encoder::reset);
         self.said.class = None;
         self.state = State::Warming { have: 0, need: self.ring.capacity() as u16 };

@@ -27,6 +27,8 @@ use heapless::String as Text;
 pub const MAX_LABEL: usize = 32;
 /// A class name, checked when the bundle is read.
 pub type Label = Text<MAX_LABEL>;
+/// What stands for the alarm for what was never here before, where else the name of a class stands: a line, a box, a clip of the black box.
+pub const NOVELTY: &str = "novelty";
 
 /// Index of a class in the bundle's `labels`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -119,12 +121,12 @@ impl Novel {
     }
 }
 
-/// Where something moves, said with the class while something does.
+/// Where something moves, said with the class, and with an alarm of novelty, while something does.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spot {
     /// The tick.
     pub at: Timestamp,
-    /// The class that is on.
+    /// The class that is on, or [`NOVELTY`] behind an alarm.
     pub label: Label,
     /// The box, in fractions of the camera's picture.
     pub place: crate::shaper::Region,
@@ -430,9 +432,10 @@ pub(crate) mod tests {
             now: if alarm { Novel::Alarm } else { Novel::Ok },
         })
     }
-    pub fn place() -> Report {
+    pub fn place(label: &str) -> Report {
+        let label = Label::try_from(label).unwrap();
         let place = crate::shaper::Region { x: 0.25, y: 0.5, w: 0.125, h: 0.3 };
-        Report::Place(Spot { at: at(), label: right(), place })
+        Report::Place(Spot { at: at(), label, place })
     }
     pub fn health() -> Report {
         Report::Health(Health {

@@ -284,7 +284,7 @@ fn write(
             line["where"] = timeline.places().iter().map(|(at, b)| where_json(*at, b)).collect();
         }
         if novelty {
-            line["novelty"] = alarms::json(timeline.novel(), tick_ms);
+            line["novelty"] = alarms::json(timeline.novel(), timeline.places(), tick_ms);
         }
         writeln!(out, "{line}")?;
     } else if args.csv {

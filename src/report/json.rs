@@ -5,7 +5,7 @@
 //! | `class` | `id` (null: `invalid`), `label`, `p`, `valid_slots`, `age_ms` |
 //! | `event` | `edge` (`start`, `end`), `id`, `label`, `onset_ms`, `duration_ms`, `peak` |
 //! | `novelty` | `score`, `threshold`, `blocks`, `one_in` (at most one false alarm in so many blocks can be promised; null: nothing yet), `now` (`learning`, `ok`, `drift`, `ALARM`) |
-//! | `place` | `label`, `x`, `y`, `w`, `h` (fractions of the camera's picture) |
+//! | `place` | `label` (the class; `novelty` right behind an alarm, with its `ms`), `x`, `y`, `w`, `h` (fractions of the camera's picture) |
 //! | `health` | `state` (as on the wire, lower case with `_`: `ok`, `warming`, `no_camera`, ...), `have` and `need` (warming only), `fps`, `dropped` and of these `lost`, `damaged`, `unread`, `disordered`, `p50_ms`, `p99_ms`, `celsius`, `throttled`, `still` (percent), `reused` (ticks), `bundle`, `uptime_s`, `restarts` and `last_end` (live only) |
 //! | `gap` | `from`, `to` instead of `seq` and `ms`: events with these numbers had to be left out |
 //!
@@ -178,7 +178,7 @@ mod tests {
             "{\"type\":\"novelty\",\"seq\":3,\"ms\":61200,\"score\":2.5,\"threshold\":1.25,\"blocks\":60,\"one_in\":61,\"now\":\"ALARM\"}\n"
         );
         assert_eq!(
-            said(&Parcel::Report(4, place())),
+            said(&Parcel::Report(4, place("right"))),
             "{\"type\":\"place\",\"seq\":4,\"ms\":61200,\"label\":\"right\",\"x\":0.25,\"y\":0.5,\"w\":0.125,\"h\":0.3}\n"
         );
         assert_eq!(

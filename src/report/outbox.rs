@@ -1,7 +1,8 @@
 //! The bounded hand-over from inference to one writer thread.
 //!
 //! Live, the sender never waits: events are kept (the oldest go when there are too many, and the writer is told which
-//! numbers are missing), of class and novelty only the latest is kept, because an old status helps nobody. Of health the
+//! numbers are missing), of class, novelty and their boxes only the latest is kept, because an old status helps nobody. An
+//! alarm that begins or ends is an event, and so is the box that is said right behind one that begins. Of health the
 //! latest of each state in a row is kept, because a state that lasted shorter than a line takes on the wire is what a
 //! technician looks for later; beyond [`STATES`] the oldest goes, unannounced as any old status. What is left goes out in
 //! the order in which it came. A recording is not live: nothing is left out, the sender waits for room, so that the same
@@ -9,7 +10,8 @@
 //!
 //! All memory is made at the start. The writer sleeps in `poll(2)` on [`Outbox::wake_fd`] beside its own device.
 
-use super::{Novel, Pace, Report};
+use super::{NOVELTY, Novel, Pace, Report};
+use crate::source::Timestamp;
 use heapless::Deque;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -55,10 +57,14 @@ struct Inner {
     class: Option<Item>,
     novelty: Option<Item>,
     place: Option<Item>,
+    /// The box of an alarm that goes on.
+    strange: Option<Item>,
     /// No two neighbours have the same state.
     health: Deque<Item, STATES>,
     /// An alarm that begins or ends is an event.
     alarm: bool,
+    /// One has begun with the report before this one, and then.
+    begun: Option<Timestamp>,
     /// Patience with the reader of a recording has run out.
     impatient: bool,
     gap: Option<(u32, u32)>,
@@ -94,15 +100,21 @@ impl Outbox {
         let item = Item { ticket: inner.tickets, seq, report: report.clone() };
         let alarm_edge = matches!(report, Report::Novelty(n) if (n.now == Novel::Alarm) != inner.alarm);
         inner.alarm ^= alarm_edge;
+        let begun = inner.begun.take();
         match report {
             _ if self.pace == Pace::Recording => {
                 inner = self.wait_for_room(inner);
                 inner.keep(item);
             }
             Report::Event(_) => inner.keep(item),
-            Report::Novelty(_) if alarm_edge => inner.keep(item),
+            Report::Novelty(n) if alarm_edge => {
+                inner.begun = Some(n.at).filter(|_| inner.alarm);
+                inner.keep(item);
+            }
             Report::Novelty(_) => inner.novelty = Some(item),
             Report::Class(_) => inner.class = Some(item),
+            Report::Place(s) if begun == Some(s.at) => inner.keep(item),
+            Report::Place(s) if s.label == NOVELTY => inner.strange = Some(item),
             Report::Place(_) => inner.place = Some(item),
             Report::Health(_) => inner.keep_state(item),
         }
@@ -256,14 +268,15 @@ impl Inner {
     fn take_oldest(&mut self) -> Option<Item> {
         let ticket = |item: Option<&Item>| item.map_or(u64::MAX, |item| item.ticket);
         let (class, novelty) = (ticket(self.class.as_ref()), ticket(self.novelty.as_ref()));
-        let place = ticket(self.place.as_ref());
+        let (place, strange) = (ticket(self.place.as_ref()), ticket(self.strange.as_ref()));
         let (health, event) = (ticket(self.health.front()), ticket(self.events.front()));
-        match class.min(novelty).min(place).min(health).min(event) {
+        match class.min(novelty).min(place).min(strange).min(health).min(event) {
             u64::MAX => None,
             oldest if oldest == event => self.events.pop_front(),
             oldest if oldest == health => self.health.pop_front(),
             oldest if oldest == class => self.class.take(),
             oldest if oldest == place => self.place.take(),
+            oldest if oldest == strange => self.strange.take(),
             _ => self.novelty.take(),
         }
     }
@@ -292,7 +305,7 @@ impl Drop for DoneOnDrop {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::tests::{class, event, health, novelty};
+    use crate::report::tests::{class, event, health, novelty, place};
     use crate::report::{Health, State};
 
     fn seqs(outbox: &Outbox) -> Vec<u32> {
@@ -351,6 +364,17 @@ mod tests {
             outbox.push(u32::try_from(seq).unwrap(), &novelty(alarm));
         }
         assert_eq!(seqs(&outbox), [1, 3, 4]);
+    }
+
+    #[test]
+    fn the_box_of_an_alarm_that_begins_stays_with_it_however_many_are_said_behind_it() {
+        let outbox = Outbox::new(Pace::Live).unwrap();
+        let tick = |alarm| [novelty(alarm), place("novelty"), class(), place("right")];
+        for (seq, report) in [true, true, true].into_iter().flat_map(tick).enumerate() {
+            outbox.push(u32::try_from(seq).unwrap(), &report);
+        }
+        // Alarm and box of the first tick; of the others the latest.
+        assert_eq!(seqs(&outbox), [0, 1, 8, 9, 10, 11]);
     }
 
     #[test]

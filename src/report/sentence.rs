@@ -7,7 +7,7 @@
 //! $PLKTC,seq,ms,[id],label,[p],slots,age,crc*xx            class now
 //! $PLKTE,seq,S|E,label,onset,duration,[peak],crc*xx        event: start or end
 //! $PLKTN,seq,ms,[score],[threshold],blocks,now,crc*xx      novelty
-//! $PLKTP,seq,ms,label,x,y,w,h,crc*xx                       where something moves while that class is on
+//! $PLKTP,seq,ms,label,x,y,w,h,crc*xx                       where something moves while that class is on; novelty: in an alarm
 //! $PLKTH,seq,ms,state,fps,dropped,[p99],[celsius],[0|1],bundle,[still],crc*xx   health; 1: throttled
 //! $PLKTG,from,to,crc*xx                                    reports from..to had to be left out
 //! $PLKTQ,STATUS|DROPS|AGE|UPTIME|VERSION|LABELS|BUNDLE,crc*xx   query
@@ -35,6 +35,7 @@
 //! | age | ms, 0..9999 | stays at 9999 |
 //! | score, threshold | four decimals, ±999999.9999 | clamped; empty when not a number, and a threshold while `learning` |
 //! | now | `learning` (too few blocks for a promise), `ok`, `drift` (scores have moved as a whole), `ALARM` | |
+//! | label of a box | the class that is on; `novelty` right behind the `$PLKTN` of an alarm, with its ms: what moves then, or did last while the score is held | |
 //! | x, y, w, h | thousandths of the camera's picture: left and upper edge, 0..999, width and height, from 1; x + w and y + h at most 1000 | clamped |
 //! | blocks, dropped, its causes, seconds, restarts | 0..9999999 | stays at 9999999 |
 //! | state | `OK`, `WARMING k/N` (each up to 999), or one of the table below | |

@@ -3,8 +3,8 @@
 use super::finding::Finding;
 use super::rights;
 use crate::board::{LineSpec, Wiring};
-use crate::report::Label;
 use crate::report::gpio::CONSUMER;
+use crate::report::{Label, NOVELTY};
 use gpiocdev::Chip;
 use gpiocdev::line::Info;
 use std::path::PathBuf;
@@ -68,7 +68,7 @@ fn check(needed: &Wiring, labels: &[Label], chip: Option<(PathBuf, Vec<Info>)>) 
     let heart = needed.heartbeat.iter().map(|line| ("heartbeat", line));
     let label = |class: usize| labels.get(class).map_or("a class", |l| l.as_str());
     let classes = needed.lines.iter().map(|(class, l)| (label(*class), &l.line));
-    let jobs = heart.chain(classes).chain(needed.alarm.iter().map(|l| ("novelty", &l.line)));
+    let jobs = heart.chain(classes).chain(needed.alarm.iter().map(|l| (NOVELTY, &l.line)));
     let (mut found, mut ours) = (Vec::new(), 0);
     for (job, line) in jobs {
         let there = lines.iter().find(|l| match line {
