@@ -2,7 +2,7 @@
 
     lookout shape walk.y4m --bundle contract.toml -o calibration.npy      # pictures as the device will see them: width, height, channels = ["rgb"]
     python3 models/bring.py resnet18 --calibrate calibration.npy --out resnet18    # mobilenet_v3_small, resnet50, vgg16 ... any picture network
-    python3 models/bring.py r3d_18 --clip 8 --calibrate calibration.npy --out r3d   # or a clip encoder: mc3_18, r2plus1d_18
+    python3 models/bring.py r3d_18 --clip 8 --calibrate calibration.npy --out r3d   # or a clip encoder: mc3_18, r2plus1d_18, s3d
     lookout check resnet18                                                 # on the device: what runs on bytes, how fast, is it the same
     lookout train clips --bundle resnet18 --out mine                       # the encoder stays, a head of your own classes learns
 
@@ -34,23 +34,24 @@ HIDDEN = 32
 PLAIN = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
 
 
-class Encoder(nn.Module):
+def named(name, weights):
+    """A network of torchvision."""
+    models = torchvision.models
+    net = getattr(models if hasattr(models, name) else models.video, name)(weights=weights if weights == "DEFAULT" else None)
+    if weights not in (None, "DEFAULT"):
+        net.load_state_dict(torch.load(weights, map_location="cpu"))
+    return net
+
+
+def encoder_of(net):
     """Everything before the classifier."""
-
-    def __init__(self, name, weights):
-        super().__init__()
-        models = torchvision.models
-        net = getattr(models if hasattr(models, name) else models.video, name)(weights=weights if weights == "DEFAULT" else None)
-        if weights not in (None, "DEFAULT"):
-            net.load_state_dict(torch.load(weights, map_location="cpu"))
-        if hasattr(net, "fc"):  # ResNet and its kin, of pictures and of clips
-            net.fc = nn.Identity()
-            self.net = net
-        else:  # MobileNet, VGG: a classifier behind a stack of layers; VGG's first dense layer alone is ten times everything else
-            self.net = nn.Sequential(net.features, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-
-    def forward(self, x):
-        return self.net(x)
+    if hasattr(net, "fc"):  # ResNet and its kin, of pictures and of clips
+        net.fc = nn.Identity()
+        return net.eval()
+    # MobileNet, VGG, S3D: a classifier behind a stack of layers; VGG's first dense layer alone is ten times everything else
+    clips = any(isinstance(m, nn.Conv3d) for m in net.modules())
+    pool = nn.AdaptiveAvgPool3d(1) if clips else nn.AdaptiveAvgPool2d(1)
+    return nn.Sequential(net.features, pool, nn.Flatten()).eval()
 
 
 class Head(nn.Module):
@@ -68,6 +69,27 @@ class Pictures(CalibrationDataReader):
 
     def get_next(self):
         return next(self.each, None)
+
+
+def export(encoder, value, path):
+    torch.onnx.export(encoder, torch.tensor(value), path, opset_version=13, input_names=["value"], output_names=["features"], **PLAIN)
+
+
+def quantise(raw, path, values):
+    """The float network `raw`, which is prepared in its place, in int8: s8 weights with a scale a channel, u8 between layers."""
+    quant_pre_process(raw, raw, skip_symbolic_shape=True)
+    quantize_static(raw, path, Pictures(values), quant_format=QuantFormat.QDQ, per_channel=True, activation_type=QuantType.QUInt8,
+                    weight_type=QuantType.QInt8)
+
+
+def output_step(graph):
+    """The scale of a quantised network's features; none where a float operator makes them."""
+    constants = {i.name: i for i in graph.initializer}
+    maker = {o: n for n in graph.node for o in n.output}
+    last = maker["features"]
+    while last.op_type in ("Flatten", "Reshape", "Squeeze"):
+        last = maker[last.input[0]]
+    return float(onnx.numpy_helper.to_array(constants[last.input[1]])) if last.op_type == "DequantizeLinear" else None
 
 
 def run(path, name, items):
@@ -107,13 +129,10 @@ def main():
     values = ((levels - mean.reshape(each)) / scale.reshape(each)).astype(np.float32)
     os.makedirs(a.out)
     file = lambda name: os.path.join(a.out, name)
-    encoder = Encoder(a.net, a.weights).eval()
     raw = file("float.onnx")
-    torch.onnx.export(encoder, torch.tensor(values[:1]), raw, opset_version=13, input_names=["value"], output_names=["features"], **PLAIN)
+    export(encoder_of(named(a.net, a.weights)), values[:1], raw)
     wanted = run(raw, "value", values[:8])
-    quant_pre_process(raw, raw, skip_symbolic_shape=True)
-    quantize_static(raw, file("encoder.onnx"), Pictures(values), quant_format=QuantFormat.QDQ, per_channel=True, activation_type=QuantType.QUInt8,
-                    weight_type=QuantType.QInt8)
+    quantise(raw, file("encoder.onnx"), values)
     os.remove(raw)
     found = run(file("encoder.onnx"), "value", values[:8])
     features = found.shape[1]
@@ -126,10 +145,7 @@ def main():
     np.save(file("golden_features.npy"), found)
     np.save(file("golden_windows.npy"), windows)
     np.save(file("golden_logits.npy"), run(file("head.onnx"), "window", windows))
-    graph = onnx.load(file("encoder.onnx")).graph
-    constants = {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer}
-    last = next(n for n in graph.node if "features" in n.output)
-    step = float(constants[last.input[1]]) if last.op_type == "DequantizeLinear" else float(np.ptp(found)) / 255
+    step = output_step(onnx.load(file("encoder.onnx")).graph) or float(np.ptp(found)) / 255
     names = ["encoder.onnx", "head.onnx", "golden_frames.npy", "golden_features.npy", "golden_windows.npy", "golden_logits.npy"]
     sums = "\n".join(f'"{n}" = "{hashlib.sha256(open(file(n), "rb").read()).hexdigest()}"' for n in names)
     numbers = lambda list_: ", ".join(f"{v}" for v in list_)
