@@ -13,7 +13,7 @@ pub use schema::{
 };
 
 use crate::config;
-use crate::report::{Label, NOVELTY, ReportError, ReportSpec};
+use crate::report::{Flow, Label, NOVELTY, ReportError, ReportSpec};
 use std::path::{Path, PathBuf};
 
 /// Where the kernel says what machine this is.
@@ -121,7 +121,7 @@ impl Board {
     /// `serial` on a board without one, or a report that cannot be understood.
     pub fn reports(&self, wanted: &[String]) -> Result<Vec<ReportSpec>, BoardError> {
         let read = |text: &String| match (text.as_str(), &self.serial) {
-            ("serial", Some(s)) => Ok(ReportSpec::Serial { path: s.device.clone(), baud: s.baud }),
+            ("serial", Some(s)) => Ok(ReportSpec::Serial { path: s.device.clone(), baud: s.baud, flow: Flow::None }),
             ("serial", None) => Err(self.refuse("it names no serial port; say which, as in serial:/dev/ttyUSB0,115200")),
             (text, _) => text.parse().map_err(|e: ReportError| self.refuse(e.to_string())),
         };
@@ -275,7 +275,7 @@ mod tests {
         assert!(board.reports(&strings(&["telegraph"])).is_err());
         let serial = Some(Serial { device: "/dev/t".into(), baud: 9600 });
         let board = Board { serial, ..board.clone() };
-        let spec = ReportSpec::Serial { path: "/dev/t".into(), baud: 9600 };
+        let spec = ReportSpec::Serial { path: "/dev/t".into(), baud: 9600, flow: Flow::None };
         assert_eq!(board.reports(&strings(&["serial"])).expect("good"), [spec]);
     }
 

@@ -18,6 +18,7 @@ mod spec;
 mod stream;
 mod writer;
 
+pub use port::Flow;
 pub use spec::{DEFAULT_BAUD, ReportSpec, open};
 
 use crate::source::Timestamp;

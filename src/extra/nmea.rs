@@ -9,7 +9,7 @@
 //! Everything else a receiver says (GGA, GSV, its maker's own) is passed over.
 
 use super::listen::Device;
-use crate::report::port::{self, Port, PortError};
+use crate::report::port::{self, Flow, Port, PortError};
 use crate::report::queries::LineAssembler;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -126,7 +126,7 @@ impl Device for Receiver {
 
     fn open(&mut self) -> Result<(), PortError> {
         let name = self.lasting.as_ref().filter(|name| name.exists()).unwrap_or(&self.path);
-        let port = Port::open(name, self.baud)?;
+        let port = Port::open(name, self.baud, Flow::None)?;
         self.lasting = port::lasting_name(name, Path::new(port::BY_ID));
         self.lines.reset();
         self.port = Some(port);

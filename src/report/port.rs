@@ -14,6 +14,15 @@ use std::time::Duration;
 /// Where udev keeps names that survive another order of plugging in.
 pub(crate) const BY_ID: &str = "/dev/serial/by-id";
 
+/// Who says when we may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Nobody: three wires, on which CTS hangs in the air and must mean nothing.
+    None,
+    /// The other end, by CTS, as a radio does whose air is slower than its wire; RTS says the same of us.
+    RtsCts,
+}
+
 /// Why a port cannot be opened.
 #[derive(Debug)]
 pub(crate) enum PortError {
@@ -31,7 +40,7 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    pub fn open(path: &Path, baud: u32) -> Result<Self, PortError> {
+    pub fn open(path: &Path, baud: u32, flow: Flow) -> Result<Self, PortError> {
         // Before it is opened: whatever we set would be set for the kernel too.
         if path.canonicalize().is_ok_and(|device| is_console(&device, &consoles())) {
             return Err(PortError::Never(
@@ -57,7 +66,10 @@ impl Port {
             .data_bits(DataBits::Eight)
             .parity(Parity::None)
             .stop_bits(StopBits::One)
-            .flow_control(FlowControl::None)
+            .flow_control(match flow {
+                Flow::None => FlowControl::None,
+                Flow::RtsCts => FlowControl::Hardware,
+            })
             .exclusive(true)
             .timeout(Duration::ZERO);
         match TTYPort::open(&settings) {
@@ -130,7 +142,7 @@ mod tests {
 
     #[test]
     fn what_is_no_port_is_refused_and_what_is_absent_is_awaited() {
-        let why = |path: &str| match Port::open(Path::new(path), 9_600).err() {
+        let why = |path: &str| match Port::open(Path::new(path), 9_600, Flow::None).err() {
             Some(PortError::Never(why)) => format!("never: {why}"),
             Some(PortError::NotNow(why)) => format!("not now: {why}"),
             None => "open".into(),

@@ -7,7 +7,7 @@
 
 use super::envelope::{Line, MAX_SENTENCE};
 use super::outbox::{Outbox, Parcel, timespec};
-use super::port::{self, Port, PortError};
+use super::port::{self, Flow, Port, PortError};
 use super::queries::{LineAssembler, Replies};
 use super::sentence::Sentence;
 use super::writer::Writer;
@@ -29,10 +29,11 @@ const DRAIN_LOOK: Duration = Duration::from_millis(5);
 ///
 /// # Errors
 /// [`ReportError::Refused`] if this can never be a serial port of ours.
-pub(super) fn open(path: &Path, baud: u32, identity: &Identity, pace: Pace) -> Result<Writer, ReportError> {
+pub(super) fn open(path: &Path, baud: u32, flow: Flow, identity: &Identity, pace: Pace) -> Result<Writer, ReportError> {
     let mut wire = Wire {
         path: path.into(),
         baud,
+        flow,
         lasting: None,
         port: None,
         opened: false,
@@ -57,6 +58,7 @@ pub(super) fn open(path: &Path, baud: u32, identity: &Identity, pace: Pace) -> R
 struct Wire {
     path: PathBuf,
     baud: u32,
+    flow: Flow,
     /// The device's name under `/dev/serial/by-id`, once it was open.
     lasting: Option<PathBuf>,
     port: Option<Port>,
@@ -158,7 +160,7 @@ impl Wire {
     fn try_open(&mut self) -> Result<(), PortError> {
         let patient = self.lost_at.elapsed() < LASTING_NAME_PATIENCE;
         let name = self.lasting.as_ref().filter(|name| patient || name.exists()).unwrap_or(&self.path);
-        let port = Port::open(name, self.baud)?;
+        let port = Port::open(name, self.baud, self.flow)?;
         let lasting = port::lasting_name(name, Path::new(port::BY_ID));
         if !self.opened {
             log::info!("{}: open, {} baud", name.display(), self.baud);

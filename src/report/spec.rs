@@ -1,5 +1,6 @@
 //! `--report SPEC`: which sink is meant, and opening it.
 
+use super::port::Flow;
 use super::stream::Format;
 use super::{Identity, Pace, ReportError, Sink, gpio, serial, stream};
 use crate::board::Wiring;
@@ -18,12 +19,14 @@ pub enum ReportSpec {
     File(PathBuf),
     /// `json:-` or `json:PATH`: JSON lines to standard output (`None`) or appended to a file.
     Json(Option<PathBuf>),
-    /// `serial:PATH[,BAUD]`: sentences, and queries answered.
+    /// `serial:PATH[,BAUD][,rtscts]`: sentences, and queries answered.
     Serial {
         /// The device, best as `/dev/serial/by-id/...`.
         path: PathBuf,
         /// Bits a second, 8N1.
         baud: u32,
+        /// Who may send: nobody asks on three wires, RTS and CTS on five.
+        flow: Flow,
     },
     /// `gpio`: the lines of the board, or of `[gpio]` in the configuration.
     Gpio,
@@ -43,12 +46,18 @@ impl FromStr for ReportSpec {
             ("json", Some(path)) => Ok(Self::Json(Some(path.into()))),
             ("file", Some(path)) => Ok(Self::File(path.into())),
             ("serial", Some(rest)) => {
+                let (rest, flow) = rest.strip_suffix(",rtscts").map_or((rest, Flow::None), |rest| (rest, Flow::RtsCts));
                 let (path, baud) = rest.rsplit_once(',').map_or((rest, None), |(path, baud)| (path, Some(baud)));
                 let baud = baud.map_or(Ok(DEFAULT_BAUD), str::parse);
                 match baud {
-                    Ok(baud @ 300..=4_000_000) if !path.is_empty() => Ok(Self::Serial { path: path.into(), baud }),
+                    Ok(baud @ 300..=4_000_000) if !path.is_empty() && !path.ends_with(",rtscts") => {
+                        Ok(Self::Serial { path: path.into(), baud, flow })
+                    }
                     Ok(_) if path.is_empty() => refused("a path is missing, as in `serial:/dev/ttyAMA0,115200`"),
-                    _ => refused("the baud rate has to be a number from 300 to 4000000, as in `serial:/dev/ttyAMA0,115200`"),
+                    _ => refused(
+                        "the baud rate has to be a number from 300 to 4000000, as in `serial:/dev/ttyAMA0,115200`, and `,rtscts` \
+                         comes last where the other end says when to send",
+                    ),
                 }
             }
             _ => refused("not known; `serial:PATH,BAUD`, `gpio`, `stdout`, `file:PATH`, `json:-` or `json:PATH` expected"),
@@ -67,7 +76,7 @@ pub fn open(spec: &ReportSpec, identity: &Identity, wiring: Option<&Wiring>, pac
         ReportSpec::Json(None) => stream::stdout(Format::Json, pace)?,
         ReportSpec::Json(Some(path)) => stream::file(path, Format::Json, pace)?,
         ReportSpec::File(path) => stream::file(path, Format::Sentences, pace)?,
-        ReportSpec::Serial { path, baud } => serial::open(path, *baud, identity, pace)?,
+        ReportSpec::Serial { path, baud, flow } => serial::open(path, *baud, *flow, identity, pace)?,
         ReportSpec::Gpio => {
             let missing = || ReportError::Refused {
                 what: "--report gpio".into(),
@@ -85,7 +94,8 @@ mod tests {
 
     #[test]
     fn specs_are_read() {
-        let serial = |path: &str, baud| ReportSpec::Serial { path: path.into(), baud };
+        let serial = |path: &str, baud| ReportSpec::Serial { path: path.into(), baud, flow: Flow::None };
+        let radio = |path: &str, baud| ReportSpec::Serial { path: path.into(), baud, flow: Flow::RtsCts };
         for (text, spec) in [
             ("stdout", ReportSpec::Stdout),
             ("gpio", ReportSpec::Gpio),
@@ -94,12 +104,26 @@ mod tests {
             ("file:/x", ReportSpec::File("/x".into())),
             ("serial:/dev/ttyS0", serial("/dev/ttyS0", 115_200)),
             ("serial:/dev/a,b,9600", serial("/dev/a,b", 9_600)),
+            ("serial:/dev/ttyUSB0,57600,rtscts", radio("/dev/ttyUSB0", 57_600)),
+            ("serial:/dev/ttyUSB0,rtscts", radio("/dev/ttyUSB0", 115_200)),
         ] {
             assert_eq!(text.parse::<ReportSpec>().unwrap(), spec, "{text}");
         }
-        for bad in
-            ["", "x", "stdout:", "json", "json:", "file:", "serial:", "serial:,9600", "serial:/dev/a,", "serial:a,0", "gpio:1"]
-        {
+        for bad in [
+            "",
+            "x",
+            "stdout:",
+            "json",
+            "json:",
+            "file:",
+            "serial:",
+            "serial:,9600",
+            "serial:/dev/a,",
+            "serial:a,0",
+            "serial:,rtscts",
+            "serial:a,rtscts,9600",
+            "gpio:1",
+        ] {
             let error = bad.parse::<ReportSpec>().unwrap_err();
             assert!(matches!(error, ReportError::Refused { .. }), "{bad}: {error}");
         }
