@@ -17,10 +17,11 @@ pub struct LineAssembler {
 }
 
 impl LineAssembler {
-    /// Calls `each` for every whole line in `bytes` and what came before them, without line ends; empty lines are skipped.
+    /// Calls `each` for every whole line in `bytes` and what came before them, without line ends; empty lines are skipped. A NUL ends a line too:
+    /// that is how a BREAK comes in, and the question behind it is whole.
     pub fn feed(&mut self, bytes: &[u8], mut each: impl FnMut(&[u8])) {
         for &byte in bytes {
-            if matches!(byte, b'\r' | b'\n') {
+            if matches!(byte, b'\r' | b'\n' | 0) {
                 if !self.overlong && !self.line.is_empty() {
                     each(&self.line);
                 }
@@ -252,10 +253,10 @@ mod tests {
         let mut assembler = LineAssembler::default();
         let mut seen = std::vec::Vec::new();
         let long = "x".repeat(500);
-        for part in ["a", "b\r\nc\r\r", &long, "tail\nd\n", &long[..126], "\n", &long[..127], "\n"] {
+        for part in ["a", "b\r\nc\r\r", &long, "tail\nd\n", &long[..126], "\n", &long[..127], "\n", "\0e\0\0f\n"] {
             assembler.feed(part.as_bytes(), |line| seen.push(line.len()));
         }
-        assert_eq!(seen, [2, 1, 1, 126]);
+        assert_eq!(seen, [2, 1, 1, 126, 1, 1]);
     }
 
     #[test]
