@@ -3,6 +3,10 @@
 //! One line is one write, so that lines of several writers never mix. After a failed write the next line starts with a
 //! line end, so that a reader sees one damaged line and not two merged ones. A pipe that nobody will read again ends the
 //! sink quietly; a full or read-only disk costs lines, is said once a minute and costs nothing else.
+//!
+//! A card that went away takes lines into the kernel's memory as if nothing had happened; that they are lost comes out when the file is synced. So
+//! it is, once in [`SYNC`]. After any failure but a full disk the file is let go, so that the dead card can be unmounted, and opened again once the
+//! card is back.
 
 use super::outbox::{Outbox, Parcel, timespec};
 use super::sentence::Sentence;
@@ -13,8 +17,13 @@ use rustix::event::{PollFd, PollFlags, poll};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+/// What was written is synced this often: as the kernel does it by itself (`dirty_expire_centisecs`), so a card wears no faster.
+const SYNC: Duration = Duration::from_secs(30);
+/// A file that failed is tried again this often: some file systems log four lines at each try.
+const AGAIN: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 5_000 });
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +53,8 @@ impl Format {
 pub(super) fn stdout(format: Format, pace: Pace) -> Result<Writer, ReportError> {
     let lost = |e| ReportError::Lost { what: "stdout".into(), why: format!("cannot be written to: {e}") };
     let file = File::from(std::io::stdout().as_fd().try_clone_to_owned().map_err(lost)?);
-    Ok(Writer::start("stdout", pace, move |outbox| Stream::new("stdout".into(), file, false).run(format, outbox))?.may_wait())
+    Ok(Writer::start("stdout", pace, move |outbox| Stream::new("stdout".into(), file, None, false).run(format, outbox))?
+        .may_wait())
 }
 
 /// Appends to `path`, which is made if it is not there.
@@ -52,10 +62,11 @@ pub(super) fn file(path: &Path, format: Format, pace: Pace) -> Result<Writer, Re
     let what = path.display().to_string();
     let refused = |e: std::io::Error| ReportError::Refused { what: what.clone(), why: format!("cannot be appended to: {e}") };
     let file = File::options().append(true).create(true).open(path).map_err(refused)?;
-    // A file that may not be read (a pipe must not be) is taken as it is.
-    let torn = file.metadata().is_ok_and(|m| m.is_file()) && ends_in_mid_line(path).unwrap_or(false);
+    // A file that may not be read (a pipe must not be) is taken as it is, and a pipe is not one to be opened again.
+    let path = file.metadata().is_ok_and(|m| m.is_file()).then(|| path.to_path_buf());
+    let torn = path.as_deref().is_some_and(|path| ends_in_mid_line(path).unwrap_or(false));
     let name = what.clone();
-    Ok(Writer::start("file", pace, move |outbox| Stream::new(name, file, torn).run(format, outbox))?.may_wait())
+    Ok(Writer::start("file", pace, move |outbox| Stream::new(name, file, path, torn).run(format, outbox))?.may_wait())
 }
 
 /// A run that was killed leaves half a line at the end.
@@ -71,9 +82,14 @@ fn ends_in_mid_line(path: &Path) -> std::io::Result<bool> {
 
 struct Stream {
     name: String,
-    file: File,
+    /// `None`: it failed and was let go.
+    file: Option<File>,
+    /// Where it is opened again; `None` for what comes once (standard output, a pipe).
+    path: Option<PathBuf>,
     /// The last byte that was written is not a line end.
     torn: bool,
+    /// When it was last synced, or failed.
+    tried: Instant,
     complaint: Complaint,
 }
 
@@ -81,8 +97,8 @@ struct Stream {
 struct End;
 
 impl Stream {
-    fn new(name: String, file: File, torn: bool) -> Self {
-        Self { name, file, torn, complaint: Complaint::default() }
+    fn new(name: String, file: File, path: Option<PathBuf>, torn: bool) -> Self {
+        Self { name, file: Some(file), path, torn, tried: Instant::now(), complaint: Complaint::default() }
     }
 
     fn run(mut self, format: Format, outbox: &Outbox) {
@@ -102,11 +118,37 @@ impl Stream {
     }
 
     fn write(&mut self, line: &[u8], outbox: &Outbox) -> Result<(), End> {
+        if let (None, Some(path)) = (&self.file, &self.path) {
+            if self.tried.elapsed() < AGAIN {
+                return Ok(());
+            }
+            self.tried = Instant::now();
+            // Not made anew: while nothing is mounted there, that would be a file on another disk, below the mount.
+            match File::options().append(true).open(path) {
+                Ok(file) => {
+                    self.torn = ends_in_mid_line(path).unwrap_or(true);
+                    self.file = Some(file);
+                }
+                Err(e) => {
+                    self.lost(&e.to_string());
+                    return Ok(());
+                }
+            }
+        }
         if self.torn {
             self.torn = self.put(b"\n", outbox)?;
         }
         if !self.torn {
             self.torn = self.put(line, outbox)?;
+        }
+        if let (Some(file), Some(_)) = (&self.file, &self.path)
+            && self.tried.elapsed() >= SYNC
+        {
+            self.tried = Instant::now();
+            if let Err(e) = file.sync_data() {
+                self.file = None;
+                self.lost(&e.to_string());
+            }
         }
         Ok(())
     }
@@ -115,7 +157,8 @@ impl Stream {
     fn put(&mut self, mut bytes: &[u8], outbox: &Outbox) -> Result<bool, End> {
         while !bytes.is_empty() {
             self.wait_for_room(outbox)?;
-            match self.file.write(bytes) {
+            let Some(file) = &mut self.file else { return Ok(true) };
+            match file.write(bytes) {
                 Ok(n) if n > 0 => bytes = &bytes[n..],
                 Err(e) if matches!(e.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
                 Err(e) if e.kind() == ErrorKind::BrokenPipe => {
@@ -123,8 +166,11 @@ impl Stream {
                     return Err(End);
                 }
                 failed => {
-                    let why = failed.err().map_or_else(|| "no byte was taken".into(), |e| e.to_string());
-                    self.complaint.say(format!("{}: reports are lost: {why}", self.name));
+                    let full = failed.as_ref().is_err_and(|e| e.kind() == ErrorKind::StorageFull);
+                    if !full && self.path.is_some() {
+                        (self.file, self.tried) = (None, Instant::now());
+                    }
+                    self.lost(&failed.err().map_or_else(|| "no byte was taken".into(), |e| e.to_string()));
                     return Ok(true);
                 }
             }
@@ -133,11 +179,16 @@ impl Stream {
         Ok(false)
     }
 
+    fn lost(&mut self, why: &str) {
+        self.complaint.say(format!("{}: reports are lost: {why}", self.name));
+    }
+
     /// Waits without blocking in `write`, so that closing keeps its limit even when the reader of a pipe sleeps.
     fn wait_for_room(&self, outbox: &Outbox) -> Result<(), End> {
         const LOOK_AGAIN: Duration = Duration::from_millis(100);
         loop {
-            let mut fds = [PollFd::new(&self.file, PollFlags::OUT)];
+            let Some(file) = &self.file else { return Ok(()) };
+            let mut fds = [PollFd::new(file, PollFlags::OUT)];
             match poll(&mut fds, Some(&timespec(LOOK_AGAIN))) {
                 Ok(0) | Err(rustix::io::Errno::INTR) => {}
                 // Ready, or an error that the write itself will name.
@@ -147,5 +198,33 @@ impl Stream {
                 return Err(End);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_fails_is_let_go_and_opened_again_but_never_made() {
+        let path = std::env::temp_dir().join(format!("lookout-stream-{}", std::process::id()));
+        std::fs::write(&path, "kept\n").unwrap();
+        let outbox = Outbox::new(Pace::Live).unwrap();
+        // Opened for reading only, so that a write fails as on a dead card.
+        let mut stream = Stream::new("file".into(), File::open(&path).unwrap(), Some(path.clone()), false);
+        let mut say = |line: &str| {
+            assert!(stream.write(line.as_bytes(), &outbox).is_ok());
+            stream.file.is_some()
+        };
+        assert!(!say("lost\n"));
+        assert!(!say("too soon\n"));
+        std::fs::remove_file(&path).unwrap();
+        std::thread::sleep(AGAIN);
+        assert!(!say("unmounted\n") && !path.exists());
+        std::fs::write(&path, "kept\nhal").unwrap();
+        std::thread::sleep(AGAIN);
+        assert!(say("again\n") && say("and on\n"));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "kept\nhal\nagain\nand on\n");
+        std::fs::remove_file(&path).unwrap();
     }
 }
