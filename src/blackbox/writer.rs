@@ -161,10 +161,13 @@ impl BlackBox {
                     self.recorder.write(&open.label, open.at_ms, &mut buffer);
                     *hand = Hand::Full(buffer, open.label);
                     self.shared.moved.notify_all();
+                    self.complaint
+                        .end(format_args!("black box: the disk keeps up again; {} clips lost since the start", self.lost));
                 }
                 _ => {
                     self.lost += 1;
-                    self.complaint.say(format!("black box: the disk is slower than events come; {} clips lost", self.lost));
+                    // The number is said at the end: with it each clip would be a cause of its own.
+                    self.complaint.say("black box: the disk is slower than events come; clips are lost".into());
                 }
             }
         }
