@@ -3,8 +3,10 @@
 //! file does not account for.
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
+use lookout::rng::Rng;
 use lookout::source::avi::Avi;
 use lookout::source::clip::Clip;
+use lookout::source::jpeg::Jpeg;
 use lookout::source::open::{Options, Spec, open};
 use lookout::source::picture::Picture;
 use lookout::source::rows::Rows;
@@ -204,4 +206,57 @@ fn things_that_are_no_file_are_named() {
         let e = open(&spec, &Options::default()).err().map(|e| sentence(&e)).unwrap_or_default();
         assert!(e.contains(says), "{text}: {e}");
     }
+}
+
+/// Processor time of this thread: what others take away in between does not count.
+fn cpu_us() -> i64 {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    t.tv_sec * 1_000_000 + t.tv_nsec / 1_000
+}
+
+#[test]
+fn c8_a_damaged_picture_costs_no_more_than_a_whole_one() {
+    // 640x480, 4:2:2, as a USB camera sends it.
+    let whole = golden("vga.jpg");
+    let mut decoder = Jpeg::new().no_larger(640, 480);
+    // The least of five: the machine is busy with other things at times.
+    let mut cost = |bytes: &[u8]| {
+        let once = |_| {
+            let begun = cpu_us();
+            let good = decoder.decode(bytes).is_ok();
+            (cpu_us() - begun, good)
+        };
+        (0..5).map(once).min().unwrap()
+    };
+    let (period, good) = cost(&whole);
+    assert!(good);
+    // Every bit of the header that says how large the picture is and how it is coded, then what a bad cable, a full bus and a broken camera
+    // do: bits, cuts, a stretch lost, a stretch twice, other headers.
+    let frame = whole.windows(2).position(|w| w == [0xff, 0xc0]).unwrap();
+    let mut damaged: Vec<Vec<u8>> = Vec::new();
+    for bit in 0..8 * 19 {
+        let mut bytes = whole.clone();
+        bytes[frame + bit / 8] ^= 1 << (bit % 8);
+        damaged.push(bytes);
+    }
+    let mut rng = Rng(8);
+    for round in 0..600 {
+        let mut bytes = whole.clone();
+        let (at, to) = (rng.below(bytes.len()), rng.below(bytes.len()));
+        match round % 5 {
+            0 => bytes[at] ^= 1 << rng.below(8),
+            1 => bytes.truncate(at),
+            2 => drop(bytes.drain(at.min(to)..at.max(to))),
+            3 => drop(bytes.splice(at..at, whole[at.min(to)..at.max(to)].to_vec())),
+            _ => bytes[at % 640] = rng.below(256) as u8,
+        }
+        damaged.push(bytes);
+    }
+    let costs: Vec<(i64, bool)> = damaged.iter().map(|bytes| cost(bytes)).collect();
+    let (worst, which) = costs.iter().enumerate().map(|(k, c)| (c.0, k)).max().unwrap();
+    let (all, refused) = (costs.len(), costs.iter().filter(|c| !c.1).count());
+    println!(
+        "figure: C8 {all} damaged pictures of 640x480, {refused} refused: at most {worst} us each (the one of number {which}), a whole one {period} us (at most twice that)"
+    );
+    assert!(worst <= 2 * period, "{worst} us against {period}");
 }

@@ -28,6 +28,8 @@ pub struct Jpeg {
     pixels: Vec<u8>,
     patched: Vec<u8>,
     luma_only: bool,
+    /// Width and height that no picture exceeds, where they are known.
+    most: Option<(usize, usize)>,
 }
 
 impl Jpeg {
@@ -42,6 +44,13 @@ impl Jpeg {
         Self { luma_only: true, ..Self::default() }
     }
 
+    /// Nothing larger is decoded, but for the blocks of 16 that a size is rounded up to. A camera agreed to its size before: one bit of a damaged
+    /// header may say twenty times as many pixels, which would cost as many frames' time, and memory for good.
+    #[must_use]
+    pub fn no_larger(self, width: usize, height: usize) -> Self {
+        Self { most: Some((width.next_multiple_of(16), height.next_multiple_of(16))), ..self }
+    }
+
     /// Decodes one whole JPEG (baseline or progressive, 8 bit). Bytes after its end marker are ignored.
     ///
     /// # Errors
@@ -49,6 +58,9 @@ impl Jpeg {
     /// The next call starts afresh.
     pub fn decode<'a>(&'a mut self, bytes: &[u8]) -> Result<Image<'a>, SourceError> {
         let shape = Shape::read(bytes).map_err(broken)?;
+        if let Some((w, h)) = self.most.filter(|(w, h)| shape.width > *w || shape.height > *h) {
+            return Err(broken(format!("{}x{} pixels, at most {w}x{h} was agreed", shape.width, shape.height)));
+        }
         let bytes = if shape.huffman {
             bytes
         } else {

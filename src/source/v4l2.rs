@@ -145,7 +145,10 @@ impl Camera {
             b"YUYV" => Layout::Plain(PixelFormat::Yuyv),
             b"NV12" => Layout::Plain(PixelFormat::Nv12),
             b"GREY" => Layout::Plain(PixelFormat::Gray),
-            b"MJPG" => Layout::Jpeg(Box::new(if spec.luma_only { Jpeg::luma_only() } else { Jpeg::new() })),
+            b"MJPG" => {
+                let decoder = if spec.luma_only { Jpeg::luma_only() } else { Jpeg::new() };
+                Layout::Jpeg(Box::new(decoder.no_larger(granted.width as usize, granted.height as usize)))
+            }
             other => {
                 let why = format!("gives {} after being asked for {}", list(&[*other]), list(&[choice.fourcc]));
                 return Err(SourceError::Refused { what: name, why });

@@ -64,6 +64,9 @@ bare = without_tables(open("cv420.jpg", "rb").read())
 open("bare.jpg", "wb").write(bare)
 pgm("bare.pgm", luma(open("cv420.jpg", "rb").read()))
 
+# One as large as a camera's, coded as UVC cameras do, to be damaged and timed.
+subprocess.run("ffmpeg -v error -y -f lavfi -i mandelbrot=size=640x480:rate=1 -frames:v 1 -update 1 -pix_fmt yuvj422p -q:v 8 vga.jpg".split(), check=True)
+
 # MJPEG AVI as ffmpeg writes it.
 ffmpeg("clip.avi", "-c:v", "mjpeg", "-pix_fmt", "yuvj420p", "-q:v", "2", "-huffman", "default")
 data, at = open("clip.avi", "rb").read(), 0
