@@ -5,6 +5,7 @@
 //! that hangs is named instead of hanging the doctor. Exit code: 0 when nothing that the configuration needs is
 //! broken, 2 when board, configuration or bundle are wrong, else 1.
 
+mod around;
 mod camera;
 mod disk;
 mod finding;
@@ -21,8 +22,11 @@ use crate::board::{self, Board, Wiring};
 use crate::bundle::Bundle;
 use crate::config::{self, Config};
 use crate::report::{Label, ReportSpec};
+use crate::source::SourceError;
+use crate::source::open::{Spec, camera_spec};
 use crate::store::Store;
 use crate::vitals::{self, Vitals};
+use camera::Wanted;
 use finding::{Finding, Findings};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -61,7 +65,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let (camera, serial, gpio) = (needs.camera, needs.serial, needs.gpio);
     let state = config.state.clone();
     let asked = [
-        ("camera", ask(move || camera::look(camera.as_deref()))),
+        ("camera", ask(move || camera::look(camera.as_ref()))),
         ("serial", ask(move || serial::look(&serial))),
         ("gpio", ask(move || lines::look(gpio.as_ref()))),
         ("state", ask(move || vec![disk::look(&state)])),
@@ -78,7 +82,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     if let Some(board) = &board {
         all.add(vital_signs(board));
     }
-    all.add(service());
+    all.extend(around::look());
     all.print(args.json, out)?;
     match all.code() {
         0 => Ok(()),
@@ -98,8 +102,8 @@ fn ask(f: impl FnOnce() -> Vec<Finding> + Send + 'static) -> mpsc::Receiver<Vec<
 
 /// What the configuration cannot do without.
 struct Needs {
-    /// Candidates for the camera, if frames come from one.
-    camera: Option<Vec<PathBuf>>,
+    /// The camera, if frames come from one.
+    camera: Option<Wanted>,
     /// Ports that reports go to.
     serial: Vec<PathBuf>,
     /// Lines and the bundle's labels, if reports go there.
@@ -109,10 +113,12 @@ struct Needs {
 impl Needs {
     fn of(config: &Config, board: Option<&Board>, bundle: Option<&Bundle>, all: &mut Findings) -> Self {
         let mut needs = Self { camera: None, serial: Vec::new(), gpio: None };
-        needs.camera = match &config.source {
-            // `v4l2:PATH` may be followed by wishes after a comma.
-            Some(spec) => spec.strip_prefix("v4l2:").map(|p| vec![p.split(',').next().unwrap_or(p).into()]),
-            None => board.map(|b| b.camera.device.clone()),
+        needs.camera = match this_camera(config, board) {
+            Ok(camera) => camera,
+            Err(e) => {
+                all.add(Finding::broken("camera", 2, e.to_string()).fix("correct `source` in the configuration"));
+                None
+            }
         };
         let Some(board) = board else { return needs };
         let reports = match board.reports(config.report.as_deref().unwrap_or_default()) {
@@ -138,6 +144,23 @@ impl Needs {
         }
         needs
     }
+}
+
+/// The camera that frames come from, if they come from one.
+fn this_camera(config: &Config, board: Option<&Board>) -> Result<Option<Wanted>, SourceError> {
+    let ask = board.map(|b| &b.camera);
+    Ok(match config.source.as_deref().map(str::parse).transpose()? {
+        Some(Spec::V4l2(text)) => {
+            let spec = camera_spec(&text, ask)?;
+            Some(Wanted { paths: vec![spec.path.clone()], spec })
+        }
+        Some(_) => None,
+        // The path is one of several; only the wishes count.
+        None => match ask {
+            Some(ask) => Some(Wanted { paths: ask.device.clone(), spec: camera_spec("board", Some(ask))? }),
+            None => None,
+        },
+    })
 }
 
 fn configuration(args: &Args, all: &mut Findings) -> Config {
@@ -234,25 +257,6 @@ fn vital_signs(board: &Board) -> Finding {
             .fix("cool the box, and give it the supply its maker asks for: under-voltage shows here too"),
         Some(false) => Finding::ok("heat", format!("{heat}, not throttled, {since}")),
         None => Finding::ok("heat", format!("{heat}, throttling unknown on this board, {since}")),
-    }
-}
-
-/// Is there a service manager with a watchdog around us?
-fn service() -> Finding {
-    let usec = std::env::var("WATCHDOG_USEC").ok().and_then(|v| v.parse::<u64>().ok());
-    if let Some(usec) = usec {
-        return Finding::ok("service", format!("started by systemd, watchdog {} ms", usec / 1000));
-    }
-    let places =
-        ["/etc/systemd/system/lookout.service", "/usr/lib/systemd/system/lookout.service", "/lib/systemd/system/lookout.service"];
-    let unit = places.iter().find_map(|p| Some((p, std::fs::read_to_string(p).ok()?)));
-    match unit {
-        Some((path, text)) if text.lines().any(|l| l.trim_start().starts_with("WatchdogSec=")) => {
-            Finding::ok("service", format!("{path} is installed, with a watchdog"))
-        }
-        Some((path, _)) => Finding::note("service", format!("{path} has no WatchdogSec: a hang would not be noticed"))
-            .fix("take board/systemd/lookout.service, then `systemctl daemon-reload`"),
-        None => Finding::ok("service", "not installed as a service; by hand this is all right"),
     }
 }
 

@@ -179,14 +179,22 @@ pub fn open(spec: &Spec, options: &Options) -> Result<Box<dyn Source>, SourceErr
 
 /// The camera on a V4L2 node.
 fn camera(text: &str, options: &Options) -> Result<Box<dyn Source>, SourceError> {
+    let spec = CameraSpec { luma_only: options.luma_only, ..camera_spec(text, options.board.as_ref())? };
+    Ok(Box::new(Camera::open(&spec)?))
+}
+
+/// What `v4l2:TEXT` asks for on a board: what the text leaves out, the board says.
+///
+/// # Errors
+/// As [`CameraSpec::read`].
+pub fn camera_spec(text: &str, board: Option<&board::Camera>) -> Result<CameraSpec, SourceError> {
     let mut spec = CameraSpec::new("");
-    if let Some(board) = &options.board {
+    if let Some(board) = board {
         let known = |name: &String| v4l2::FORMATS.into_iter().find(|f| f.as_slice() == name.as_bytes());
         spec.formats = board.formats.iter().filter_map(known).collect();
         (spec.width, spec.height, spec.rate_hz) = (board.width, board.height, board.rate_hz);
     }
-    spec.luma_only = options.luma_only;
-    Ok(Box::new(Camera::open(&spec.read(text)?)?))
+    spec.read(text)
 }
 
 /// What a bare path is, from its first bytes.

@@ -16,6 +16,7 @@ pub use stream::WAIT;
 use crate::source::jpeg::Jpeg;
 use crate::source::{Frame, Image, Losses, Payload, PixelFormat, Source, SourceError};
 use crate::sys::video::{self, Device, Fourcc, Interval};
+pub use negotiate::Choice;
 use negotiate::{Offer, Wish};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -78,6 +79,20 @@ impl CameraSpec {
         }
         Ok(self)
     }
+
+    /// What will be asked of this camera, or `None` where it has none of the formats.
+    pub fn choice(&self, device: &Device) -> Option<Choice> {
+        negotiate::choose(&self.wish(), device)
+    }
+
+    /// Is `choice` as large as asked for, and at least half as fast? 25 frames a second for 30 are nothing to be told about.
+    pub fn met_by(&self, choice: &Choice) -> bool {
+        choice.misses(&Wish { rate_hz: self.rate_hz.div_ceil(2), ..self.wish() }) == (false, false)
+    }
+
+    fn wish(&self) -> Wish {
+        Wish { formats: self.formats.clone(), width: self.width, height: self.height, rate_hz: self.rate_hz }
+    }
 }
 
 /// `640x480`, `640x480@30`: nothing zero, no side above what a frame may have.
@@ -133,8 +148,7 @@ impl Camera {
     pub fn open(spec: &CameraSpec) -> Result<Self, SourceError> {
         let name = spec.path.display().to_string();
         let (device, card) = open_node(&spec.path, &name)?;
-        let wish = Wish { formats: spec.formats.clone(), width: spec.width, height: spec.height, rate_hz: spec.rate_hz };
-        let Some(choice) = negotiate::choose(&wish, &device) else {
+        let Some(choice) = spec.choice(&device) else {
             let why = format!("offers {}, wanted one of {}", list(&device.formats()), list(&spec.formats));
             return Err(SourceError::Refused { what: name, why });
         };

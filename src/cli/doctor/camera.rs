@@ -3,25 +3,36 @@
 use super::finding::Finding;
 use super::rights;
 use crate::board::{FORMATS, first_match};
+use crate::source::v4l2::CameraSpec;
 use crate::sys::video::{Device, Fourcc, IntervalRange, SizeRange};
 use std::path::{Path, PathBuf};
 
 /// Sizes shown of one format; cameras list dozens.
 const SHOWN: usize = 8;
 
-/// Lists cameras; `needed` are the candidates for the one that must be there.
-pub fn look(needed: Option<&[PathBuf]>) -> Vec<Finding> {
-    let wanted = needed.and_then(|list| list.iter().find_map(|p| first_match(p)));
+/// The camera that must be there.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Candidates; the first that is there is the one.
+    pub paths: Vec<PathBuf>,
+    /// What it will be asked for.
+    pub spec: CameraSpec,
+}
+
+/// Lists cameras; the one that is `needed` has to give what it will be asked for.
+pub fn look(needed: Option<&Wanted>) -> Vec<Finding> {
+    let wanted = needed.and_then(|n| n.paths.iter().find_map(|p| first_match(p)));
     let target = wanted.as_ref().and_then(|p| p.canonicalize().ok());
-    let mut found: Vec<Finding> = nodes().iter().map(|node| describe(node, target.as_deref() == Some(node.as_path()))).collect();
+    let asked = |node: &Path| needed.filter(|_| target.as_deref() == Some(node)).map(|n| &n.spec);
+    let mut found: Vec<Finding> = nodes().iter().map(|node| describe(node, asked(node))).collect();
     // A needed device outside /dev/video*: a link to something else, or a file.
     if let (Some(path), Some(target)) = (&wanted, &target)
         && !nodes().contains(target)
     {
         found.push(Finding::broken("camera", 1, format!("{} is no video device", path.display())));
     }
-    if let (Some(list), None) = (needed, &wanted) {
-        let names: Vec<String> = list.iter().map(|p| p.display().to_string()).collect();
+    if let (Some(needed), None) = (needed, &wanted) {
+        let names: Vec<String> = needed.paths.iter().map(|p| p.display().to_string()).collect();
         let fix = if found.is_empty() {
             "plug in a USB camera; a camera on the CSI ribbon comes through a pipe (rpicam-vid or gst-launch, see README)"
         } else {
@@ -43,8 +54,9 @@ fn nodes() -> Vec<PathBuf> {
     found.into_iter().map(|(_, path)| path).collect()
 }
 
-fn describe(node: &Path, needed: bool) -> Finding {
-    let at = node.display();
+/// What `node` is; `asked` is what lookout will ask of it, where it is the camera that must be there.
+fn describe(node: &Path, asked: Option<&CameraSpec>) -> Finding {
+    let (at, needed) = (node.display(), asked.is_some());
     if let Some((why, fix)) = rights::denied(node) {
         return Finding::bad("camera", needed, format!("{at}: {why}")).fix(fix);
     }
@@ -63,12 +75,23 @@ fn describe(node: &Path, needed: bool) -> Finding {
             .fix("a camera's pictures come from its node with index 0, /dev/v4l/by-path/...-video-index0");
     }
     let formats = device.formats();
-    let usable = formats.iter().any(|f| FORMATS.iter().any(|known| known.as_bytes() == f));
+    let readable = formats.iter().filter(|f| FORMATS.iter().any(|known| known.as_bytes() == f.as_slice()));
+    let readable = readable.map(text).collect::<Vec<_>>().join(", ");
+    let usable = !readable.is_empty();
+    let choice = asked.map(|spec| (spec, spec.choice(&device)));
     let holders = holders(node);
-    let mut finding = if let (true, Some(holder)) = (usable, holders.iter().find(|h| !h.starts_with("`lookout`"))) {
+    let mut finding = if let (true, Some((spec, None))) = (usable, choice) {
+        let wish = spec.formats.iter().map(text).collect::<Vec<_>>().join(", ");
+        Finding::broken("camera", 2, format!("{who}: gives {readable} of what lookout reads, and is asked for {wish}"))
+            .fix("name one of the former behind the path, --source v4l2:PATH,yuyv or `source` in the configuration, or none")
+    } else if let (true, Some(holder)) = (usable, holders.iter().find(|h| !h.starts_with("`lookout`"))) {
         // Having it open is no harm; reading from it is, and that cannot be asked without disturbing.
         Finding::note("camera", format!("{who}: {holder} has it open, and a camera gives pictures to one program only"))
             .fix("if lookout says CAMERA BUSY, stop that program or use another camera")
+    } else if let Some((spec, Some(took))) = choice.filter(|(spec, took)| took.is_some_and(|took| !spec.met_by(&took))) {
+        let (w, h, hz) = (spec.width, spec.height, spec.rate_hz);
+        Finding::note("camera", format!("{who}: is asked for {w}x{h}@{hz}, and its nearest is {took}, which lookout takes"))
+            .fix("ask for one of the sizes below, or leave it: pictures are made to fit the bundle anyway")
     } else if usable {
         Finding::ok("camera", who)
     } else {
@@ -150,12 +173,12 @@ mod tests {
 
     #[test]
     fn a_missing_camera_is_broken_only_where_it_is_needed() {
-        let gone = [PathBuf::from("/dev/v4l/by-path/no-such-*"), PathBuf::from("/dev/no-such-video")];
-        let found = look(Some(&gone));
+        let wanted = |paths: &[&str]| Wanted { paths: paths.iter().map(PathBuf::from).collect(), spec: CameraSpec::new("") };
+        let found = look(Some(&wanted(&["/dev/v4l/by-path/no-such-*", "/dev/no-such-video"])));
         let last = found.last().expect("at least that");
         assert!(last.is_broken() && last.says().contains("no-such-* nor /dev/no-such-video is not there"), "{found:?}");
         assert!(!look(None).iter().any(Finding::is_broken));
-        assert!(look(Some(&["/dev/null".into()])).iter().any(|f| f.is_broken() && f.says().contains("no video device")));
+        assert!(look(Some(&wanted(&["/dev/null"]))).iter().any(|f| f.is_broken() && f.says().contains("no video device")));
     }
 
     #[test]

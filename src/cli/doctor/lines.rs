@@ -15,10 +15,11 @@ const SHOWN: usize = 64;
 /// Lists chips; what `needed` names must be there and free.
 pub fn look(needed: Option<&(Wiring, Vec<Label>)>) -> Vec<Finding> {
     let mut found = Vec::new();
-    let mut ours = None;
+    let (mut ours, mut denied) = (None, false);
     for path in gpiocdev::chip::chips().unwrap_or_default() {
         if let Some((why, fix)) = rights::denied(&path) {
             found.push(Finding::bad("gpio", needed.is_some(), format!("{}: {why}", path.display())).fix(fix));
+            denied = true;
             continue;
         }
         let opened = Chip::from_path(&path).and_then(|chip| Ok((chip.info()?, chip)));
@@ -49,7 +50,9 @@ pub fn look(needed: Option<&(Wiring, Vec<Label>)>) -> Vec<Finding> {
             ours = Some((path, lines));
         }
     }
-    if let Some((needed, labels)) = needed {
+    if denied && ours.is_none() {
+        // Which of the chips it is cannot be told without asking them.
+    } else if let Some((needed, labels)) = needed {
         found.extend(check(needed, labels, ours));
     } else if found.is_empty() {
         found.push(Finding::ok("gpio", "no chip; reports do not need one"));

@@ -21,7 +21,7 @@ pub fn denied(path: &Path) -> Option<(String, String)> {
         meta.mode() & 0o777
     );
     let fix = if meta.mode() & 0o060 != 0o060 {
-        "install board/udev/99-lookout.rules, then `udevadm control --reload` and plug the device in again".into()
+        "install board/udev/99-lookout.rules, then `sudo udevadm control --reload && sudo udevadm trigger`".into()
     } else if listed(&group, &user) && !groups.contains(&meta.gid()) {
         format!("{user} is in the group {group} since this session began: log out and in again")
     } else {

@@ -8,6 +8,7 @@
 //! pixels). Rate: the slowest that is not slower than the wish, else the fastest.
 
 use crate::sys::video::{Fourcc, Interval, IntervalRange, SizeRange};
+use std::fmt;
 
 /// What is wished for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,22 @@ pub struct Choice {
     pub interval: Interval,
 }
 
+impl Choice {
+    /// Is it smaller than wished for, and is it slower?
+    pub(super) fn misses(&self, wish: &Wish) -> (bool, bool) {
+        let slow = u64::from(self.interval.num) * u64::from(wish.rate_hz) > u64::from(self.interval.den);
+        (self.width < wish.width || self.height < wish.height, slow)
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hz = f64::from(self.interval.den) / f64::from(self.interval.num.max(1));
+        let whole = usize::from((hz - hz.round()).abs() >= 0.01);
+        write!(f, "{} {}x{}@{hz:.whole$}", self.fourcc.escape_ascii().to_string().trim(), self.width, self.height)
+    }
+}
+
 /// The choice for `wish`, or `None` where the camera has none of the wished formats.
 pub fn choose(wish: &Wish, offer: &impl Offer) -> Option<Choice> {
     let there = offer.formats();
@@ -52,10 +69,10 @@ pub fn choose(wish: &Wish, offer: &impl Offer) -> Option<Choice> {
     for &fourcc in wish.formats.iter().filter(|f| there.contains(f)) {
         let (width, height) = size(wish.width, wish.height, &offer.sizes(fourcc));
         let interval = interval(wish.rate_hz, &offer.intervals(fourcc, width, height));
-        let short = width < wish.width || height < wish.height;
-        let slow = u64::from(interval.num) * u64::from(wish.rate_hz) > u64::from(interval.den);
-        if best.as_ref().is_none_or(|(miss, _)| (short, slow) < *miss) {
-            best = Some(((short, slow), Choice { fourcc, width, height, interval }));
+        let choice = Choice { fourcc, width, height, interval };
+        let misses = choice.misses(wish);
+        if best.as_ref().is_none_or(|(least, _)| misses < *least) {
+            best = Some((misses, choice));
         }
     }
     best.map(|(_, choice)| choice)
