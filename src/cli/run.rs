@@ -76,7 +76,7 @@ pub struct Args {
     /// v4l2:PATH, pipe:-,nv12,640x480@30, y4m:FILE|-, avi:FILE, frames:DIR, features:FILE|- [default: the board's camera]
     #[arg(long, value_name = "SPEC")]
     source: Option<String>,
-    /// serial:/dev/ttyAMA0,115200, gpio, stdout, file:PATH, json:-|PATH; may be given more than once
+    /// serial:/dev/ttyAMA0,115200 (then ,rtscts for flow control), gpio, stdout, file:PATH, json:-|PATH; may be given more than once
     #[arg(long, value_name = "SPEC")]
     report: Vec<String>,
     /// Keep what was seen around events and alarms in this folder, as clips that `classify` replays
@@ -168,12 +168,13 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
     let how = open::Options { board: Some(board.camera.clone()), ..open::Options::for_bundle(&bundle) };
     let its = board.clone();
     let opener = move || open::open(&source_spec(given.as_ref(), &its)?, &how);
-    let first = match opener() {
-        Ok(source) => Some(source),
-        // The capture thread says so.
-        Err(SourceError::Lost { .. }) if args.wait => None,
+    let (first, mut refusal) = match opener() {
+        Ok(source) => (Some(source), None),
+        // The capture thread says so, and counts it as its first attempt: a camera that is busy is asked every 2 s, not twice at once.
+        Err(e @ SourceError::Lost { .. }) if args.wait => (None, Some(e)),
         Err(e) => return Err(e.into()),
     };
+    let reopen = move || refusal.take().map_or_else(&opener, Err);
     let live = first.as_ref().is_none_or(|s| s.is_live());
     // A piece of an earlier run brings what was heard then.
     let kept = first.as_ref().is_some_and(|s| s.has_past());
@@ -200,7 +201,7 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
     } else {
         Ears::open(&bundle, &config.extra, args.source.as_deref().or(config.source.as_deref()), live)?
     };
-    let capture = Capture::start(first, Box::new(opener)).map_err(|e| Failure::broke(format!("capture thread: {e}")))?;
+    let capture = Capture::start(first, Box::new(reopen)).map_err(|e| Failure::broke(format!("capture thread: {e}")))?;
     let blackbox = blackbox(args, &config, &bundle, live, &pipeline)?;
     let vitals = Vitals::open(&board.thermal);
     let mut watch = Watch {
