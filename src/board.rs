@@ -44,11 +44,11 @@ pub struct Wiring {
 
 /// The `compatible` strings of this machine, most specific first; empty where there is no device tree (a PC).
 pub fn machine() -> Vec<String> {
-    split(&std::fs::read(DEVICE_TREE).unwrap_or_default())
+    strings(&std::fs::read(DEVICE_TREE).unwrap_or_default())
 }
 
 /// Cuts the device tree's list: strings that each end with a zero byte.
-fn split(bytes: &[u8]) -> Vec<String> {
+pub fn strings(bytes: &[u8]) -> Vec<String> {
     bytes.split(|b| *b == 0).filter(|s| !s.is_empty()).map(|s| String::from_utf8_lossy(s).into_owned()).collect()
 }
 
@@ -246,8 +246,8 @@ mod tests {
 
     #[test]
     fn device_tree_strings_end_with_zero_bytes() {
-        assert_eq!(split(b"raspberrypi,4-model-b\0brcm,bcm2711\0"), strings(&["raspberrypi,4-model-b", "brcm,bcm2711"]));
-        assert_eq!(split(b""), strings(&[]));
+        assert_eq!(super::strings(b"raspberrypi,4-model-b\0brcm,bcm2711\0"), strings(&["raspberrypi,4-model-b", "brcm,bcm2711"]));
+        assert_eq!(super::strings(b""), strings(&[]));
     }
 
     #[test]

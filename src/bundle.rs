@@ -493,7 +493,8 @@ impl Contract {
 }
 
 impl Input {
-    fn check(&self) -> Result<(), String> {
+    /// Is every number of it possible?
+    pub(crate) fn check(&self) -> Result<(), String> {
         let planes = self.planes();
         for (key, found, low, high) in [
             ("input.width", self.width, 8, 1024),

@@ -15,14 +15,14 @@ mod drawing;
 mod ears;
 mod estimate;
 mod failure;
-mod index;
+pub mod index;
 mod install;
 mod learn;
 mod plot;
 mod promised;
-mod record;
+pub mod record;
 mod run;
-mod score;
+pub mod score;
 mod segments;
 mod setup;
 pub mod shape;
@@ -133,7 +133,7 @@ pub fn main() -> ExitCode {
         Command::Trial(args) => trial::run(&args, &mut out),
         #[cfg(feature = "train")]
         Command::Train(args) => train::run(&args, &mut out),
-        Command::Shape(args) => shape::run(&args).map_err(|e| Failure::refused(format!("{e:#}"))),
+        Command::Shape(args) => shape::run(&args, &mut out),
     };
     exit(done.and_then(|()| out.flush().map_err(Failure::from)))
 }
@@ -145,9 +145,14 @@ fn log_since_start(filter: &str) {
         .parse_filters(filter)
         .format(move |line, record| {
             let at = began.elapsed().as_secs_f64();
-            writeln!(line, "[{at:9.3} {:<5} {}] {}", record.level(), record.target(), record.args())
+            writeln!(line, "[{at:9.3} {:<5} {}] {}", record.level(), record.target(), shown(&record.args().to_string()))
         })
         .init();
+}
+
+/// What is said, without what would move a terminal's cursor: names of files and devices come from elsewhere.
+fn shown(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 fn exit(done: Result<(), Failure>) -> ExitCode {
@@ -155,7 +160,7 @@ fn exit(done: Result<(), Failure>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.why.is_empty() {
-                let _ = writeln!(std::io::stderr(), "lookout: {}", failure.why);
+                let _ = writeln!(std::io::stderr(), "lookout: {}", shown(&failure.why));
             }
             ExitCode::from(failure.code)
         }

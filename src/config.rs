@@ -360,17 +360,22 @@ pub(crate) fn known<'a>(names: impl Iterator<Item = &'a String>, labels: &[Label
 /// # Errors
 /// A sentence without the path: not there, a directory, too large, not UTF-8.
 pub(crate) fn read_text(path: &Path) -> Result<String, String> {
+    let bytes = read_whole(path, MAX_TOML_BYTES)?;
+    String::from_utf8(bytes).map_err(|e| format!("not UTF-8 text: {e}"))
+}
+
+/// Reads a file of at most `most` bytes; a device that never ends, given by mistake, is one that is too long.
+///
+/// # Errors
+/// A sentence without the path: not there, a directory, too large.
+pub(crate) fn read_whole(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
-    let meta = file.metadata().map_err(|e| e.to_string())?;
-    if meta.is_dir() {
+    if file.metadata().map_err(|e| e.to_string())?.is_dir() {
         return Err("a file is expected here, found a directory".into());
     }
     let mut bytes = Vec::new();
-    file.take(MAX_TOML_BYTES + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-    if bytes.len() as u64 > MAX_TOML_BYTES {
-        return Err(format!("more than {MAX_TOML_BYTES} bytes, no configuration is that long"));
-    }
-    String::from_utf8(bytes).map_err(|e| format!("not UTF-8 text: {e}"))
+    file.take(most + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    if bytes.len() as u64 > most { Err(format!("more than {most} bytes, no such file is that long")) } else { Ok(bytes) }
 }
 
 #[cfg(test)]

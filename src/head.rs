@@ -27,7 +27,7 @@ mod prove;
 mod read;
 mod split;
 
-pub use file::HeadFile;
+pub use file::{HeadFile, alone};
 pub use prove::INT8_TOLERANCE;
 
 use crate::bundle::{Bundle, BundleError, HEAD, Mode};

@@ -5,9 +5,10 @@
 //! and a new boot begins anew. It is written twice a run, at its start and at its end. Times are of the clock that counts
 //! from boot; no wall clock is asked. Without such a directory (started by hand) nothing is counted.
 
+use crate::bundle::plain;
 use crate::report::{LastEnd, Life};
 use crate::vitals::uptime;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use std::time::Duration;
 pub const MANY: usize = 5;
 /// See [`MANY`].
 pub const SPAN: Duration = Duration::from_secs(60);
+/// Longest file that is read: a number, [`MANY`] + 1 of them, and 200 letters of last words.
+const MAX_BYTES: u64 = 4 << 10;
 
 /// This run, in the file of all runs.
 #[derive(Debug)]
@@ -35,9 +38,7 @@ impl Runs {
         let mut runs = Self { file: None, restarts: 0, starts: vec![], last_end: LastEnd::None, last_words: String::new() };
         let Some(dir) = dir else { return runs };
         let file = dir.join("runs");
-        if let Ok(text) = std::fs::read_to_string(&file) {
-            runs.read(&text);
-        }
+        runs.read(&text(&file));
         runs.starts.push(uptime().as_millis().try_into().unwrap_or(u64::MAX));
         let surplus = runs.starts.len().saturating_sub(MANY + 1);
         runs.starts.drain(..surplus);
@@ -66,11 +67,15 @@ impl Runs {
         let words = if self.last_words.is_empty() { String::new() } else { format!(": {}", self.last_words) };
         match self.last_end {
             LastEnd::None | LastEnd::Stopped => None,
-            LastEnd::Failed => Some(format!("start {} since power came on; the last run ended{words}", self.restarts + 1)),
-            LastEnd::Panic => Some(format!("start {} since power came on; the last run panicked{words}", self.restarts + 1)),
+            LastEnd::Failed => {
+                Some(format!("start {} since power came on; the last run ended{words}", u64::from(self.restarts) + 1))
+            }
+            LastEnd::Panic => {
+                Some(format!("start {} since power came on; the last run panicked{words}", u64::from(self.restarts) + 1))
+            }
             LastEnd::Killed => Some(format!(
                 "start {} since power came on; the last run was killed without a word (watchdog, out of memory, or somebody)",
-                self.restarts + 1
+                u64::from(self.restarts) + 1
             )),
         }
     }
@@ -113,13 +118,22 @@ impl Runs {
         let Ok(restarts) = restarts.parse::<u32>() else { return };
         self.restarts = restarts.saturating_add(1);
         self.starts = starts.split(' ').filter_map(|t| t.parse().ok()).take(MANY + 1).collect();
-        (self.last_end, self.last_words) = (*end, words.trim().into());
+        // They go to the log, and a damaged file must not move a terminal's cursor.
+        (self.last_end, self.last_words) = (*end, plain(words.trim()));
     }
+}
+
+/// What stands in the file of all runs; nothing where it cannot be read.
+fn text(file: &Path) -> String {
+    let mut text = String::new();
+    // Half of it says as little as none: `read` asks for three lines.
+    let _ = std::fs::File::open(file).and_then(|f| f.take(MAX_BYTES).read_to_string(&mut text));
+    text
 }
 
 /// Adds how it ended to the file of a run that cannot go on: for the panic hook, which owns nothing.
 pub fn note_panic(file: &Path, words: &str) {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let text = text(file);
     let kept: Vec<&str> = text.lines().take(2).collect();
     if kept.len() == 2 {
         let words: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect();

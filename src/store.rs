@@ -5,7 +5,7 @@
 //!   lock                 held while something changes here
 //!   installed.toml       which bundle runs, which ran before it, and the versions below which none is taken
 //!   taught/<sha256>.json what was taught on top of the bundle with that hash
-//!   novelty.json         what is normal here ([`novelty`]); blocks.json: what was counted with it; learn.rows: what is being learnt from
+//!   novelty.json         what is normal here ([`novelty`]); blocks.json: what was counted with it; learn.rows: what is being learnt from ([`rows`])
 //!   bundles/<sha256>/    one folder a bundle, named by its hash, never changed once it has that name
 //! ```
 //! A power cut or a kill at any instant leaves the old state or the new one. A bundle is written under another name,
@@ -18,6 +18,7 @@
 
 pub mod novelty;
 pub mod policy;
+pub mod rows;
 mod taught;
 pub mod trial;
 
@@ -167,7 +168,7 @@ impl Store {
         if !self.dir.exists() {
             folder(&self.dir)?;
             // The folder itself must survive as well; what lies above it was there or is flushed with it.
-            self.dir.parent().map_or(Ok(()), flush_dir)?;
+            self.dir.parent().filter(|d| !d.as_os_str().is_empty()).map_or(Ok(()), flush_dir)?;
         }
         let file = OpenOptions::new().create(true).append(true).mode(0o644).open(&lock).map_err(at(&lock))?;
         flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|e| match e {

@@ -2,6 +2,7 @@
 //!
 //! Twenty lines of our own: a crate for it would change the features of serde that everything else here is built with.
 
+use crate::config::read_whole;
 use std::path::Path;
 
 /// A table in memory.
@@ -18,8 +19,7 @@ impl Table {
     /// # Errors
     /// A sentence: the file and why not.
     pub(crate) fn read(file: &Path) -> Result<Self, String> {
-        let text = std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
-        Self::parse(&text).map_err(|why| format!("{}: {why}", file.display()))
+        text(file).and_then(|text| Self::parse(&text)).map_err(|why| format!("{}: {why}", file.display()))
     }
 
     /// Reads a text. Empty lines are passed over.
@@ -50,6 +50,17 @@ impl Table {
     pub(crate) fn rows(&self) -> impl Iterator<Item = (usize, Row<'_>)> {
         self.rows.iter().map(|(line, fields)| (*line, Row(fields)))
     }
+}
+
+/// Longest text that is read: a million rows of 64 letters.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// The text of a table or list.
+///
+/// # Errors
+/// A sentence without the file's name: not there, too long, not UTF-8.
+pub(crate) fn text(file: &Path) -> Result<String, String> {
+    String::from_utf8(read_whole(file, MAX_BYTES)?).map_err(|e| format!("not UTF-8 text: {e}"))
 }
 
 /// The fields of a row.

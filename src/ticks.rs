@@ -5,6 +5,8 @@
 //! folder, one file a recording (the size of its pictures, then `.npy`), named after the recording's name, size and time and after everything that shaped it, this program among it; so the next training
 //! on the same recordings begins in seconds, and one that was interrupted goes on.
 
+mod kept;
+
 use crate::bundle::{Bundle, Channel, Input, hex};
 use crate::encoder::{Encoder, Form};
 use crate::extra::{Extra, Extras, Table};
@@ -13,12 +15,13 @@ use crate::shaper::{Region, Shaper};
 use crate::source::ahead::Ahead;
 use crate::source::open::{self, Options};
 use crate::source::{Payload, SourceError, Timestamp};
-use ndarray::{Array2, ArrayView2};
-use ndarray_npy::{ReadNpyExt, WriteNpyExt};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+
+/// Longest time that one frame may stand for: a year between two frames would be a year of ticks in memory.
+const MAX_GAP: Duration = Duration::from_secs(3600);
 
 /// What a tick is made into.
 #[derive(Clone, Debug)]
@@ -144,7 +147,8 @@ impl Maker {
             };
             let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
             for thread in threads {
-                made.extend(thread.join().unwrap_or_default());
+                // A panic is ours, not a recording's: it goes on here, or answers would stand beside other questions.
+                made.extend(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             }
         });
         made.sort_by_key(|(n, _)| *n);
@@ -156,39 +160,19 @@ impl Maker {
         let make = || self.make(source).map_err(|e| if e.starts_with(source) { e } else { format!("{source}: {e}") });
         let Some(cache) = &self.cache else { return make() };
         let file = cache.join(format!("{}.ticks", self.key(source)?));
-        if let Some(ticks) = std::fs::read(&file).ok().and_then(|bytes| self.read(&bytes)) {
+        let levels = matches!(self.kind, Kind::Planes(_));
+        if let Some(ticks) = std::fs::read(&file).ok().and_then(|bytes| Ticks::from_bytes(&bytes, levels).ok()) {
             return Ok(ticks);
         }
         let ticks = make()?;
         // Written whole or not at all; a full disk costs the next run its head start, nothing else.
         let part = file.with_extension(format!("part{}", std::process::id()));
-        let mut bytes = ticks.size.iter().flat_map(|side| side.to_le_bytes()).collect::<Vec<u8>>();
-        let shape = (ticks.len(), ticks.width);
-        let array = |e: ndarray::ShapeError| e.to_string();
-        let packed = match &ticks.data {
-            Data::Levels(l) => ArrayView2::from_shape(shape, l).map_err(array)?.write_npy(&mut bytes),
-            Data::Numbers(n) => ArrayView2::from_shape(shape, n).map_err(array)?.write_npy(&mut bytes),
-        };
-        let written = packed.map_err(|e| e.to_string()).and_then(|()| std::fs::write(&part, &bytes).map_err(|e| e.to_string()));
+        let written = ticks.to_bytes().and_then(|bytes| std::fs::write(&part, bytes).map_err(|e| e.to_string()));
         if let Err(e) = written.and_then(|()| std::fs::rename(&part, &file).map_err(|e| e.to_string())) {
             let _ = std::fs::remove_file(&part);
             log::warn!("{}: not kept for the next time: {e}", file.display());
         }
         Ok(ticks)
-    }
-
-    fn read(&self, bytes: &[u8]) -> Option<Ticks> {
-        let (size, bytes) = bytes.split_first_chunk::<8>()?;
-        let side = |n: usize| u32::from_le_bytes([size[n], size[n + 1], size[n + 2], size[n + 3]]);
-        let levels = matches!(self.kind, Kind::Planes(_));
-        let (width, data) = if levels {
-            let array = Array2::<u8>::read_npy(bytes).ok()?;
-            (array.ncols(), Data::Levels(array.into_raw_vec_and_offset().0))
-        } else {
-            let array = Array2::<f32>::read_npy(bytes).ok()?;
-            (array.ncols(), Data::Numbers(array.into_raw_vec_and_offset().0))
-        };
-        Some(Ticks { width, data, size: [side(0), side(4)] })
     }
 
     /// What the result depends on, in hex: another file of the same name is another recording.
@@ -236,6 +220,12 @@ impl Maker {
                     table.feed(frame.at, until.unwrap_or(frame.at + walk.tick), |which, value| stages.extras.push(which, value));
                     let open = walk.next;
                     let due = walk.due(frame.at, until);
+                    if due > MAX_GAP.as_millis() as u64 / u64::from(self.tick_ms.max(1)) {
+                        let (at, gap) = (walk.at(open).ms() / 1000, MAX_GAP.as_secs() / 3600);
+                        return Err(format!(
+                            "after the frame at {at} s comes none for more than {gap} h; cut the recording there"
+                        ));
+                    }
                     if due > 0 {
                         stages.stage(&frame.payload)?;
                         stages.fill(walk.at(open))?;

@@ -42,8 +42,8 @@ impl Vitals {
         Self::open_under(Path::new("/"), thermal)
     }
 
-    /// As [`Vitals::open`] with another root, for tests.
-    fn open_under(root: &Path, thermal: &Thermal) -> Self {
+    /// As [`Vitals::open`] with another root: a copy of `/sys`, for tests.
+    pub fn open_under(root: &Path, thermal: &Thermal) -> Self {
         let under = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
         let zones = named(&under(Path::new("/sys/class/thermal")), "thermal_zone", "type");
         let zone = thermal.zone.iter().find_map(|wanted| zones.iter().find(|(name, _)| name == wanted));
@@ -72,7 +72,7 @@ impl Vitals {
     pub fn read(&self) -> Reading {
         // The kernel gives thousandths of a degree.
         let milli = self.zone.as_ref().and_then(|f| number(f, 10));
-        let celsius = milli.and_then(|m| i16::try_from((m + 500).div_euclid(1000)).ok());
+        let celsius = milli.and_then(|m| i16::try_from(m.saturating_add(500).div_euclid(1000)).ok());
         let mut throttled = None;
         for sign in &self.signs {
             let yes = match sign {

@@ -103,7 +103,7 @@ impl BlackBox {
             if name.ends_with(PART) {
                 let _ = fs::remove_file(entry.path());
             } else if let Some(n) = number(&entry.path()) {
-                next = next.max(n + 1);
+                next = next.max(n.saturating_add(1));
             }
         }
         let normal = before.novelty.map_or_else(String::new, |n| name(n.normal()));
@@ -244,7 +244,7 @@ impl Writer {
         })?;
         // The name too must be on the disk; file systems that cannot say so keep it anyway, later.
         let _ = File::open(&self.dir).and_then(|dir| dir.sync_all());
-        self.next += 1;
+        self.next = self.next.saturating_add(1);
         Ok(file)
     }
 

@@ -4,21 +4,17 @@
 //! collection varies: so what happens first and what later counts, and what is always there does not. Likeness is the cosine, every
 //! moment is compared, all of them in memory: 10^6 with 96 features are 392 MB. That is simple, exact, and enough for what a box records.
 //!
-//! The file: a line of JSON ([`Header`]), then for every moment its recording (u32), its start in ms (u32), both little-endian, and its description as
-//! one i8 a number, 127 for 1.
+//! The file itself is described in [`moments`].
+
+pub mod moments;
 
 use super::Failure;
 use super::setup::{BundleArg, load};
 use crate::bundle::Bundle;
-use crate::ticks::{Data, Kind, Maker, Ticks};
-use serde::{Deserialize, Serialize};
+use crate::ticks::{Kind, Maker, Ticks};
+use moments::{Header, Index, KIND};
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
-
-/// Parts of a window whose means are taken.
-const PARTS: usize = 4;
-/// Bytes before the numbers of a moment.
-const PLACE: usize = 8;
 
 /// Arguments of `index`.
 #[derive(Debug, clap::Args)]
@@ -55,27 +51,13 @@ pub struct FindArgs {
     bundle: BundleArg,
 }
 
-/// The first line of an index.
-#[derive(Debug, Serialize, Deserialize)]
-struct Header {
-    /// `lookout index 1`
-    kind: String,
-    /// Hash of the bundle whose encoder saw it.
-    bundle: String,
-    /// Ticks of a moment.
-    window: usize,
-    /// Milliseconds a tick.
-    tick_ms: u32,
-    /// Mean and deviation of every feature over the collection.
-    mean: Vec<f32>,
-    deviation: Vec<f32>,
-    clips: Vec<String>,
-}
-
-const KIND: &str = "lookout index 1";
-
 /// Runs `index`. A recording that cannot be read is said and left out; the exit code tells.
 pub fn index(args: &IndexArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    // It is replaced whole, by a rename, which would put a file in a device's place.
+    if args.out.metadata().is_ok_and(|m| !m.is_file()) {
+        let why = format!("{}: is there and is no file; a file's name is expected here", args.out.display());
+        return Err(Failure::refused(why));
+    }
     let bundle = load(&args.bundle)?;
     let shown = std::io::stderr().is_terminal();
     let done = |n: usize| {
@@ -107,6 +89,9 @@ pub fn index(args: &IndexArgs, out: &mut dyn Write) -> Result<(), Failure> {
         return Err(Failure { code: 2, why: String::new() });
     }
     let (mean, deviation) = Ticks::spread(all.iter());
+    if mean.iter().chain(&deviation).any(|v| !v.is_finite()) {
+        return Err(Failure::refused("there are numbers in these recordings that are not finite; nothing is like them"));
+    }
     let (window, tick_ms) = (bundle.contract.time.window, bundle.contract.time.tick_ms);
     let header = Header { kind: KIND.into(), bundle: bundle.hash.clone(), window, tick_ms, mean, deviation, clips };
     let failed_to = |e: std::io::Error| Failure::broke(format!("{}: {e}", args.out.display()));
@@ -116,12 +101,7 @@ pub fn index(args: &IndexArgs, out: &mut dyn Write) -> Result<(), Failure> {
     writeln!(file, "{line}").map_err(failed_to)?;
     let mut moments = 0;
     for (n, ticks) in all.iter().enumerate() {
-        for (start, described) in described(ticks, &header) {
-            let place = [n as u32, (start as u64 * u64::from(tick_ms)) as u32].map(u32::to_le_bytes).concat();
-            let bytes: Vec<u8> = described.iter().map(|v| (v * 127.0).round() as i8 as u8).collect();
-            file.write_all(&place).and_then(|()| file.write_all(&bytes)).map_err(failed_to)?;
-            moments += 1;
-        }
+        moments += header.write(n, ticks, &mut file).map_err(failed_to)?;
     }
     file.into_inner().map_err(|e| failed_to(e.into_error()))?.sync_all().map_err(failed_to)?;
     std::fs::rename(&part, &args.out).map_err(failed_to)?;
@@ -132,58 +112,33 @@ pub fn index(args: &IndexArgs, out: &mut dyn Write) -> Result<(), Failure> {
 /// Runs `find`.
 pub fn find(args: &FindArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let place = args.index.display();
-    let bytes = std::fs::read(&args.index).map_err(|e| Failure::refused(format!("{place}: {e}")))?;
-    let end = bytes.iter().position(|b| *b == b'\n').unwrap_or(bytes.len());
-    let header: Option<Header> = serde_json::from_slice(&bytes[..end]).ok().filter(|h: &Header| h.kind == KIND);
-    let header = header.ok_or_else(|| Failure::refused(format!("{place}: not an index of lookout")))?;
+    let refuse = |why: String| Failure::refused(format!("{place}: {why}"));
+    if args.index.metadata().is_ok_and(|m| !m.is_file()) {
+        return Err(refuse("a file is expected here, found something else".into()));
+    }
+    let index = Index::parse(std::fs::read(&args.index).map_err(|e| refuse(e.to_string()))?).map_err(refuse)?;
+    let header = &index.header;
     let bundle = load(&args.bundle)?;
     if header.bundle != bundle.hash {
-        let why = format!(
-            "{place}: made with bundle {}, this one is {}",
-            header.bundle.get(..8).unwrap_or_default(),
-            &bundle.hash[..8]
-        );
-        return Err(Failure::refused(why));
+        return Err(refuse(format!("made with bundle {}, this one is {}", &header.bundle[..8], &bundle.hash[..8])));
     }
-    let numbers = PARTS * header.mean.len();
-    let moments = bytes.get(end + 1..).unwrap_or_default();
-    if header.mean.len() != bundle.frame_features()
-        || header.deviation.len() != header.mean.len()
-        || moments.len() % (PLACE + numbers) != 0
-    {
-        return Err(Failure::refused(format!("{place}: it is damaged or was cut short; index the recordings again")));
+    if header.mean.len() != bundle.frame_features() {
+        return Err(refuse(format!("{} features a tick, this bundle has {}", header.mean.len(), bundle.frame_features())));
     }
     let maker = Maker::new(kind(&bundle), header.tick_ms, None).map_err(Failure::broke)?;
     let ticks = maker.all(std::slice::from_ref(&args.clip), &|_| {}).pop().unwrap_or_else(|| Err("nothing to look for".into()));
-    let asked: Vec<Vec<f32>> = described(&ticks.map_err(Failure::refused)?, &header).into_iter().map(|(_, d)| d).collect();
-    let mut found: Vec<(f32, u32, u32)> = Vec::new();
-    for moment in moments.chunks_exact(PLACE + numbers) {
-        let (place, described) = moment.split_at(PLACE);
-        let number = |at: usize| u32::from_le_bytes([place[at], place[at + 1], place[at + 2], place[at + 3]]);
-        let like = |asked: &Vec<f32>| asked.iter().zip(described).map(|(a, b)| a * f32::from(*b as i8)).sum::<f32>() / 127.0;
-        // An i8 a number rounds a moment's length a little past 1.
-        found.push((asked.iter().map(like).fold(-1.0, f32::max).min(1.0), number(0), number(4)));
+    let ticks = ticks.map_err(Failure::refused)?;
+    if ticks.width != header.mean.len() {
+        let why = format!("{}: rows of {} numbers, the index is of {}", args.clip, ticks.width, header.mean.len());
+        return Err(Failure::refused(why));
     }
-    found.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let length = header.window as u32 * header.tick_ms;
-    let mut shown: Vec<(f32, u32, u32)> = Vec::new();
-    for moment in found {
-        // Half of a moment is its neighbour's: one of them is enough.
-        if shown.len() < args.top && !shown.iter().any(|s| s.1 == moment.1 && s.2.abs_diff(moment.2) < length) {
-            shown.push(moment);
-        }
-    }
-    for (like, clip, start_ms) in shown {
-        let clip = header.clips.get(clip as usize).map_or("?", String::as_str);
+    for found in index.find(&ticks, args.top) {
         if args.json {
-            let like = (f64::from(like) * 1000.0).round() / 1000.0;
-            writeln!(
-                out,
-                "{}",
-                serde_json::json!({ "clip": clip, "start_ms": start_ms, "end_ms": start_ms + length, "like": like })
-            )?;
+            let like = (f64::from(found.like) * 1000.0).round() / 1000.0;
+            let (start_ms, end_ms) = (found.start_ms, found.end_ms);
+            writeln!(out, "{}", serde_json::json!({ "clip": found.clip, "start_ms": start_ms, "end_ms": end_ms, "like": like }))?;
         } else {
-            writeln!(out, "{like:6.3}  {:>8.1} s  {clip}", f64::from(start_ms) / 1e3)?;
+            writeln!(out, "{:6.3}  {:>8.1} s  {}", found.like, found.start_ms as f64 / 1e3, found.clip)?;
         }
     }
     Ok(())
@@ -191,32 +146,4 @@ pub fn find(args: &FindArgs, out: &mut dyn Write) -> Result<(), Failure> {
 
 fn kind(bundle: &Bundle) -> Kind {
     if bundle.contract.input.is_some() { Kind::Features(Box::new(bundle.clone())) } else { Kind::Rows }
-}
-
-fn numbers(ticks: &Ticks) -> &[f32] {
-    if let Data::Numbers(numbers) = &ticks.data { numbers } else { &[] }
-}
-
-/// Every half window from the start on: its first tick and its description, of length 1. A short recording is one moment.
-fn described(ticks: &Ticks, header: &Header) -> Vec<(usize, Vec<f32>)> {
-    let (width, len) = (header.mean.len(), ticks.len());
-    let rows: Vec<&[f32]> = numbers(ticks).chunks_exact(width.max(1)).collect();
-    let starts = (0..len.saturating_sub(header.window) + 1).step_by((header.window / 2).max(1));
-    let describe = |start: usize| {
-        let window = &rows[start..len.min(start + header.window)];
-        let mut all = Vec::with_capacity(PARTS * width);
-        for part in 0..PARTS {
-            let (from, to) =
-                (window.len() * part / PARTS, (window.len() * (part + 1) / PARTS).max(window.len() * part / PARTS + 1));
-            let part = &window[from.min(window.len() - 1)..to.min(window.len())];
-            for k in 0..width {
-                let mean = part.iter().map(|row| row[k]).sum::<f32>() / part.len() as f32;
-                all.push((mean - header.mean[k]) / header.deviation[k].max(1e-6));
-            }
-        }
-        let length = all.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-9);
-        all.iter_mut().for_each(|v| *v /= length);
-        (start, all)
-    };
-    starts.map(describe).collect()
 }

@@ -9,12 +9,11 @@ use super::Failure;
 use super::setup::{StateArg, choose};
 use crate::baked;
 use crate::board::{self, Board};
-use crate::config::Config;
+use crate::config::{Config, MAX_TOML_BYTES, read_whole};
 use crate::report::Label;
 use crate::store::trial::{self, Verdict};
 use crate::store::{Record, Store, StoreError, policy, sha256};
-use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Arguments.
@@ -56,8 +55,7 @@ fn install(dir: &Path, args: &Args, config: &Config, store: &Store, out: &mut dy
     let dir = &dir.canonicalize().map_err(|e| Failure::refused(format!("bundle {}: {e}", dir.display())))?;
     let refuse = |why: String| Failure::refused(format!("bundle {}: {why}", dir.display()));
     let signature = signature(dir)?;
-    let contract =
-        read(&dir.join("bundle.toml"), crate::config::MAX_TOML_BYTES).map_err(|e| refuse(format!("bundle.toml: {e}")))?;
+    let contract = read_whole(&dir.join("bundle.toml"), MAX_TOML_BYTES).map_err(|e| refuse(format!("bundle.toml: {e}")))?;
     if !config.install.keys.is_empty() {
         let text = signature.as_ref().ok_or_else(|| {
             refuse(format!("{} is missing: install.keys in the configuration asks for a signature", policy::SIGNATURE))
@@ -174,17 +172,9 @@ fn show(args: &Args, config: &Config, store: &Store, out: &mut dyn Write) -> Res
 /// The signature beside a bundle, if there is one.
 fn signature(dir: &Path) -> Result<Option<Vec<u8>>, Failure> {
     let path = dir.join(policy::SIGNATURE);
-    match read(&path, policy::MAX_SIGNATURE_BYTES) {
+    match read_whole(&path, policy::MAX_SIGNATURE_BYTES) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(_) if !path.exists() => Ok(None),
         Err(e) => Err(Failure::refused(format!("{}: {e}", path.display()))),
     }
-}
-
-/// A small file whole, or a sentence.
-fn read(path: &Path, most: u64) -> Result<Vec<u8>, String> {
-    let file = File::open(path).map_err(|e| e.to_string())?;
-    let mut bytes = Vec::new();
-    file.take(most + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-    if bytes.len() as u64 > most { Err(format!("more than {most} bytes")) } else { Ok(bytes) }
 }

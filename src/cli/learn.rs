@@ -17,14 +17,12 @@ use crate::pipeline::{Options, Probe};
 use crate::report::Report;
 use crate::source::{Shaped, Timestamp};
 use crate::store::novelty as kept;
-use rows::Kept;
+use crate::store::rows::Kept;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-mod rows;
 
 /// Features that are kept in memory while learning, bytes: a day of the built-in bundle's 96 numbers at 10 Hz is 332 MB.
 const MAX_BYTES: u64 = 384 << 20;

@@ -6,14 +6,14 @@
 
 use super::Failure;
 use super::setup::{BundleArg, load};
-use crate::bundle::{Bundle, Channel};
+use crate::bundle::{Bundle, Channel, plain};
 use crate::complaint::Complaint;
 use crate::extra::table::Draft;
 use crate::extra::{Extra, Extras, Listener, Value};
 use crate::source::film::{self, Film};
 use crate::source::open::{self, Options, Spec};
 use crate::source::{Image, Payload, SourceError, Timestamp};
-use crate::table::Table;
+use crate::table::{self, Table};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{BufRead, BufWriter, IsTerminal, Write};
@@ -41,7 +41,7 @@ pub struct RecordArgs {
     #[arg(long, value_name = "S", default_value_t = 1.0)]
     before: f32,
     /// Do not wait for a key: so many clips one after the other
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     count: Option<u32>,
     /// Stop when this class folder holds so many megabytes
     #[arg(long, value_name = "MB", default_value_t = 1000)]
@@ -111,11 +111,17 @@ fn failed(path: &Path, e: &std::io::Error) -> Failure {
     Failure::broke(format!("{}: {e}", path.display()))
 }
 
+/// Can a class be called this? It becomes a folder's name.
+fn is_name(label: &str) -> Result<(), String> {
+    if label.is_empty() || !label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
+        return Err(format!("label {label:?}: letters, digits, - and _ expected"));
+    }
+    Ok(())
+}
+
 /// The folder of a class, made if need be.
 fn class(out: &Path, label: &str) -> Result<PathBuf, Failure> {
-    if label.is_empty() || !label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
-        return Err(Failure::refused(format!("label {label:?}: letters, digits, - and _ expected")));
-    }
+    is_name(label).map_err(Failure::refused)?;
     let dir = out.join(label);
     std::fs::create_dir_all(&dir).map_err(|e| failed(&dir, &e))?;
     Ok(dir)
@@ -172,7 +178,7 @@ pub fn record(args: &RecordArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let bundle = load(&args.bundle)?;
     let tick_ms = bundle.contract.time.tick_ms;
     let (length, before) = (ticks(args.seconds, tick_ms), ticks(args.before, tick_ms));
-    if length == 0 || before >= length || length > 36_000 {
+    if length == 0 || before >= length || length > 36_000 || args.before < 0.0 {
         let why = format!(
             "--seconds {} --before {}: a clip of 1 to 36000 ticks of {tick_ms} ms, longer than what is before it, expected",
             args.seconds, args.before
@@ -284,7 +290,9 @@ pub fn record(args: &RecordArgs, out: &mut dyn Write) -> Result<(), Failure> {
 pub fn label(args: &LabelArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let bundle = load(&args.bundle)?;
     let tick_ms = bundle.contract.time.tick_ms;
-    let stretches = stretches(&args.times).map_err(|why| Failure::refused(format!("{}: {why}", args.times.display())))?;
+    let stretches = table::text(&args.times)
+        .and_then(|text| stretches(&text))
+        .map_err(|why| Failure::refused(plain(&format!("{}: {why}", args.times.display()))))?;
     let mut source = open::open(&args.recording.parse()?, &Options { replay: true, ..Options::for_bundle(&bundle) })?;
     if source.is_live() {
         return Err(Failure::refused(format!("{}: a camera never ends; `lookout record` takes clips from it", args.recording)));
@@ -356,10 +364,12 @@ pub fn label(args: &LabelArgs, out: &mut dyn Write) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Start and end in ms, label.
-fn stretches(file: &Path) -> Result<Vec<(u64, u64, String)>, String> {
-    let text = std::fs::read_to_string(file).map_err(|e| e.to_string())?;
-    let table = Table::parse(&text)?;
+/// Start and end in ms, and label, from a table of `start_s`, `end_s`, `label`.
+///
+/// # Errors
+/// A sentence: the line and what is wrong in it.
+pub fn stretches(text: &str) -> Result<Vec<(u64, u64, String)>, String> {
+    let table = Table::parse(text)?;
     let (start, end) = (table.needed(&["start_s", "start"])?, table.needed(&["end_s", "end"])?);
     let label = table.needed(&["label", "class"])?;
     let mut list = Vec::new();
@@ -367,7 +377,11 @@ fn stretches(file: &Path) -> Result<Vec<(u64, u64, String)>, String> {
         let time =
             |column| row.get(column).parse::<f64>().ok().filter(|v| (0.0..1e7).contains(v)).map(|s| (s * 1e3).round() as u64);
         match (time(start), time(end)) {
-            (Some(a), Some(b)) if a < b => list.push((a, b, row.get(label).to_string())),
+            (Some(a), Some(b)) if a < b => {
+                let label = row.get(label);
+                is_name(label).map_err(|why| format!("line {line}: {why}"))?;
+                list.push((a, b, label.to_string()));
+            }
             _ => {
                 return Err(format!(
                     "line {line}: {:?} to {:?} found, a start before an end in seconds expected",

@@ -4,7 +4,7 @@
 
 use super::confusion::{Confusion, page, percent};
 use super::plot::escaped;
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, plain};
 use crate::report::{ClassId, Label};
 use crate::table::Table;
 use std::fmt::Write;
@@ -28,8 +28,7 @@ impl Truth {
     /// # Errors
     /// A sentence: the file, the line, what is missing.
     pub fn read(file: &Path) -> Result<Self, String> {
-        let table = Table::read(file)?;
-        Self::of_table(&table).map_err(|why| format!("{}: {why}", file.display()))
+        Table::read(file).and_then(|t| Self::of_table(&t).map_err(|why| plain(&format!("{}: {why}", file.display()))))
     }
 
     fn of_table(table: &Table) -> Result<Self, String> {

@@ -7,14 +7,16 @@
 //! Output: u8 `[ticks,P,H,W]`, or `[clips,ticks,P,H,W]` with `--clip-frames`, where the stream is cut into clips of that
 //! many frames, each shaped as if it were alone.
 
-use crate::bundle::Input;
+use super::Failure;
+use crate::bundle::{Input, one_line, plain};
+use crate::config::read_text;
 use crate::shaper::{Region, Shaper};
 use crate::source::clip::Clip;
 use crate::source::{Payload, Source, Timestamp};
 use crate::ticks::Walk;
 use anyhow::{Context, bail, ensure};
 use std::fs::File;
-use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,46 +40,59 @@ pub struct Args {
 ///
 /// # Errors
 /// One sentence about the stream, the contract or the output.
-pub fn run(args: &Args) -> anyhow::Result<()> {
-    let (input, tick_ms) = contract(&args.bundle)?;
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
+    let (input, tick_ms) = contract(&args.bundle).map_err(|e| Failure::refused(format!("{e:#}")))?;
     let mut clip = Clip::open(&args.clip)?;
     let name = clip.describe();
+    let place = args.output.display();
+    // A source says what is wrong with it in its own words: an error of the system is one of the output.
+    let failed = |e: anyhow::Error| match e.downcast_ref::<io::Error>() {
+        Some(e) => Failure::broke(format!("{place}: {e}")),
+        None => Failure::refused(format!("{name}: {e:#}")),
+    };
     if args.output.to_str() == Some("-") {
         // Standard output cannot go back to fill in the number of ticks: keep the planes until it is known.
         let mut planes = Vec::new();
-        let shape = shape(&mut clip, &input, tick_ms, args.clip_frames, &mut planes).context(name)?;
-        let mut out = std::io::stdout().lock();
+        let shape = shape(&mut clip, &input, tick_ms, args.clip_frames, &mut planes).map_err(failed)?;
         out.write_all(&header(&shape))?;
-        out.write_all(&planes)?;
-        out.flush()?;
-        return Ok(());
+        return Ok(out.write_all(&planes)?);
     }
-    let context = || args.output.display().to_string();
-    let mut out = BufWriter::with_capacity(1 << 20, File::create(&args.output).with_context(context)?);
-    out.write_all(&header(&[0])).with_context(context)?;
-    let shape = shape(&mut clip, &input, tick_ms, args.clip_frames, &mut out).context(name)?;
-    let mut out = out.into_inner().with_context(context)?;
-    out.seek(SeekFrom::Start(0)).with_context(context)?;
-    out.write_all(&header(&shape)).with_context(context)?;
-    log::info!("{}: {shape:?}", args.output.display());
+    let full = |e: io::Error| Failure::broke(format!("{place}: {e}"));
+    let file = File::create(&args.output).map_err(|e| Failure::refused(format!("{place}: {e}")))?;
+    let mut out = BufWriter::with_capacity(1 << 20, file);
+    out.write_all(&header(&[0])).map_err(full)?;
+    let shape = shape(&mut clip, &input, tick_ms, args.clip_frames, &mut out).map_err(failed)?;
+    let mut out = out.into_inner().map_err(|e| full(e.into_error()))?;
+    out.seek(SeekFrom::Start(0)).map_err(full)?;
+    out.write_all(&header(&shape)).map_err(full)?;
+    log::info!("{place}: {shape:?}");
     Ok(())
 }
 
-/// `[input]` and `time.tick_ms` of a contract that need not be finished yet.
 fn contract(path: &Path) -> anyhow::Result<(Input, u64)> {
     let path = if path.is_dir() { path.join("bundle.toml") } else { path.to_path_buf() };
-    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let table: toml::Table = toml::from_str(&text).with_context(|| path.display().to_string())?;
-    let mut input = table.get("input").cloned().with_context(|| format!("{}: [input] is missing", path.display()))?;
+    let text = read_text(&path).map_err(anyhow::Error::msg).with_context(|| path.display().to_string())?;
+    unfinished(&text).with_context(|| path.display().to_string())
+}
+
+/// `[input]` and `time.tick_ms` of a contract that need not be finished yet.
+///
+/// # Errors
+/// Without the file's name: no TOML, or one of the two is not there or not possible.
+pub fn unfinished(text: &str) -> anyhow::Result<(Input, u64)> {
+    let said = |e: toml::de::Error| anyhow::anyhow!(plain(&one_line(&e.to_string())));
+    let table: toml::Table = toml::from_str(text).map_err(said)?;
+    let mut input = table.get("input").cloned().context("[input] is missing")?;
     if let Some(t) = input.as_table_mut() {
         // Not known before the network is.
         t.entry("features").or_insert(toml::Value::Integer(1));
     }
-    let input: Input = input.try_into().with_context(|| format!("{}: [input]", path.display()))?;
+    let input: Input = input.try_into().map_err(said).context("[input]")?;
+    input.check().map_err(|why| anyhow::anyhow!(why))?;
     let tick = table.get("time").and_then(|t| t.get("tick_ms")).and_then(toml::Value::as_integer);
-    let tick = tick.with_context(|| format!("{}: time.tick_ms, a whole number of milliseconds, is missing", path.display()))?;
+    let tick = tick.context("time.tick_ms, a whole number of milliseconds, is missing")?;
     let tick = u64::try_from(tick).ok().filter(|t| (5..=60_000).contains(t));
-    Ok((input, tick.with_context(|| format!("{}: time.tick_ms is not within 5 to 60000", path.display()))?))
+    Ok((input, tick.context("time.tick_ms is not within 5 to 60000")?))
 }
 
 /// Shapes the whole stream into `out`; gives the array's shape.

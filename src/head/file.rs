@@ -7,6 +7,7 @@ use super::own::Own;
 use super::prove::{Terms, choose};
 use super::read::{self, Order};
 use super::{Arithmetic, HeadError, Plain};
+use crate::lanes::Here;
 use crate::onnx;
 use crate::qnn::kernels::Isa;
 use tract_onnx::pb::ModelProto;
@@ -99,4 +100,21 @@ impl HeadFile {
         self.own.finish(&mut self.out);
         Ok(&self.out)
     }
+}
+
+/// What our own cells make of a file before tract is asked: read, packed in both arithmetics and run once over zeros; in words.
+///
+/// # Errors
+/// Why they would not run it, in a few words.
+pub fn alone(proto: &ModelProto, window: usize, features: usize) -> Result<String, String> {
+    let chain = read::chain(proto, window, features, Order::BatchFirst)?;
+    let mut said = vec![];
+    for int8 in [true, false] {
+        let own = Own::new(&chain, None, features, int8, Here::of(Isa::best()));
+        let mut own = own.ok_or("a layer of a shape that is not run")?;
+        let mut out = vec![0.0; own.classes()];
+        own.run_window(&vec![0.0; window * features], &mut out).map_err(|e| e.to_string())?;
+        said.push(own.words().to_string());
+    }
+    Ok(said.join("; "))
 }

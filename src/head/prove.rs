@@ -11,10 +11,9 @@ use super::read::Link;
 use super::{Arithmetic, CACHE_TOLERANCE};
 use crate::bundle::Bundle;
 use crate::decision::softmax;
+use crate::golden;
 use crate::lanes::Here;
 use crate::qnn::kernels::Isa;
-use ndarray::ArrayD;
-use ndarray_npy::ReadNpyExt;
 
 /// Largest accepted difference of a probability between int8 and the f32 graph.
 pub const INT8_TOLERANCE: f32 = 1e-3;
@@ -40,9 +39,9 @@ impl Terms {
     /// What this bundle asks for.
     pub(super) fn of(bundle: &Bundle) -> Self {
         let (window, features) = (bundle.contract.time.window, bundle.features());
-        let golden = bundle.contract.golden.as_ref();
+        let contract = bundle.contract.golden.as_ref();
         // Golden vectors of a wrong shape are refused where they are run.
-        let windows = golden.and_then(|g| ArrayD::<f32>::read_npy(bundle.file(&g.windows)?).ok());
+        let windows = contract.and_then(|g| golden::array::<f32>(bundle.file(&g.windows)?).ok());
         let windows: Vec<f32> = windows.map(|w| w.iter().copied().collect()).unwrap_or_default();
         Self {
             window,
@@ -50,8 +49,8 @@ impl Terms {
             classes: bundle.contract.head.labels.len(),
             temperature: bundle.contract.head.temperature,
             // Half of what the bundle allows, or of a thousandth.
-            boxes: bundle.contract.head.boxes.as_ref().map(|_| golden.map_or(0.0005, |g| g.boxes_tolerance / 2.0)),
-            allowed: golden.map_or(f32::INFINITY, |g| g.logits_tolerance / 2.0),
+            boxes: bundle.contract.head.boxes.as_ref().map(|_| contract.map_or(0.0005, |g| g.boxes_tolerance / 2.0)),
+            allowed: contract.map_or(f32::INFINITY, |g| g.logits_tolerance / 2.0),
             golden: windows.chunks_exact(window * features).take(8).map(<[f32]>::to_vec).collect(),
         }
     }

@@ -15,6 +15,7 @@
 
 use crate::past;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Blocks that are kept: two days of minutes, 12 kB. One false alarm a day stands on its two largest.
 pub const KEPT: usize = 2880;
@@ -87,8 +88,11 @@ impl Promise {
             alarmed: [false; 2],
             drift: false,
         };
-        for (n, best) in known.best.iter().enumerate().filter(|(_, b)| b.is_finite()) {
-            promise.keep((*best, known.alarms.contains(&n)));
+        let alarms: BTreeSet<usize> = known.alarms.iter().copied().collect();
+        // Of more than are kept, the oldest would only be pushed out again.
+        let surplus = known.best.len().saturating_sub(KEPT);
+        for (n, best) in known.best.iter().enumerate().skip(surplus).filter(|(_, b)| b.is_finite()) {
+            promise.keep((*best, alarms.contains(&n)));
         }
         promise.settle();
         promise

@@ -8,7 +8,7 @@
 //! it is (`by-id`): `/dev/video0` is whichever came first. The link is followed anew at every open. Coming back after an
 //! unplug is the capture thread's business: it opens a new [`Camera`].
 
-mod negotiate;
+pub mod negotiate;
 mod stream;
 
 pub use stream::WAIT;

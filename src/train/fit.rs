@@ -279,29 +279,33 @@ fn restore(file: &Path, model: &Model, adam: &mut Adam, best: &mut HashMap<Strin
     let all = safetensors::load(file, &Device::Cpu)?;
     let get = |name: &str| all.get(name).ok_or_else(|| TrainError::Broke(format!("{name} is missing")));
     let (epochs, state) = (get("epochs")?.to_vec2::<f32>()?, get("state")?.to_vec1::<i64>()?);
-    let mut pairs = Vec::new();
+    let other = || TrainError::Broke("its state is of another kind".into());
+    let [bits, steps] = state[..] else { return Err(other()) };
+    let steps = i32::try_from(steps).ok().and_then(|n| u32::try_from(n).ok()).ok_or_else(other)?;
+    let epoch = |(n, e): (usize, &Vec<f32>)| match e[..] {
+        [loss, judged, accuracy, best, seconds] => Ok(Epoch { n: n + 1, loss, judged, accuracy, best: best > 0.0, seconds }),
+        _ => Err(TrainError::Broke(format!("an epoch of {} numbers, 5 expected", e.len()))),
+    };
+    let history = epochs.iter().enumerate().map(epoch).collect::<Result<_>>()?;
+    let (mut pairs, mut bests) = (Vec::new(), Vec::new());
     for (name, var) in model.state() {
-        pairs.push((var, get(&name)?));
-        best.insert(name.clone(), get(&format!("best.{name}"))?.clone());
+        let kept = get(&format!("best.{name}"))?;
+        pairs.push((var.clone(), get(&name)?));
+        bests.push((name, var, kept));
     }
     for w in &adam.weights {
         for (n, m) in w.moments.iter().enumerate() {
             pairs.push((m.clone(), get(&format!("adam{n}.{}", w.name))?));
         }
     }
-    if let Some((_, odd)) = pairs.iter().find(|(var, t)| var.dims() != t.dims()) {
-        return Err(TrainError::Broke(format!("a weight of shape {:?} does not fit", odd.dims())));
+    // Looked at all together before the first is taken: a model that is half another one would go on learning, and nobody would know.
+    let fits = |var: &Var, t: &Tensor| var.dims() == t.dims() && var.dtype() == t.dtype();
+    let mut all = pairs.iter().map(|(var, t)| (var, *t)).chain(bests.iter().map(|(_, var, t)| (var, *t)));
+    if let Some((_, odd)) = all.find(|(var, t)| !fits(var, t)) {
+        return Err(TrainError::Broke(format!("a weight of shape {:?}, {:?} does not fit", odd.dims(), odd.dtype())));
     }
     pairs.into_iter().try_for_each(|(var, t)| var.set(t))?;
-    let [bits, steps] = state[..] else { return Err(TrainError::Broke("its state is of another kind".into())) };
-    adam.steps = steps as u32;
-    let epoch = |(n, e): (usize, &Vec<f32>)| Epoch {
-        n: n + 1,
-        loss: e[0],
-        judged: e[1],
-        accuracy: e[2],
-        best: e[3] > 0.0,
-        seconds: e[4],
-    };
-    Ok((epochs.iter().enumerate().map(epoch).collect(), Rng(bits as u64)))
+    best.extend(bests.into_iter().map(|(name, _, t)| (name, t.clone())));
+    adam.steps = steps;
+    Ok((history, Rng(bits as u64)))
 }

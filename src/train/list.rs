@@ -5,9 +5,10 @@
 //! holds a `labels.csv` is that table. Groups are what must not stand on both sides of a split: scenes, people, days. UCF101's names
 //! (`v_Class_g08_c01.avi`) say theirs; without any, every recording is its own.
 
+use crate::bundle::plain;
 use crate::extra::table::ENDING;
 use crate::report::Label;
-use crate::table::Table;
+use crate::table::{self, Table};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -110,9 +111,9 @@ impl Listing {
         let meta = std::fs::metadata(path).map_err(|e| format!("{place}: {e}"))?;
         let inside = path.join("labels.csv");
         let found = if meta.is_file() {
-            table(path, wishes)?
+            of_table(path, wishes)?
         } else if wishes.split.is_none() && inside.is_file() {
-            table(&inside, wishes)?
+            of_table(&inside, wishes)?
         } else {
             folders(path)?
         };
@@ -132,7 +133,7 @@ impl Listing {
         let place = path.display().to_string();
         let plain = |source: String| Found { group: group_in(&source), source, label: ORDINARY.into(), span: None };
         let found = if path.is_dir() && path.join("labels.csv").is_file() {
-            table(&path.join("labels.csv"), wishes)?
+            of_table(&path.join("labels.csv"), wishes)?
         } else if path.is_dir() {
             let mut found = Vec::new();
             clips(path, ORDINARY, &mut found, 8)?;
@@ -140,7 +141,7 @@ impl Listing {
         } else if path.extension().is_some_and(|e| e == "csv")
             && Table::read(path).is_ok_and(|t| t.column(&["label", "class"]).is_some())
         {
-            table(path, wishes)?
+            of_table(path, wishes)?
         } else {
             vec![plain(place.clone())]
         };
@@ -224,7 +225,7 @@ impl Listing {
         let file = train.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let judge = train.with_file_name(file.replace("trainlist", "testlist"));
         for (list, side) in [(train, Side::Train), (judge.as_path(), Side::Judge)] {
-            let text = std::fs::read_to_string(list).map_err(|e| format!("{}: {e}", list.display()))?;
+            let text = table::text(list).map_err(|e| format!("{}: {e}", list.display()))?;
             let names: BTreeSet<&str> = text.lines().filter_map(|l| l.split_whitespace().next()).collect();
             for r in &mut self.recordings {
                 let mut parts = r.source.rsplitn(3, '/');
@@ -275,10 +276,10 @@ fn name(text: &str) -> String {
     text.trim().chars().map(sign).collect()
 }
 
-fn table(file: &Path, wishes: &Wishes) -> Result<Vec<Found>, String> {
+fn of_table(file: &Path, wishes: &Wishes) -> Result<Vec<Found>, String> {
     let table = Table::read(file)?;
     let place = file.display();
-    let fail = |why: String| format!("{place}: {why}");
+    let fail = |why: String| plain(&format!("{place}: {why}"));
     let (clip, label) =
         (table.needed(&["file", "clip", "path"]).map_err(fail)?, table.needed(&["label", "class"]).map_err(fail)?);
     let group = table.column(&["group", "scene_group", "scene", "subject", "camera"]);
@@ -303,6 +304,7 @@ fn table(file: &Path, wishes: &Wishes) -> Result<Vec<Found>, String> {
             }
             _ => None,
         };
+        let span = span.map(|(start, end)| (start.round() as u64, end.round() as u64));
         if let Some((start, end)) = span.filter(|(start, end)| end <= start) {
             return Err(fail(format!("line {line}: a stretch from {start} to {end} ms ends before it begins")));
         }
@@ -314,7 +316,7 @@ fn table(file: &Path, wishes: &Wishes) -> Result<Vec<Found>, String> {
             source: path.display().to_string(),
             group: group.map(|g| field(g).to_string()).filter(|g| !g.is_empty()).or_else(|| group_in(field(clip))),
             label: field(label).into(),
-            span: span.map(|(start, end)| (start.round() as u64, end.round() as u64)),
+            span,
         });
     }
     Ok(found)

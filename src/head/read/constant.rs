@@ -6,6 +6,9 @@ use super::Read;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{NodeProto, TensorProto};
 
+/// Most numbers that are joined here: they are shapes and places along an axis, which have a handful.
+const MAX_SHAPE: usize = 4096;
+
 /// A tensor with its numbers.
 #[derive(Clone, Debug)]
 pub(super) struct Array {
@@ -194,7 +197,8 @@ pub(super) fn fold(node: &NodeProto, inputs: &[&Array]) -> Read<Array> {
         }
         "Unsqueeze" if first.is_scalar() => count(first.ints().ok_or_else(unknown)?, false),
         "Squeeze" if first.dims == [1] => count(first.ints().ok_or_else(unknown)?, true),
-        "Concat" if inputs.iter().all(|i| i.dims.len() == 1) => {
+        // Forty of them, each of the one before twice, would be a terabyte.
+        "Concat" if inputs.iter().all(|i| i.dims.len() == 1) && inputs.iter().map(|i| i.len()).sum::<usize>() <= MAX_SHAPE => {
             let all: Option<Vec<Vec<i64>>> = inputs.iter().map(|i| i.ints()).collect();
             count(all.ok_or_else(unknown)?.concat(), false)
         }

@@ -76,7 +76,7 @@ fn pieces(bytes: &[u8], features: usize) -> (Vec<Vec<f32>>, usize) {
     while let Some((head, rest)) = bytes.get(at..).and_then(|b| b.split_first_chunk::<8>()) {
         let number = |n: usize| u32::from_le_bytes([head[n], head[n + 1], head[n + 2], head[n + 3]]);
         let Some(numbers) = rest.get(..number(0) as usize).filter(|n| CRC.checksum(n) == number(4)) else { break };
-        if numbers.len() % (4 * features) != 0 {
+        if numbers.len() % (4 * features).max(1) != 0 {
             break;
         }
         all.push(numbers.chunks_exact(4).map(|v| f32::from_le_bytes([v[0], v[1], v[2], v[3]])).collect());

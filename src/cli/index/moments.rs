@@ -1,0 +1,218 @@
+//! The file that `lookout index` writes and `lookout find` reads: moments of a collection, and how one is described.
+//!
+//! A line of JSON ([`Header`]), then for every moment its recording (u32), its start in ms (u32), both little-endian, and its description as
+//! one i8 a number, 127 for 1. A file that was cut short or changed is refused whole: what is left of it would be searched as if it were everything.
+
+use crate::bundle::MAX_WINDOW;
+use crate::ticks::{Data, Ticks};
+use serde::{Deserialize, Serialize};
+use std::io::{self, Write};
+
+/// Parts of a window whose means are taken.
+const PARTS: usize = 4;
+/// Bytes before the numbers of a moment.
+const PLACE: usize = 8;
+
+/// What [`Header::kind`] must be.
+pub const KIND: &str = "lookout index 1";
+
+/// The first line of an index.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Header {
+    /// [`KIND`]
+    pub kind: String,
+    /// Hash of the bundle whose encoder saw it.
+    pub bundle: String,
+    /// Ticks of a moment.
+    pub window: usize,
+    /// Milliseconds a tick.
+    pub tick_ms: u32,
+    /// Mean of every feature over the collection.
+    pub mean: Vec<f32>,
+    /// Deviation of every feature.
+    pub deviation: Vec<f32>,
+    /// Its recordings.
+    pub clips: Vec<String>,
+}
+
+impl Header {
+    fn is_sound(&self) -> bool {
+        // The bounds of a contract (`bundle.toml`, `[time]`), which `index` took them from.
+        (1..=MAX_WINDOW).contains(&self.window)
+            && (5..=60_000).contains(&self.tick_ms)
+            && self.bundle.len() == 64
+            && self.bundle.bytes().all(|b| b.is_ascii_hexdigit())
+            && self.mean.len() == self.deviation.len()
+            && self.mean.iter().chain(&self.deviation).all(|v| v.is_finite())
+    }
+
+    /// Every half window from the start on: its first tick and its description, of length 1. A short recording is one moment. Of a recording whose
+    /// ticks have another number of features: none.
+    pub fn describe(&self, ticks: &Ticks) -> Vec<(usize, Vec<f32>)> {
+        let (width, len) = (self.mean.len(), ticks.len());
+        let numbers: &[f32] = if let Data::Numbers(numbers) = &ticks.data { numbers } else { &[] };
+        let rows: Vec<&[f32]> = numbers.chunks_exact(width.max(1)).collect();
+        if ticks.width != width || rows.len() != len || len == 0 {
+            return vec![];
+        }
+        let starts = (0..len.saturating_sub(self.window) + 1).step_by((self.window / 2).max(1));
+        let describe = |start: usize| {
+            let window = &rows[start..len.min(start + self.window)];
+            let mut all = Vec::with_capacity(PARTS * width);
+            for part in 0..PARTS {
+                let (from, to) =
+                    (window.len() * part / PARTS, (window.len() * (part + 1) / PARTS).max(window.len() * part / PARTS + 1));
+                let part = &window[from.min(window.len() - 1)..to.min(window.len())];
+                for k in 0..width {
+                    let mean = part.iter().map(|row| row[k]).sum::<f32>() / part.len() as f32;
+                    all.push((mean - self.mean[k]) / self.deviation[k].max(1e-6));
+                }
+            }
+            let length = all.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-9);
+            all.iter_mut().for_each(|v| *v /= length);
+            (start, all)
+        };
+        starts.map(describe).collect()
+    }
+
+    /// Writes the moments of recording `n`, and gives how many they are.
+    ///
+    /// # Errors
+    /// Those of `file`.
+    pub fn write(&self, n: usize, ticks: &Ticks, file: &mut dyn Write) -> io::Result<usize> {
+        let described = self.describe(ticks);
+        for (start, numbers) in &described {
+            let place = [n as u32, (*start as u64 * u64::from(self.tick_ms)) as u32].map(u32::to_le_bytes).concat();
+            let bytes: Vec<u8> = numbers.iter().map(|v| (v * 127.0).round() as i8 as u8).collect();
+            file.write_all(&place).and_then(|()| file.write_all(&bytes))?;
+        }
+        Ok(described.len())
+    }
+}
+
+/// A moment that was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found<'a> {
+    /// The cosine: 1 is the same.
+    pub like: f32,
+    /// Its recording.
+    pub clip: &'a str,
+    /// Where it begins in it.
+    pub start_ms: u64,
+    /// Where it ends.
+    pub end_ms: u64,
+}
+
+/// An index in memory.
+#[derive(Debug)]
+pub struct Index {
+    /// What it is of.
+    pub header: Header,
+    moments: Vec<u8>,
+}
+
+impl Index {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// One sentence, without the file's name.
+    pub fn parse(mut bytes: Vec<u8>) -> Result<Self, String> {
+        let end = bytes.iter().position(|b| *b == b'\n').unwrap_or(bytes.len());
+        let header: Option<Header> = serde_json::from_slice(&bytes[..end]).ok().filter(|h: &Header| h.kind == KIND);
+        let header = header.ok_or("not an index of lookout")?;
+        bytes.drain(..(end + 1).min(bytes.len()));
+        let index = Self { header, moments: bytes };
+        let whole = index.moments.len() % index.size() == 0;
+        if !whole || !index.header.is_sound() || index.places().any(|(clip, ..)| clip as usize >= index.header.clips.len()) {
+            return Err("it is damaged or was cut short; index the recordings again".into());
+        }
+        Ok(index)
+    }
+
+    /// Bytes of a moment.
+    fn size(&self) -> usize {
+        PLACE + PARTS * self.header.mean.len()
+    }
+
+    /// Recording, start in ms and description of every moment.
+    fn places(&self) -> impl Iterator<Item = (u32, u32, &[u8])> {
+        self.moments.chunks_exact(self.size()).map(|moment| {
+            let (place, described) = moment.split_at(PLACE);
+            let number = |at: usize| u32::from_le_bytes([place[at], place[at + 1], place[at + 2], place[at + 3]]);
+            (number(0), number(4), described)
+        })
+    }
+
+    /// The `top` moments most like any of the recording's, the likest first, none within a window of another.
+    pub fn find(&self, ticks: &Ticks, top: usize) -> Vec<Found<'_>> {
+        let asked: Vec<Vec<f32>> = self.header.describe(ticks).into_iter().map(|(_, d)| d).collect();
+        let mut found: Vec<(f32, u32, u32)> = Vec::new();
+        for (clip, start_ms, described) in self.places() {
+            let like = |asked: &Vec<f32>| asked.iter().zip(described).map(|(a, b)| a * f32::from(*b as i8)).sum::<f32>() / 127.0;
+            // An i8 a number rounds a moment's length a little past 1.
+            found.push((asked.iter().map(like).fold(-1.0, f32::max).min(1.0), clip, start_ms));
+        }
+        found.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let length = self.header.window as u32 * self.header.tick_ms;
+        let mut shown: Vec<(f32, u32, u32)> = Vec::new();
+        for moment in found {
+            if shown.len() >= top {
+                break;
+            }
+            // Half of a moment is its neighbour's: one of them is enough.
+            if !shown.iter().any(|s| s.1 == moment.1 && s.2.abs_diff(moment.2) < length) {
+                shown.push(moment);
+            }
+        }
+        let named = |(like, clip, start_ms): (f32, u32, u32)| Found {
+            like,
+            clip: self.header.clips.get(clip as usize).map_or("?", String::as_str),
+            start_ms: start_ms.into(),
+            end_ms: u64::from(start_ms) + u64::from(length),
+        };
+        shown.into_iter().map(named).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(window: usize, tick_ms: u32) -> Header {
+        let (mean, deviation, clips) = (vec![0.5; 2], vec![1.0; 2], vec!["a.avi".into()]);
+        Header { kind: KIND.into(), bundle: "0a".repeat(32), window, tick_ms, mean, deviation, clips }
+    }
+
+    fn ticks(n: usize) -> Ticks {
+        Ticks { width: 2, data: Data::Numbers((0..2 * n).map(|v| v as f32).collect()), size: [0, 0] }
+    }
+
+    fn file(header: &Header, recording: usize) -> Vec<u8> {
+        let mut bytes = format!("{}\n", serde_json::to_string(header).expect("JSON")).into_bytes();
+        header.write(recording, &ticks(9), &mut bytes).expect("written");
+        bytes
+    }
+
+    #[test]
+    fn what_was_written_is_found_again_and_what_cannot_have_been_is_refused() {
+        let index = Index::parse(file(&header(4, 100), 0)).expect("an index");
+        let found = index.find(&ticks(9), 10);
+        assert_eq!(
+            found.iter().map(|f| f.start_ms).collect::<Vec<_>>().len(),
+            2,
+            "of three moments one is within another's window"
+        );
+        assert!(found[0].like > 0.99 && found[0].clip == "a.avi" && found[0].end_ms == found[0].start_ms + 400, "{found:?}");
+        assert!(
+            index.find(&Ticks { width: 3, ..ticks(9) }, 10).iter().all(|f| f.like <= -1.0),
+            "of another width nothing is like it"
+        );
+        // Ticks of no time would never end, a window of none has no middle, and there is no second recording.
+        for (wrong, recording) in [(header(0, 100), 0), (header(4, 0), 0), (header(1 << 40, 100), 0), (header(4, 100), 1)] {
+            assert!(Index::parse(file(&wrong, recording)).is_err(), "{wrong:?}");
+        }
+        let whole = file(&header(4, 100), 0);
+        assert!(Index::parse(whole[..whole.len() - 1].to_vec()).expect_err("cut").contains("cut short"));
+        assert!(Index::parse(b"RIFF".to_vec()).expect_err("another file").contains("not an index"));
+    }
+}
