@@ -12,7 +12,7 @@
 //! flushed to the card, then renamed; only then `installed.toml`, which alone says what runs, is replaced by a rename of
 //! a flushed file (rename(2): whoever looks sees the old file or the new one). The bundle before stays until the next
 //! install. What a cut leaves half written has a name that nothing points to and is swept away by the next install.
-//! `tests/store/` kills an install at every system call and cuts its power at every write.
+//! `tests/store/` kills what writes here at every system call and cuts its power at every write.
 //!
 //! Files are readable by everyone whatever the umask: root installs, the service reads as a user of its own.
 
@@ -283,8 +283,14 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 }
 
 /// A folder's names on the card: a renamed file is only found again once its folder is flushed too.
-fn flush_dir(dir: &Path) -> Result<(), StoreError> {
-    File::open(dir).and_then(|d| d.sync_all()).map_err(at(dir))
+pub(crate) fn flush_dir(dir: &Path) -> Result<(), StoreError> {
+    flush(dir).map_err(at(dir))
+}
+
+/// [`flush_dir`]. A file system that has no such flush says so and is not asked for more.
+fn flush(dir: &Path) -> io::Result<()> {
+    let flushed = File::open(dir).and_then(|d| d.sync_all());
+    flushed.or_else(|e| if e.kind() == io::ErrorKind::InvalidInput { Ok(()) } else { Err(e) })
 }
 
 /// Removes a file or a folder; one that is not there is no error.
@@ -313,11 +319,33 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         dir.parent().filter(|d| !d.as_os_str().is_empty()).map_or(Ok(()), flush_dir)?;
     }
     remove(&new)?;
-    let written = write_new(&new, bytes).and_then(|()| fs::rename(&new, path).map_err(at(path)));
-    if written.is_err() {
+    if let Err(e) = write_new(&new, bytes) {
         let _ = remove(&new);
+        return Err(e);
     }
-    written.and_then(|()| flush_dir(dir))
+    rename(&new, path).map_err(at(path))
+}
+
+/// Gives what was written under another name, a file or a folder, its own, on the card when this returns.
+///
+/// # Errors
+/// What the system says; then what was written is gone again, so that the room is free, unless only the flush of the folder around it failed.
+pub(crate) fn settle(part: &Path, place: &Path) -> io::Result<()> {
+    if let Err(e) = File::open(part).and_then(|f| f.sync_all()) {
+        let _ = remove(part);
+        return Err(e);
+    }
+    rename(part, place)
+}
+
+/// [`settle`] for what is flushed already.
+fn rename(part: &Path, place: &Path) -> io::Result<()> {
+    if let Err(e) = fs::rename(part, place) {
+        let _ = remove(part);
+        return Err(e);
+    }
+    let dir = place.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    flush(dir).map_err(|e| io::Error::other(format!("it has its name, but a power cut may take that back: {e}")))
 }
 
 /// Hex sha256.

@@ -17,7 +17,7 @@ use crate::source::open::{self, Options};
 use crate::source::{Payload, SourceError, Timestamp};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Longest time that one frame may stand for: a year between two frames would be a year of ticks in memory.
@@ -98,6 +98,8 @@ pub struct Maker {
     cache: Option<PathBuf>,
     recipe: String,
     extra: Vec<Extra>,
+    /// That nothing can be kept was said: of a full disk one recording after the other would say it.
+    said: AtomicBool,
 }
 
 impl Maker {
@@ -118,7 +120,8 @@ impl Maker {
             Kind::Float(b) => format!("float {} {tick_ms}", b.hash),
             Kind::Rows => "rows".into(),
         };
-        Ok(Self { kind, tick_ms, cache: cache.map(Path::to_path_buf), recipe, extra: vec![] })
+        let cache = cache.map(Path::to_path_buf);
+        Ok(Self { kind, tick_ms, cache, recipe, extra: vec![], said: AtomicBool::new(false) })
     }
 
     /// With these behind every tick's numbers, as value and mark, from the table beside each recording ([`Table::beside`]).
@@ -170,7 +173,9 @@ impl Maker {
         let written = ticks.to_bytes().and_then(|bytes| std::fs::write(&part, bytes).map_err(|e| e.to_string()));
         if let Err(e) = written.and_then(|()| std::fs::rename(&part, &file).map_err(|e| e.to_string())) {
             let _ = std::fs::remove_file(&part);
-            log::warn!("{}: not kept for the next time: {e}", file.display());
+            if !self.said.swap(true, Ordering::Relaxed) {
+                log::warn!("{}: not kept for the next time: {e}", file.display());
+            }
         }
         Ok(ticks)
     }

@@ -105,6 +105,50 @@ fn a_camera_that_stalls_while_recording_is_said_once_and_when_it_goes_on() {
     camera.join().unwrap();
 }
 
+/// What is pressed for has happened already: the clip begins `--before` earlier, and has its length, however long nothing was pressed.
+#[test]
+fn a_recording_begins_before_the_key_was_pressed() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+    let dir = folder("before");
+    let fifo = dir.join("camera");
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    let (source, out) = (format!("pipe:{},gray,256x256@20", fifo.display()), dir.join("clips"));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_lookout"))
+        .args(["record", "--label", "walk", "--source", &source, "--out", out.to_str().unwrap(), "--width", "64"])
+        .args(["--seconds", "1.5", "--before", "0.5"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // A picture is as large as a pipe, so no more than one waits in it: what is written has been seen. The n-th is n steps light.
+    let mut camera = fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+    let (mut key, pressed) = (child.stdin.take(), 60u8);
+    for n in 0..200u8 {
+        if n == pressed {
+            // Pressed once, and the end: recording ends with this clip.
+            key.take().unwrap().write_all(b"\n").unwrap();
+        }
+        if camera.write_all(&[20 + n; 256 * 256]).is_err() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert!(child.wait().unwrap().success());
+    let clip = out.join("walk/clip0000.y4m");
+    let bytes = fs::read(&clip).unwrap();
+    let head = bytes.iter().position(|b| *b == b'\n').unwrap() + 1;
+    let seen: Vec<u8> = bytes[head..].chunks(6 + 64 * 64).map(|picture| picture[6 + 999] - 20).collect();
+    println!("figure: pressed at picture {pressed}; recorded are {seen:?}");
+    assert_eq!(ticks(&clip), 15, "no longer than it was asked to be");
+    // Half a second before are ten pictures, two a tick; the key is looked at once a tick, and a busy machine is a few pictures late.
+    let earlier = pressed - seen[0];
+    assert!((6..=14).contains(&earlier), "{earlier} pictures before the key, 10 expected");
+    assert!(seen.windows(2).all(|two| two[0] <= two[1]) && seen[14] > pressed + 10);
+}
+
 #[test]
 fn numbers_beside_the_pictures_are_recorded_in_a_table() {
     use rustix::fs::{CWD, FileType, Mode, mknodat};

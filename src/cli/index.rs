@@ -11,6 +11,7 @@ pub mod moments;
 use super::Failure;
 use super::setup::{BundleArg, load};
 use crate::bundle::Bundle;
+use crate::store::settle;
 use crate::ticks::{Kind, Maker, Ticks};
 use moments::{Header, Index, KIND};
 use std::io::{BufWriter, IsTerminal, Write};
@@ -103,8 +104,8 @@ pub fn index(args: &IndexArgs, out: &mut dyn Write) -> Result<(), Failure> {
     for (n, ticks) in all.iter().enumerate() {
         moments += header.write(n, ticks, &mut file).map_err(failed_to)?;
     }
-    file.into_inner().map_err(|e| failed_to(e.into_error()))?.sync_all().map_err(failed_to)?;
-    std::fs::rename(&part, &args.out).map_err(failed_to)?;
+    file.into_inner().map_err(|e| failed_to(e.into_error()))?;
+    settle(&part, &args.out).map_err(failed_to)?;
     writeln!(out, "{moments} moments of {} recordings in {}", all.len(), args.out.display())?;
     if failed { Err(Failure { code: 2, why: String::new() }) } else { Ok(()) }
 }

@@ -13,6 +13,7 @@ use crate::extra::{Extra, Extras, Listener, Value};
 use crate::source::film::{self, Film};
 use crate::source::open::{self, Options, Spec};
 use crate::source::{Image, Payload, SourceError, Timestamp};
+use crate::store::settle;
 use crate::table::{self, Table};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -87,24 +88,30 @@ impl Clip {
     fn begin(place: PathBuf, header: &str, table: Draft) -> Result<Self, Failure> {
         let part = place.with_extension("part");
         let mut file = BufWriter::new(File::create(&part).map_err(|e| failed(&part, &e))?);
-        file.write_all(header.as_bytes()).map_err(|e| failed(&part, &e))?;
+        file.write_all(header.as_bytes()).map_err(|e| lost(&part, &e))?;
         Ok(Self { file, part, place, table })
     }
 
     /// A tick: its picture, and its extras as value and mark.
     fn tick(&mut self, picture: &[u8], extras: &[f32]) -> Result<(), Failure> {
         self.table.tick(extras);
-        film::write(&mut self.file, picture).map_err(|e| failed(&self.part, &e))
+        film::write(&mut self.file, picture).map_err(|e| lost(&self.part, &e))
     }
 
     /// Whole and on the disk, or not there.
     fn end(self) -> Result<PathBuf, Failure> {
-        let file = self.file.into_inner().map_err(|e| failed(&self.part, e.error()))?;
-        file.sync_all().map_err(|e| failed(&self.part, &e))?;
-        self.table.save(&self.place).map_err(|e| failed(&self.place, &e))?;
-        std::fs::rename(&self.part, &self.place).map_err(|e| failed(&self.place, &e))?;
-        Ok(self.place)
+        let Self { file, part, place, table } = self;
+        file.into_inner().map_err(|e| lost(&part, e.error()))?;
+        table.save(&place).map_err(|e| lost(&part, &e))?;
+        settle(&part, &place).map_err(|e| failed(&place, &e))?;
+        Ok(place)
     }
+}
+
+/// What is half there would take the room of what could be whole.
+fn lost(part: &Path, e: &std::io::Error) -> Failure {
+    let _ = std::fs::remove_file(part);
+    failed(part, e)
 }
 
 fn failed(path: &Path, e: &std::io::Error) -> Failure {

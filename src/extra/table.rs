@@ -11,8 +11,9 @@
 
 use super::{Extra, Value};
 use crate::source::Timestamp;
+use crate::store::settle;
 use crate::table;
-use std::io::Write;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// What follows a recording's name in the name of its table.
@@ -139,15 +140,17 @@ impl Draft {
     /// # Errors
     /// What the system says.
     pub fn save(self, clip: &Path) -> std::io::Result<()> {
-        if self.text.is_empty() {
-            return Ok(());
-        }
         let place = PathBuf::from(format!("{}{ENDING}", clip.display()));
+        if self.text.is_empty() {
+            // One whose clip never came, because it was killed in between, is not this clip's.
+            return std::fs::remove_file(place).or_else(|e| if e.kind() == ErrorKind::NotFound { Ok(()) } else { Err(e) });
+        }
         let part = place.with_extension("part");
-        let mut file = std::fs::File::create(&part)?;
-        file.write_all(self.text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(part, place)
+        if let Err(e) = std::fs::write(&part, &self.text) {
+            let _ = std::fs::remove_file(&part);
+            return Err(e);
+        }
+        settle(&part, &place)
     }
 }
 
@@ -183,6 +186,21 @@ mod tests {
             let found = parse(text).expect_err(text);
             assert!(found.contains(why), "{text:?}: {found}");
         }
+    }
+
+    #[test]
+    fn a_table_whose_clip_never_came_is_not_the_next_one_s() {
+        let dir = std::env::temp_dir().join(format!("lookout-extra-stale-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let clip = dir.join("clip0000.y4m");
+        let mut draft = Draft::new(&[Extra::named("speed")], 100);
+        draft.tick(&[2.0, 1.0]);
+        draft.save(&clip).unwrap();
+        assert_eq!(std::fs::read_to_string(Table::beside(&clip.display().to_string()).unwrap()).unwrap(), "ms,speed\n0,2\n");
+        // Killed before the clip had its name; the next recording, without extras, takes it.
+        (0..2).for_each(|_| Draft::default().save(&clip).unwrap());
+        assert_eq!(Table::beside(&clip.display().to_string()), None);
+        std::fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]

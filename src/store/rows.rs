@@ -3,6 +3,7 @@
 //! One line that says what they are, then pieces: length in bytes and CRC-32 (little-endian), then numbers. A piece that is torn, and what follows it, is cut off.
 
 use crate::bundle::Bundle;
+use crate::store::flush_dir;
 use crc::{CRC_32_ISO_HDLC, Crc};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -48,6 +49,8 @@ impl Kept {
             file.write_all(head.as_bytes()).map_err(said)?;
         }
         file.sync_data().map_err(said)?;
+        // It may be new: its name too must be on the disk.
+        flush_dir(state).map_err(|e| e.to_string())?;
         Ok(Self { pieces, file, path: path.display().to_string() })
     }
 

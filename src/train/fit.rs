@@ -269,9 +269,11 @@ fn save(file: &Path, model: &Model, adam: &Adam, best: &HashMap<String, Tensor>,
     all.insert("state".into(), Tensor::from_vec(state, 2, &Device::Cpu)?);
     let part = file.with_extension("part");
     let failed = |e: String| TrainError::Broke(format!("{}: {e}", file.display()));
-    safetensors::save(&all, &part).map_err(|e| failed(e.to_string()))?;
-    let kept = std::fs::File::open(&part).and_then(|f| f.sync_all()).and_then(|()| std::fs::rename(&part, file));
-    kept.map_err(|e| failed(e.to_string()))
+    safetensors::save(&all, &part).map_err(|e| {
+        let _ = std::fs::remove_file(&part);
+        failed(e.to_string())
+    })?;
+    crate::store::settle(&part, file).map_err(|e| failed(e.to_string()))
 }
 
 /// Takes everything from a checkpoint, or nothing.

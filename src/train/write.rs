@@ -8,6 +8,7 @@ use super::net::{Layer, Net, Plan};
 use super::onnx::{Attribute, Graph, rounded};
 use super::{Result, TrainError, fit};
 use crate::bundle::{Bundle, Channel, ENCODER, Resize, hex};
+use crate::store::{replace, settle};
 use candle_core::{Device, Tensor, Var};
 use ndarray::{Array, ArrayD, Dimension};
 use ndarray_npy::{WritableElement, WriteNpyExt};
@@ -253,10 +254,13 @@ pub fn save(folder: &Path, files: &BTreeMap<String, Vec<u8>>, contract: &str) ->
     let _ = std::fs::remove_dir_all(&part);
     std::fs::create_dir_all(&part).map_err(|e| failed(&part, e))?;
     let contract = ("bundle.toml", contract.as_bytes());
-    for (name, bytes) in files.iter().map(|(n, b)| (n.as_str(), b.as_slice())).chain([contract]) {
-        crate::store::replace(&part.join(name), bytes).map_err(|e| TrainError::Broke(e.to_string()))?;
+    let mut all = files.iter().map(|(n, b)| (n.as_str(), b.as_slice())).chain([contract]);
+    if let Err(e) = all.try_for_each(|(name, bytes)| replace(&part.join(name), bytes)) {
+        // The room is wanted back.
+        let _ = std::fs::remove_dir_all(&part);
+        return Err(TrainError::Broke(e.to_string()));
     }
-    std::fs::rename(&part, folder).map_err(|e| failed(folder, e))
+    settle(&part, folder).map_err(|e| failed(folder, e))
 }
 
 /// A channel as the contract writes it.
