@@ -10,8 +10,10 @@ use crate::pipeline::{Before, Probe};
 use crate::report::Label;
 use crate::source::{Shaped, Timestamp};
 use crate::store::novelty::name;
+use crate::store::settle;
 use heapless::Deque;
 use std::fs::{self, File};
+use std::io::ErrorKind::{AlreadyExists, InvalidInput, NotADirectory, PermissionDenied};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -90,29 +92,25 @@ pub struct BlackBox {
 }
 
 impl BlackBox {
-    /// Makes the folder, deletes what was left half written, and starts the writer. `before`: whose state is noted.
+    /// Makes the folder, deletes what was left half written, and starts the writer. `before`: whose state is noted. A card that is full or broken keeps
+    /// nobody from watching: it is said, and the folder made when there is something to write.
     ///
     /// # Errors
-    /// A folder that cannot be made or read, or no thread.
+    /// A folder that cannot be one (a file, or somebody else's), or no thread.
     pub fn start(header: Header, wish: Wish, before: Before<'_>) -> Result<Self, String> {
-        let named = |e: std::io::Error| format!("black box {}: {e}", wish.dir.display());
-        fs::create_dir_all(&wish.dir).map_err(named)?;
-        let mut next = 0;
-        for entry in fs::read_dir(&wish.dir).map_err(named)?.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.ends_with(PART) {
-                let _ = fs::remove_file(entry.path());
-            } else if let Some(n) = number(&entry.path()) {
-                next = next.max(n.saturating_add(1));
+        let mut writer = Writer { dir: wish.dir, limit: wish.limit, next: None, complaint: Complaint::default() };
+        if let Err(e) = writer.open() {
+            if matches!(e.kind(), PermissionDenied | NotADirectory | AlreadyExists | InvalidInput) {
+                return Err(format!("black box {}: {e}", writer.dir.display()));
             }
+            writer.complain(&e.to_string());
         }
         let normal = before.novelty.map_or_else(String::new, |n| name(n.normal()));
         let recorder = Recorder::new(Header { normal, ..header }, wish.before + wish.after, before);
         let buffer = Vec::with_capacity(recorder.max_bytes());
         let shared = Arc::new(Shared { hand: Mutex::new(Hand::Free(buffer)), moved: Condvar::new() });
         let (theirs, after, patient) = (shared.clone(), wish.after, wish.patient);
-        let work = move || Writer { dir: wish.dir, limit: wish.limit, next, complaint: Complaint::default() }.run(&theirs);
-        let thread = std::thread::Builder::new().name("black box".into()).spawn(work);
+        let thread = std::thread::Builder::new().name("black box".into()).spawn(move || writer.run(&theirs));
         thread.map_err(|e| format!("black box: no thread: {e}"))?;
         Ok(Self { recorder, shared, after, patient, open: Deque::new(), lost: 0, complaint: Complaint::default() })
     }
@@ -134,14 +132,17 @@ impl BlackBox {
         self.recorder.clear();
     }
 
-    /// Ends the writer, which may take `limit` for what it has in hand.
+    /// Ends the writer, which may take `limit` for what it has in hand; of a recording as long as it takes.
     pub fn close(&mut self, limit: Duration) {
         self.cut();
         let until = Instant::now() + limit;
         let mut hand = self.shared.lock();
-        while !matches!(*hand, Hand::Free(_) | Hand::Closed) && Instant::now() < until {
-            let left = until.saturating_duration_since(Instant::now());
+        while !matches!(*hand, Hand::Free(_) | Hand::Closed) && (self.patient || Instant::now() < until) {
+            let left = if self.patient { limit } else { until.saturating_duration_since(Instant::now()) };
             hand = self.shared.moved.wait_timeout(hand, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if !matches!(*hand, Hand::Free(_) | Hand::Closed) {
+            log::warn!("black box: the disk is slower than {limit:?}; the last clip is lost");
         }
         *hand = Hand::Closed;
         self.shared.moved.notify_all();
@@ -192,11 +193,35 @@ impl Probe for BlackBox {
 struct Writer {
     dir: PathBuf,
     limit: u64,
-    next: u32,
+    /// The number of the next clip, once the folder is there and was looked through.
+    next: Option<u32>,
     complaint: Complaint,
 }
 
 impl Writer {
+    /// Makes the folder, and deletes what was left half written in it. The next clip's number: no name is taken twice.
+    fn open(&mut self) -> std::io::Result<u32> {
+        if let Some(next) = self.next {
+            return Ok(next);
+        }
+        fs::create_dir_all(&self.dir)?;
+        let mut next = 0;
+        for entry in fs::read_dir(&self.dir)? {
+            let path = entry?.path();
+            if path.to_string_lossy().ends_with(PART) {
+                let _ = fs::remove_file(path);
+            } else if let Some(n) = number(&path) {
+                next = next.max(n.saturating_add(1));
+            }
+        }
+        self.next = Some(next);
+        Ok(next)
+    }
+
+    fn complain(&mut self, why: &str) {
+        self.complaint.say(format!("black box {}: {why}; reports go on", self.dir.display()));
+    }
+
     fn run(mut self, shared: &Shared) {
         loop {
             let mut hand = shared.lock();
@@ -219,7 +244,7 @@ impl Writer {
                     self.complaint.end(format_args!("black box: clips are written again"));
                     log::info!("black box: {}", file.display());
                 }
-                Err(why) => self.complaint.say(format!("black box {}: {why}; reports go on", self.dir.display())),
+                Err(why) => self.complain(&why),
             }
             let mut hand = shared.lock();
             if matches!(*hand, Hand::Writing) {
@@ -233,27 +258,26 @@ impl Writer {
         if clip.len() as u64 > self.limit {
             return Err(format!("a clip of {} bytes is more than all may have together ({})", clip.len(), self.limit));
         }
+        let next = self.open().map_err(|e| e.to_string())?;
         self.make_room(clip.len() as u64).map_err(|e| e.to_string())?;
-        let file = self.dir.join(format!("{:06}-{label}.{EXTENSION}", self.next));
+        let file = self.dir.join(format!("{next:06}-{label}.{EXTENSION}"));
         let part = file.with_extension(PART);
-        let written = File::create(&part).and_then(|mut f| f.write_all(clip).and_then(|()| f.sync_all()));
-        written.and_then(|()| fs::rename(&part, &file)).map_err(|e| {
+        // Whatever becomes of it: no clip takes the name of one that may be there.
+        self.next = Some(next.saturating_add(1));
+        if let Err(e) = File::create(&part).and_then(|mut f| f.write_all(clip)) {
             // What is half there would take the room of what could be whole.
             let _ = fs::remove_file(&part);
-            e.to_string()
-        })?;
-        // The name too must be on the disk; file systems that cannot say so keep it anyway, later.
-        let _ = File::open(&self.dir).and_then(|dir| dir.sync_all());
-        self.next = self.next.saturating_add(1);
+            return Err(e.to_string());
+        }
+        settle(&part, &file).map_err(|e| e.to_string())?;
         Ok(file)
     }
 
     /// Deletes the oldest clips until `bytes` more stay within the limit.
     fn make_room(&self, bytes: u64) -> std::io::Result<()> {
-        let mut clips: Vec<(u32, u64, PathBuf)> = fs::read_dir(&self.dir)?
-            .flatten()
-            .filter_map(|e| Some((number(&e.path())?, e.metadata().ok()?.len(), e.path())))
-            .collect();
+        let entries = fs::read_dir(&self.dir)?.collect::<std::io::Result<Vec<_>>>()?;
+        let clip = |e: fs::DirEntry| Some((number(&e.path())?, e.metadata().ok()?.len(), e.path()));
+        let mut clips: Vec<(u32, u64, PathBuf)> = entries.into_iter().filter_map(clip).collect();
         clips.sort_unstable();
         let mut all: u64 = clips.iter().map(|c| c.1).sum();
         for (_, size, path) in clips {

@@ -47,6 +47,18 @@ fn a_torn_clip_is_read_up_to_its_tear_and_a_damaged_one_is_refused() {
     assert!(why.contains("checksum") || why.contains("damaged"), "{why}");
 }
 
+/// What no restart helps is refused. A card that is full or broken at the start is not: `tests/store/kill.py` shows that reports go on.
+#[test]
+fn a_folder_that_cannot_be_one_is_refused_at_the_start() {
+    let dir = folder("refused");
+    fs::write(dir.join("file"), "").unwrap();
+    for wrong in ["file", "file/below"] {
+        let wish = Wish { dir: dir.join(wrong), before: 20, after: 2, limit: 1 << 20, patient: true };
+        let said = BlackBox::start(header(), wish, Before::default()).err().unwrap();
+        assert!(said.starts_with("black box ") && said.contains(wrong) && !said.contains('\n'), "{said}");
+    }
+}
+
 #[test]
 fn clips_stay_within_their_bound_and_the_oldest_go_first() {
     let dir = folder("bound");
