@@ -62,7 +62,11 @@ impl From<ReportError> for Failure {
 impl From<std::io::Error> for Failure {
     /// Errors of our own output. A reader that has seen enough (`| head`) is no error.
     fn from(e: std::io::Error) -> Self {
-        if e.kind() == std::io::ErrorKind::BrokenPipe { Self { code: 0, why: String::new() } } else { Self::broke(e.to_string()) }
+        if e.kind() == std::io::ErrorKind::BrokenPipe {
+            Self { code: 0, why: String::new() }
+        } else {
+            Self::broke(format!("standard output: {e}"))
+        }
     }
 }
 
