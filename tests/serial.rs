@@ -431,11 +431,11 @@ impl Random {
         usize::try_from(self.0 >> 33).unwrap() % n
     }
 
-    /// A byte that is no line end.
+    /// A byte that is no line end; a NUL, which a BREAK leaves, is one.
     fn byte(&mut self) -> u8 {
         loop {
             let byte = u8::try_from(self.below(256)).unwrap();
-            if !matches!(byte, b'\r' | b'\n') {
+            if !matches!(byte, b'\r' | b'\n' | 0) {
                 return byte;
             }
         }

@@ -189,7 +189,7 @@ mod tests {
 
     fn file(header: &Header, recording: usize) -> Vec<u8> {
         let mut bytes = format!("{}\n", serde_json::to_string(header).expect("JSON")).into_bytes();
-        header.write(recording, &ticks(9), &mut bytes).expect("written");
+        self::header(4, 100).write(recording, &ticks(9), &mut bytes).expect("written");
         bytes
     }
 
