@@ -5,10 +5,11 @@
 #
 #   ARCH       amd64 (default, q35) or arm64 (virt, Cortex-A72)
 #   SERIAL     path of a Unix socket that is the guest's second serial port, /dev/ttyS1 (arm64: /dev/ttyS0); it waits for nobody
+#   SERIAL_TTY path of a terminal instead
 #   MODULES    kernel modules put into the guest, with what they need (default: vivid)
 #   VM_CACHE   where kernel and busybox are kept (default: ~/.cache/lookout-vm; 0.5 GB)
 #   VM_TIMEOUT seconds (default 300)
-#   QEMU_ARGS  more of qemu's own; VM_REBOOT=1: a reset boots the same guest again instead of ending it
+#   QEMU_ARGS  more of qemu's own, QEMU_ENV variables for it (NAME=VALUE); VM_REBOOT=1: a reset boots the same guest again instead of ending it
 #
 # Status: the script's; 124 after the time-out; 125 when the guest ended without a status (panic, reset).
 # Needs: qemu-system-x86 (arm64: qemu-system-arm), cpio, kmod, and apt-get to fetch the kernel package once (nothing is installed).
@@ -77,13 +78,15 @@ INIT
 chmod +x "$r/init"
 ( cd "$r" && find . | cpio -o -H newc --quiet ) | gzip -1 > "$tmp/initrd"
 
-if [ -n "${SERIAL:-}" ]; then
+if [ -n "${SERIAL_TTY:-}" ]; then
+  second=(-chardev "serial,id=second,path=$SERIAL_TTY" "${second[@]}")
+elif [ -n "${SERIAL:-}" ]; then
   second=(-chardev "socket,id=second,path=$SERIAL,server=on,wait=off" "${second[@]}")
 else
   second=(-serial null)
 fi
 set +e
-timeout --foreground "${VM_TIMEOUT:-300}" $qemu "${machine[@]}" -accel tcg,thread=multi -m "${MEM:-768}" -smp "${SMP:-2}" \
+timeout --foreground "${VM_TIMEOUT:-300}" env ${QEMU_ENV:-} $qemu "${machine[@]}" -accel tcg,thread=multi -m "${MEM:-768}" -smp "${SMP:-2}" \
   -nographic -nodefaults -net none ${QEMU_ARGS:-} $([ -n "${VM_REBOOT:-}" ] || echo -no-reboot) -kernel "$root/boot/vmlinuz-$version" -initrd "$tmp/initrd" \
   -append "console=$console panic=-1 quiet loglevel=3 mitigations=off nokaslr" -serial stdio "${second[@]}" \
   < /dev/null 2>&1 | tr -d '\r' | tee "$tmp/console"

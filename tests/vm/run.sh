@@ -2,17 +2,17 @@
 # The shipped program against real kernel drivers: camera (vivid) to serial port (8250) in an emulated machine.
 #
 #   tests/vm/run.sh [LOOKOUT [SCENARIO]]     LOOKOUT: the program (default: target/release/lookout, built if need be)
-#                                            SCENARIO: camera, faults, watchdog, mjpg, classes (default: all of these) or arm
-#   LOOKOUT_ARM  the same program for 64-bit ARM (static); with it there is a sixth scenario, arm
+#                                            SCENARIO: camera, faults, doctor, outside, watchdog, mjpg, classes (default: all of these) or arm
+#   LOOKOUT_ARM  the same program for 64-bit ARM (static); with it there is one more scenario, arm
 #   CYCLES   how often faults.sh unplugs and renumbers (default 10; before a release 1000, with VM_TIMEOUT=20000)
 #   SILENCE  seconds that the camera gives no frames (default 12; before a release 60)
 #   JUMPS    how often it sends the wall clock through five centuries of trouble (default 8; before a release 600)
 #
-# README.md says what is tried. About eight minutes; needs qemu-system-x86, cpio, kmod, v4l-utils, python3, and what modules.sh needs.
+# README.md says what is tried. About eleven minutes; needs qemu-system-x86, cpio, kmod, v4l-utils, python3, and what modules.sh needs.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd); top=$(cd "$here/../.." && pwd)
-for tool in qemu-system-x86_64 cpio depmod v4l2-ctl python3 socat gcc; do
-  command -v "$tool" > /dev/null || { echo "run.sh: $tool is missing (Debian: apt-get install qemu-system-x86 cpio kmod v4l-utils python3 socat gcc)" >&2; exit 2; }
+for tool in qemu-system-x86_64 cpio depmod v4l2-ctl python3 socat gcc mkfs.ext4; do
+  command -v "$tool" > /dev/null || { echo "run.sh: $tool is missing (Debian: apt-get install qemu-system-x86 cpio kmod v4l-utils python3 socat gcc e2fsprogs)" >&2; exit 2; }
 done
 lookout=${1:-} only=${2:-}
 if [ -z "$lookout" ]; then
@@ -32,8 +32,13 @@ scenario() {
 booted() {
   local script=$1 status=0; shift
   echo "-- $script: $*"
-  python3 "$here/wire.py" tap "$work/serial" "$work/wire" & tap=$!
-  SERIAL=$work/serial "$here/boot.sh" "$here/guest/$script" "$here/guest/lib.sh" "$lookout:/bin/lookout" $([ "${ARCH:-amd64}" = arm64 ] || command -v v4l2-ctl) \
+  if [ -n "${HAND:-}" ]; then
+    rm -rf "$HAND"; mkdir "$HAND"; python3 "$here/hand.py" "$HAND" "$work/wire" & tap=$!
+    until [ -e "$HAND/wire" ]; do sleep 0.1; done
+  else
+    python3 "$here/wire.py" tap "$work/serial" "$work/wire" & tap=$!
+  fi
+  SERIAL=$work/serial SERIAL_TTY=${HAND:+$HAND/wire} "$here/boot.sh" "$here/guest/$script" "$here/guest/lib.sh" "$lookout:/bin/lookout" $([ "${ARCH:-amd64}" = arm64 ] || command -v v4l2-ctl) \
     ${FILES[@]+"${FILES[@]}"} > "$work/console" 2>&1 || status=$?
   wait "$tap" || status=1; tap=
   grep -av 'SeaBIOS\|Booting from' "$work/console" || true
@@ -59,7 +64,27 @@ if [ -z "$only" ] || [ "$only" = faults ]; then
   modules=$("$here/modules.sh")
   FILES+=("$work/jumps:/jumps" "$work/silence:/silence" "$modules/gpio-sim.ko:/ko/gpio-sim.ko")
   MODULES="vivid configfs dummy_hcd libcomposite usb_f_acm cdc-acm" VM_TIMEOUT=${VM_TIMEOUT:-900} \
-    scenario faults.sh c1 c2 c3 c4 c5 c6 c7 c9 c10 t1 t2 g1 s2 doctor
+    scenario faults.sh c1 c2 c3 c4 c5 c6 c7 c9 c10 t1 t2 g1 s2
+fi
+
+# What `lookout doctor` says of a machine that is broken in one way at a time.
+if [ -z "$only" ] || [ "$only" = doctor ]; then
+  modules=$("$here/modules.sh")
+  mapfile -t FILES < <("$here/udev.sh"); FILES+=("$modules/gpio-sim.ko:/ko/gpio-sim.ko" "${SMALL[@]}")
+  MODULES="vivid configfs softdog dummy_hcd libcomposite usb_f_acm cdc-acm" scenario doctor.sh doctor
+fi
+
+# What is done from outside: to the wire (BREAK, CTS) and to a card on USB (slow, pulled out, back).
+if [ -z "$only" ] || [ "$only" = outside ]; then
+  gcc -shared -fPIC -O1 -o "$work/cts.so" "$here/cts.c" -ldl
+  truncate -s 64M "$work/card"; mkfs.ext4 -q "$work/card"
+  FILES=("$(command -v socat)" "${SMALL[@]}")
+  far=$work/far
+  HAND=$far QEMU_ENV="LD_PRELOAD=$work/cts.so LOOKOUT_CTS_LOW=$far/low" \
+    QEMU_ARGS="-qmp unix:$far/qmp,server=on,wait=off -chardev socket,id=hand,path=$far/hand,server=on,wait=off -device pci-serial,chardev=hand
+      -object throttle-group,id=slow -device qemu-xhci,id=usb -device usb-storage,drive=card,id=stick,bus=usb.0
+      -blockdev {\"driver\":\"throttle\",\"node-name\":\"card\",\"throttle-group\":\"slow\",\"file\":{\"driver\":\"file\",\"filename\":\"$work/card\"}}" \
+    MODULES="vivid xhci_pci usb_storage sd_mod ext4" scenario outside.sh s1 s1-three-wires s5 p4
 fi
 
 # A machine that hangs is reset by its hardware watchdog and reports again.

@@ -140,9 +140,9 @@ class Section:
         pattern = f"OK.* {trouble}.* OK"
         self.expect(re.search(pattern, " ".join(self.states)), f"states {self.states}, expected OK, {trouble}, OK")
 
-    def answered(self):
-        status = [f for a, f in self.rows if a == "PLKTA" and f[0] == "STATUS"]
-        self.expect(len(status) == 1, f"{len(status)} answers to one STATUS query")
+    def answered(self, what="STATUS"):
+        answers = [f for a, f in self.rows if a == "PLKTA" and f[0] == what]
+        self.expect(len(answers) == 1, f"{len(answers)} answers to one {what} query")
 
     def sees(self, labels):
         """These events begin, in this order; others may come between."""
@@ -171,6 +171,10 @@ EXPECTED = {
     "t2": lambda s: s.one_process(),
     "g1": lambda s: s.expect(s.rows, "no sentence"),  # two runs, killed
     "s2": lambda s: s.one_process(),
+    "s1": lambda s: (s.one_process(), s.expect(any(a == "PLKTG" for a, _ in s.rows), "no PLKTG, though more events were lost than are kept")),
+    "s1-three-wires": lambda s: s.live(3),
+    "s5": lambda s: (s.numbered(), s.steady(), s.answered(), s.answered("VERSION")),
+    "p4": lambda s: (s.numbered(), s.steady()),
     "w3": lambda s: s.expect(s.rows, "no sentence"),  # ends in mid-sentence
     "w3-again": lambda s: s.one_process(),
     "doctor": lambda s: s.expect(not s.rows, f"{len(s.rows)} sentences, expected none"),

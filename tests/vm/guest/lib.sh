@@ -7,11 +7,12 @@ fail() { echo "FAIL: $*"; exit 1; }
 # section NAME : a line on the wire that tells the reader on the host what follows. Only while lookout is not running.
 section() { echo "== $1 (up $(cut -d' ' -f1 /proc/uptime) s)"; stty -F $WIRE raw -echo 2> /dev/null; printf '#%s\r\n' "$1" > $WIRE; }
 
-# watch_camera SPEC [ARG...] : lookout from a camera to the wire, in the background; what it says is in /tmp/said and /tmp/json as well
+# watch_camera SPEC [ARG...] : lookout from a camera to the wire (with WITH behind its name), in the background; what it says is in /tmp/said and
+# /tmp/json as well
 watch_camera() {
   rm -f /tmp/said /tmp/json; touch /tmp/said /tmp/json
   spec=$1 watched=$(now_ms); shift
-  lookout run --source "v4l2:$spec" --report "serial:$WIRE,115200" --report file:/tmp/said --report json:/tmp/json ${BUNDLE:+--bundle $BUNDLE} "$@" 2> /tmp/log & pid=$!
+  lookout run --source "v4l2:$spec" --report "serial:$WIRE,115200${WITH:-}" --report file:/tmp/said --report json:/tmp/json ${BUNDLE:+--bundle $BUNDLE} "$@" 2> /tmp/log & pid=$!
 }
 
 # until_said COUNT PATTERN : waits until COUNT more lines with PATTERN were said, at most 60 s
@@ -44,6 +45,17 @@ ends() {
 unplug() { echo vivid.0 > /sys/bus/platform/drivers/vivid/unbind; }
 plug() { echo vivid.0 > /sys/bus/platform/drivers/vivid/bind; }
 control() { v4l2-ctl -d $CAMERA -c "$1"; }
+
+# adapter: a real USB serial adapter (cdc-acm over dummy_hcd); insert and pull it, `port` is its name now, /dev/ttyGS0 its far end
+adapter() {
+  modprobe -a dummy_hcd libcomposite usb_f_acm cdc-acm || fail "no USB gadget"
+  acm=/sys/kernel/config/usb_gadget/acm; mkdir -p $acm/strings/0x409; echo 0x1d6b > $acm/idVendor; echo 0x0104 > $acm/idProduct
+  echo lab > $acm/strings/0x409/manufacturer; echo adapter > $acm/strings/0x409/product; echo 7 > $acm/strings/0x409/serialnumber
+  mkdir -p $acm/configs/c.1 $acm/functions/acm.0; ln -s $acm/functions/acm.0 $acm/configs/c.1/
+}
+port() { ls /sys/class/tty | grep ttyACM | tail -1; }
+insert() { echo dummy_udc.0 > $acm/UDC; until [ -n "$(port)" ] && [ -c /dev/$(port) ]; do usleep 20000; done; }
+pull() { echo "" > $acm/UDC; }
 
 # --- faults and figures ---
 
@@ -83,6 +95,21 @@ idle_cpu() {
   local used=$(($(cpu_ms) - c)) span=$(($(now_ms) - at))
   echo "figure: $1 processor while faulted $((used * 1000 / span)) per mille of a core (emulated: at most 150)"
   [ $((used * 1000 / span)) -le 150 ] || fail "$1: $used ms in $span ms"
+}
+
+# pings: what systemd would hear
+start_pings() {
+  rm -f /tmp/notify /tmp/pings; socat -u UNIX-RECV:/tmp/notify OPEN:/tmp/pings,creat,append & manager=$!
+  until [ -S /tmp/notify ]; do usleep 50000; done
+  export NOTIFY_SOCKET=/tmp/notify
+}
+pings() { grep -o 'WATCHDOG=1' /tmp/pings | wc -l; }
+# pinged ROW SECONDS : a ping at least every 2 s, half of WatchdogSec
+pinged() {
+  local n=0 least=99 p q
+  while [ $n -lt $2 ]; do p=$(pings); sleep 2; q=$(pings); [ $((q - p)) -lt $least ] && least=$((q - p)); n=$((n + 2)); done
+  echo "figure: $1 pings in the worst 2 s $least (at least 1)"
+  [ $least -ge 1 ] || fail "$1: no ping for 2 s"
 }
 
 # health KEY : the value of KEY in the last health line of /tmp/json
