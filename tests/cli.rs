@@ -4,10 +4,11 @@
 
 mod program;
 
+use ::lookout::train::onnx::{Attribute, Graph};
 use program::lookout;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 
 fn folder(name: &str) -> PathBuf {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -60,6 +61,9 @@ fn what_is_asked_wrongly_gets_one_sentence_and_its_exit_code() {
     let y4m_folder = format!("y4m:{here}");
     let panics = bundle_that_makes_tract_panic(&dir.join("panics"));
     let rows_spec = format!("features:{rows}");
+    let clip = "tests/golden/sources/mono.y4m";
+    let rare = file("rare.y4m", &format!("YUV4MPEG2 W8 H8 F1:86400 Cmono\n{0}{0}", format!("FRAME\n{}", "x".repeat(64))));
+    let (out, up) = (dir.join("out").display().to_string(), file("up.csv", "start_s,end_s,label\n0,1,left\n1,2,../up\n"));
     for (args, code, names) in [
         (vec!["classify", "nothing-here.y4m"], 2, "nothing-here.y4m"),
         (vec!["classify", &empty], 2, "empty.y4m"),
@@ -89,6 +93,27 @@ fn what_is_asked_wrongly_gets_one_sentence_and_its_exit_code() {
             "axis_beyond.onnx: tract cannot work with this network",
         ),
         (vec!["check", &panics], 2, "panics: head.onnx: "),
+        // What never ends, where a file is expected.
+        (vec!["bench", "--onnx", "/dev/zero"], 2, "/dev/zero: more than 33554432 bytes"),
+        (vec!["check", "--onnx", "/dev/zero", "--input", &rows], 2, "/dev/zero: more than"),
+        (vec!["check", "--onnx", "tests/bundles/boxes/encoder.onnx", "--input", "/dev/zero"], 2, "/dev/zero: more than"),
+        (vec!["label", clip, "--times", "/dev/zero", "--out", &out], 2, "/dev/zero: more than"),
+        (vec!["train", "/dev/zero", "--out", &out], 2, "/dev/zero"),
+        (vec!["classify", clip, "--report", &out, "--labels", "/dev/zero"], 2, "/dev/zero: more than"),
+        (vec!["shape", clip, "--bundle", "/dev/zero", "--output", &out], 2, "/dev/zero: more than"),
+        (vec!["find", clip, "--index", "/dev/zero"], 2, "/dev/zero: a file is expected"),
+        // An index takes its file's place by a rename: not that of a device, or of a folder.
+        (vec!["index", clip, "--out", "/dev/null"], 2, "/dev/null: is there and is no file"),
+        (vec!["index", clip, "--out", &here], 2, "is there and is no file"),
+        // A year between two frames would be a year of ticks.
+        (vec!["index", &rare, "--out", &out], 2, "after the frame at 0 s comes none for more than 1 h"),
+        (vec!["record", "--label", "x", "--source", clip, "--out", &out, "--before=-5"], 2, "--before -5"),
+        (vec!["record", "--label", "x", "--source", clip, "--out", &out, "--seconds", "nan"], 2, "--seconds NaN"),
+        (vec!["label", clip, "--times", &up, "--out", &out], 2, "up.csv: line 3: label \"../up\""),
+        // Disks that are full, and names that would move the cursor.
+        (vec!["shape", clip, "--bundle", "models/motion", "--output", "/dev/full"], 1, "/dev/full: No space left"),
+        (vec!["demo", "--save", "/dev/full"], 1, "/dev/full: No space left"),
+        (vec!["classify", "no\u{1b}[2J\nsuch.y4m"], 2, "no?[2J?such.y4m"),
     ] {
         let out = lookout(&args);
         let said = sentence(&out);
@@ -100,6 +125,86 @@ fn what_is_asked_wrongly_gets_one_sentence_and_its_exit_code() {
     assert_eq!(lookout(&["frobnicate"]).status.code(), Some(2));
     assert_eq!(lookout(&["run", "--bogus"]).status.code(), Some(2));
     assert_eq!(lookout(&["--help"]).status.code(), Some(0));
+}
+
+/// The program with its output somewhere else.
+fn writing_to(args: &[&str], out: Stdio, dir: &Path) -> Output {
+    let (program, root) = (Path::new(env!("CARGO_BIN_EXE_lookout")), Path::new(env!("CARGO_MANIFEST_DIR")));
+    let args = args.iter().map(|a| if a.starts_with("tests/") || a.starts_with("models/") { root.join(a) } else { a.into() });
+    let child = Command::new(program).args(args).current_dir(dir).stdin(Stdio::null()).stdout(out).stderr(Stdio::piped()).spawn();
+    child.unwrap().wait_with_output().unwrap()
+}
+
+#[test]
+fn an_output_that_is_full_is_said_and_a_reader_that_has_gone_is_no_error() {
+    let dir = folder("outputs");
+    let clip = "tests/golden/sources/mono.y4m";
+    for args in [
+        &["demo"][..],
+        &["classify", clip],
+        &["classify", clip, "--json"],
+        &["check", "tests/bundles/rows-gru"],
+        &["calibrate", clip],
+        &["index", clip, "--out", "i"],
+        &["find", clip, "--index", "i"],
+        &["label", clip, "--times", "t.csv", "--out", "cut"],
+        &["shape", clip, "--bundle", "models/motion", "--output", "-"],
+        &["teach", "--list", "--state", "s"],
+        &["install", "--state", "s"],
+    ] {
+        std::fs::write(dir.join("t.csv"), "start_s,end_s,label\n0,0.05,left\n").unwrap();
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let out = writing_to(args, full.into(), &dir);
+        let last = String::from_utf8(out.stderr.clone()).unwrap().lines().last().unwrap_or_default().to_string();
+        assert!(last.starts_with("lookout: standard output: No space left"), "{args:?}: {last}");
+        assert_eq!(out.status.code(), Some(1), "{args:?}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let out = writing_to(args, writer.into(), &dir);
+        let said = String::from_utf8(out.stderr).unwrap();
+        assert!(out.status.code() == Some(0) && !said.contains("lookout: ") && !said.contains("ipe"), "{args:?}: {said}");
+    }
+    // A state folder by a relative path that is not there yet.
+    let out = writing_to(&["install", "--undo", "--state", "new"], Stdio::piped(), &dir);
+    assert!(out.status.code() == Some(2) && sentence(&out).contains("nothing was installed here"), "{}", sentence(&out));
+}
+
+#[test]
+fn a_float_encoder_is_told_what_int8_would_give() {
+    let dir = folder("float");
+    // Two layers of three by three over 32 x 32 pixels, as a framework exports them before quantising.
+    let mut graph = Graph::default();
+    let numbers = |n: usize| (0..n).map(|k| (k * 37 % 101) as f32 / 500.0 - 0.1).collect::<Vec<f32>>();
+    let pads = [("pads", Attribute::Ints(vec![1; 4])), ("kernel_shape", Attribute::Ints(vec![3; 2]))];
+    graph.floats("w1", &[64, 16, 3, 3], &numbers(64 * 16 * 9));
+    graph.node("Conv", &["x", "w1"], &["a"], &pads);
+    graph.node("Relu", &["a"], &["b"], &[]);
+    graph.floats("w2", &[64, 64, 3, 3], &numbers(64 * 64 * 9));
+    graph.node("Conv", &["b", "w2"], &["c"], &pads);
+    graph.node("GlobalAveragePool", &["c"], &["y"], &[]);
+    let file = graph.file(("x", &[1, 16, 32, 32]), false, ("y", &[1, 64, 1, 1]));
+    let (onnx, input) = (dir.join("float.onnx").display().to_string(), dir.join("x.npy").display().to_string());
+    std::fs::write(&onnx, file).unwrap();
+    ndarray_npy::write_npy(&input, &ndarray::Array4::<f32>::zeros((1, 16, 32, 32))).unwrap();
+    // 9 x 16 x 64 and 9 x 64 x 64 products for each of 1024 pixels.
+    let says = |text: &str| {
+        assert!(text.contains("nothing here is quantised; 47.2 million multiplications would take about "), "{text}");
+        assert!(text.contains(" ms on bytes (") && text.contains(" ms as it is: "), "{text}");
+    };
+    let said = |args: &[&str]| {
+        let out = lookout(args);
+        assert_eq!(out.status.code(), Some(0), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap()
+    };
+    let json = |args: &[&str]| serde_json::from_str::<serde_json::Value>(&said(args)).unwrap()["int8"].clone();
+    for args in [&["check", "--onnx", &onnx, "--input", &input][..], &["bench", "--onnx", &onnx]] {
+        says(&said(args));
+        says(json(&[args, &["--json"]].concat()).as_str().unwrap());
+    }
+    // What runs on bytes already, and a head, which no convolution slows down, are told nothing.
+    for file in ["models/motion/encoder.onnx", "tests/bundles/rows-lstm/head.onnx"] {
+        assert_eq!(json(&["bench", "--json", "--onnx", file]), serde_json::Value::Null, "{file}");
+    }
 }
 
 #[test]

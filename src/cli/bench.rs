@@ -5,7 +5,8 @@ use super::check::{EngineArg, any_onnx, isa_text};
 use super::setup::{BundleArg, GateArg, WhereArg, load};
 use super::stillness;
 use super::stopwatch::{STAGES, Stopwatch};
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, MAX_FILE_BYTES};
+use crate::config::read_whole;
 use crate::head::{HeadError, HeadFile};
 use crate::novelty;
 use crate::onnx;
@@ -189,9 +190,9 @@ fn onnx(file: &std::path::Path, args: &Args, out: &mut dyn Write) -> Result<(), 
     }
     let name = file.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     let allocs = allocs as f64 / f64::from(rounds);
-    let isa = isa_text(graph.any.report());
+    let (isa, advice) = (isa_text(graph.any.report()), graph.int8(median, engine.isa));
     if args.json {
-        let line = serde_json::json!({ "name": name, "isa": isa, "cpu_ms_median": us(median) / 1e3, "cpu_ms_min": us(min) / 1e3, "rounds": rounds, "allocs": allocs, "threads": engine.threads, "wall_ms_median": us(wall) / 1e3 });
+        let line = serde_json::json!({ "name": name, "isa": isa, "cpu_ms_median": us(median) / 1e3, "cpu_ms_min": us(min) / 1e3, "rounds": rounds, "allocs": allocs, "threads": engine.threads, "wall_ms_median": us(wall) / 1e3, "int8": advice });
         writeln!(out, "{line}")?;
     } else {
         writeln!(
@@ -206,6 +207,9 @@ fn onnx(file: &std::path::Path, args: &Args, out: &mut dyn Write) -> Result<(), 
         )?;
         if engine.threads > 1 {
             writeln!(out, "{name} on {} threads: median {:.3} ms from start to end", engine.threads, us(wall) / 1e3)?;
+        }
+        if let Some(advice) = advice {
+            writeln!(out, "{name} in int8: {advice}")?;
         }
     }
     Ok(())
@@ -237,7 +241,7 @@ fn layers(all: &[(String, u64, Duration)], whole: Duration, json: bool, out: &mu
 
 /// The file as a head of our own cells, if it is one.
 fn head_file(file: &std::path::Path, isa: Isa) -> Option<HeadFile> {
-    let proto = onnx::parse(&std::fs::read(file).ok()?).ok()?;
+    let proto = onnx::parse(&read_whole(file, MAX_FILE_BYTES).ok()?).ok()?;
     HeadFile::read(&proto, isa).map_err(|why| log::info!("{}: no head of our own cells: {why}", file.display())).ok()
 }
 

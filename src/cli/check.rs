@@ -8,7 +8,8 @@ use super::bench::cpu_time;
 use super::estimate::estimate;
 use super::promised;
 use super::setup::{BundleArg, ThreadsArg, load};
-use crate::bundle::{Bundle, ENCODER, HEAD, Input};
+use crate::bundle::{Bundle, ENCODER, HEAD, Input, MAX_FILE_BYTES};
+use crate::config::read_whole;
 use crate::encoder::{Encoder, Form};
 use crate::extra::Extra;
 use crate::golden;
@@ -23,6 +24,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tract_onnx::prelude::*;
+
+/// Largest `.npy` that is read: a clip of 64 pictures of 512 x 512 in three colours is 201 MB in f32.
+const MAX_NPY_BYTES: u64 = 256 << 20;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -103,7 +107,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let report = encoder.as_ref().map(|e| e.report().clone()).unwrap_or_default();
     let novelty = novelty::of_bundle(&bundle).map_err(Failure::refused)?;
     let advice = match (&bundle.contract.input, built) {
-        (Some(input), Some(built)) if report.isa.is_none() => Some(int8(&bundle, input, built, args.engine)?),
+        (Some(input), Some(built)) if report.isa.is_none() => int8(&bundle, input, built, args.engine)?,
         _ => None,
     };
     if args.json {
@@ -144,10 +148,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         writeln!(out, "encoder   {:.3} ms as built, {:.3} ms in float, of processor time a tick", ms(built), ms(plain))?;
     }
     if encoder.is_some() {
-        describe_report(&report, out)?;
-        if let Some(advice) = advice {
-            writeln!(out, "int8      {advice}")?;
-        }
+        describe_report(&report, advice.as_deref(), out)?;
     }
     writeln!(out, "head      {:.3} ms a window, projections included: {}", ms(step), head.words())?;
     if let Some(setup) = novelty {
@@ -160,7 +161,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
 }
 
 /// What an encoder that runs in float would take as int8, in words.
-fn int8(bundle: &Bundle, input: &Input, built: Duration, engine: EngineArg) -> Result<String, Failure> {
+fn int8(bundle: &Bundle, input: &Input, built: Duration, engine: EngineArg) -> Result<Option<String>, Failure> {
     let proto = onnx::parse(bundle.file(ENCODER).unwrap_or_default()).map_err(Failure::refused)?;
     let mut shape = vec![1, input.planes(), input.height, input.width];
     if input.clip > 1 {
@@ -211,8 +212,8 @@ pub fn isa_text(report: &Report) -> String {
     report.isa.map_or("tract".into(), |isa| isa.to_string())
 }
 
-/// What runs on bytes and what does not, for people.
-fn describe_report(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
+/// What runs on bytes and what does not, and what int8 would give, for people.
+fn describe_report(report: &Report, advice: Option<&str>, out: &mut dyn Write) -> std::io::Result<()> {
     if let Some(isa) = report.isa {
         let taken = report.taken_texts().join(", ");
         writeln!(out, "on bytes  {taken}: {:.1} million multiplications on {isa}", report.macs as f64 / 1e6)?;
@@ -224,7 +225,7 @@ fn describe_report(report: &Report, out: &mut dyn Write) -> std::io::Result<()> 
     if report.left.len() > MOST {
         writeln!(out, "by tract  and {} more", report.left.len() - MOST)?;
     }
-    Ok(())
+    advice.map_or(Ok(()), |advice| writeln!(out, "int8      {advice}"))
 }
 
 /// Median processor time of a run, after a warm-up; at least 20 runs or half a second.
@@ -258,6 +259,7 @@ fn peak_kb() -> u32 {
 
 /// An ONNX file, ready to run.
 pub struct AnyOnnx {
+    file: PathBuf,
     name: String,
     /// What runs.
     pub any: Any,
@@ -267,9 +269,9 @@ pub struct AnyOnnx {
 pub fn any_onnx(file: &Path, engine: Engine) -> Result<AnyOnnx, Failure> {
     let name = file.display().to_string();
     let refuse = |why: String| Failure::refused(format!("{name}: {why}"));
-    let bytes = std::fs::read(file).map_err(|e| refuse(e.to_string()))?;
+    let bytes = read_whole(file, MAX_FILE_BYTES).map_err(refuse)?;
     let any = onnx::caught(&name, || Any::load(&bytes, Some(engine))).and_then(|loaded| loaded).map_err(refuse)?;
-    Ok(AnyOnnx { name, any })
+    Ok(AnyOnnx { file: file.into(), name, any })
 }
 
 impl AnyOnnx {
@@ -278,13 +280,21 @@ impl AnyOnnx {
         Tensor::zero_dt(self.any.kind(), self.any.shape()).unwrap_or_default()
     }
 
+    /// What int8 would give an encoder none of which runs on bytes, in words. `built`: what a run takes as it is.
+    pub fn int8(&self, built: Duration, isa: Isa) -> Option<String> {
+        if self.any.report().isa.is_some() {
+            return None;
+        }
+        let proto = onnx::parse(&read_whole(&self.file, MAX_FILE_BYTES).ok()?).ok()?;
+        onnx::caught(&self.name, || estimate(&proto, self.any.shape(), built, isa)).ok().flatten()
+    }
     /// A failure of a run as the command's.
     pub fn broke(&self, why: String) -> Failure {
         Failure::broke(format!("{}: {why}", self.name))
     }
 
     fn read(&self, file: &Path) -> Result<Tensor, Failure> {
-        let bytes = std::fs::read(file).map_err(|e| Failure::refused(format!("{}: {e}", file.display())))?;
+        let bytes = read_whole(file, MAX_NPY_BYTES).map_err(|e| Failure::refused(format!("{}: {e}", file.display())))?;
         let refuse = |e: String| Failure::refused(format!("{}: {e}; {} takes {:?}", file.display(), self.name, self.any.kind()));
         macro_rules! as_kind {
             ($t:ty) => {{
@@ -315,10 +325,21 @@ impl AnyOnnx {
     }
 }
 
+/// See [`AnyOnnx::int8`]; timed only where there is something to say.
+fn advice(graph: &mut AnyOnnx, isa: Isa) -> Result<Option<String>, Failure> {
+    if graph.any.report().isa.is_some() || !matches!(graph.any.shape().len(), 4 | 5) {
+        return Ok(None);
+    }
+    let input = std::sync::Arc::new(graph.zeros());
+    let built = time(|| graph.any.time(&input))?;
+    Ok(graph.int8(built, isa))
+}
+
 fn parity(file: &Path, input: &Path, args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let mut graph = any_onnx(file, args.engine.get()?)?;
     let read = graph.read(input)?;
     let found = graph.any.run(read).map_err(|e| graph.broke(e))?;
+    let advice = advice(&mut graph, args.engine.isa()?)?;
     let report = graph.any.report();
     if let Some(path) = &args.output {
         let named = |e: String| Failure::broke(format!("{}: {e}", path.display()));
@@ -327,16 +348,17 @@ fn parity(file: &Path, input: &Path, args: &Args, out: &mut dyn Write) -> Result
     }
     let Some(path) = &args.expect else {
         if args.json {
-            let line =
-                serde_json::json!({ "ok": true, "taken": report.taken_texts(), "left": report.left, "isa": isa_text(report) });
+            let line = serde_json::json!({
+                "ok": true, "taken": report.taken_texts(), "left": report.left, "isa": isa_text(report), "int8": advice,
+            });
             writeln!(out, "{line}")?;
         } else {
             writeln!(out, "{}: output {:?}", file.display(), found.shape())?;
-            describe_report(report, out)?;
+            describe_report(report, advice.as_deref(), out)?;
         }
         return Ok(());
     };
-    let bytes = std::fs::read(path).map_err(|e| Failure::refused(format!("{}: {e}", path.display())))?;
+    let bytes = read_whole(path, MAX_NPY_BYTES).map_err(|e| Failure::refused(format!("{}: {e}", path.display())))?;
     let wanted = golden::array::<f32>(&bytes).map_err(|e| Failure::refused(format!("{}: {e}", path.display())))?;
     if wanted.len() != found.len() {
         return Err(Failure::refused(format!(
@@ -356,7 +378,7 @@ fn parity(file: &Path, input: &Path, args: &Args, out: &mut dyn Write) -> Result
             "{}",
             serde_json::json!({
                 "ok": worst.is_finite(), "max_abs": worst, "top1_equal": equal,
-                "taken": report.taken_texts(), "left": report.left, "isa": isa_text(report),
+                "taken": report.taken_texts(), "left": report.left, "isa": isa_text(report), "int8": advice,
             })
         )?;
     } else {
@@ -366,7 +388,7 @@ fn parity(file: &Path, input: &Path, args: &Args, out: &mut dyn Write) -> Result
             file.display(),
             if equal { "equal" } else { "differs" }
         )?;
-        describe_report(report, out)?;
+        describe_report(report, advice.as_deref(), out)?;
     }
     Ok(())
 }

@@ -102,7 +102,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
                 }
             }
             Err(e) => {
-                let _ = writeln!(std::io::stderr(), "lookout: {}", e.why);
+                let _ = writeln!(std::io::stderr(), "lookout: {}", super::shown(&e.why));
                 score.iter_mut().for_each(|s| s.unread(&e.why));
                 failed = Some(failed.map_or(e.code, |f| f.code.max(e.code))).map(|code| Failure { code, why: String::new() });
             }

@@ -42,10 +42,13 @@ pub struct Args {
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let mut scene = Scene::new(1);
     if let Some(path) = &args.save {
-        let named = |e: std::io::Error| Failure::refused(format!("{}: {e}", path.display()));
+        let named = |e: std::io::Error| format!("{}: {e}", path.display());
         return match path.to_str() {
             Some("-") => Ok(scene.write_y4m(out)?),
-            _ => scene.write_y4m(&mut std::io::BufWriter::new(std::fs::File::create(path).map_err(named)?)).map_err(named),
+            _ => {
+                let file = std::fs::File::create(path).map_err(|e| Failure::refused(named(e)))?;
+                scene.write_y4m(&mut std::io::BufWriter::new(file)).map_err(|e| Failure::broke(named(e)))
+            }
         };
     }
     let bundle = load(&args.bundle)?;

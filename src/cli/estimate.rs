@@ -10,26 +10,48 @@ use crate::qnn::measure;
 use std::time::Duration;
 use tract_onnx::pb::ModelProto;
 
-/// One sentence about an encoder that takes `built` a run in float.
-pub fn estimate(proto: &ModelProto, shape: &[usize], built: Duration, isa: Isa) -> String {
-    if shape.len() != 4 {
-        return "an encoder of clips: its convolutions in three dimensions are not run on bytes, quantising it gives nothing"
-            .into();
+/// One sentence about an encoder none of which runs on bytes, and that takes `built` a run. `None`: it takes no pictures.
+pub fn estimate(proto: &ModelProto, shape: &[usize], built: Duration, isa: Isa) -> Option<String> {
+    match shape.len() {
+        4 => {}
+        5 => {
+            return Some(
+                "an encoder of clips: its convolutions in three dimensions are not run on bytes, quantising it gives nothing"
+                    .into(),
+            );
+        }
+        _ => return None,
     }
     let Some(macs) = multiplications(proto, shape).filter(|m| *m > 0) else {
-        return "it has no convolution that int8 would speed up".into();
+        return Some("it has no convolution that int8 would speed up".into());
     };
     let rate = measure(isa, cpu_time);
-    let least = macs as f64 / rate;
-    format!(
-        "nothing here is quantised; {:.1} million multiplications would take about {:.2} ms on bytes ({isa} does {:.0} billion a second \
-         in one layer), {:.2} ms in float: quantise it (QDQ, s8 weights per channel) with the training framework",
+    // Small layers reach half of what a large one does.
+    let bytes_s = 2.0 * macs as f64 / rate;
+    let times = built.as_secs_f64() / bytes_s;
+    let costs = format!(
+        "{:.1} million multiplications would take about {:.2} ms on bytes ({isa} does {:.0} billion a second in one layer), {:.2} ms as it is",
         macs as f64 / 1e6,
-        // Small layers reach half of what a large one does.
-        2e3 * least,
+        1e3 * bytes_s,
         rate / 1e9,
         built.as_secs_f64() * 1e3
-    )
+    );
+    Some(match () {
+        () if is_quantised(proto) => {
+            format!("it is quantised, and none of it in a way that is run on bytes (why: above); {costs}")
+        }
+        () if times < 1.5 => format!("nothing here is quantised; {costs}: quantising it would gain little"),
+        () => format!(
+            "nothing here is quantised; {costs}: quantise it (QDQ, s8 weights per channel) with the training framework, and it is about \
+             {times:.1} times as fast"
+        ),
+    })
+}
+
+/// Does it quantise anything?
+fn is_quantised(proto: &ModelProto) -> bool {
+    let says = |kind: &str| kind.contains("QuantizeLinear") || kind.starts_with("QLinear") || kind.ends_with("Integer");
+    proto.graph.iter().flat_map(|g| &g.node).any(|n| says(&n.op_type))
 }
 
 /// Multiplications in convolutions and dense layers, where their shapes are known.

@@ -81,7 +81,7 @@ pub fn index(args: &IndexArgs, out: &mut dyn Write) -> Result<(), Failure> {
                 all.push(ticks);
             }
             Err(why) => {
-                let _ = writeln!(std::io::stderr(), "lookout: {why}");
+                let _ = writeln!(std::io::stderr(), "lookout: {}", super::shown(&why));
                 failed = true;
             }
         }
