@@ -179,9 +179,9 @@ pub enum Predictor {
     /// A GRU drawn from a seed, as on the box: nothing is trained but what stands behind it
     #[default]
     Echo,
-    /// A GRU trained to foresee
+    /// A GRU trained to foresee: minutes, and no better than an echo on what it was tried on
     Gru,
-    /// An LSTM trained to give back what it saw
+    /// An LSTM trained to give back what it saw: minutes, and no better than an echo on what it was tried on
     Autoencoder,
 }
 
