@@ -53,15 +53,22 @@ class Record:
 
     def __init__(self, work, base, script, files):
         self.base, log, guest, disk = base, *(os.path.join(work, name) for name in ("log", "guest.sh", "disk"))
-        shutil.copyfile(base, disk)
-        with open(log, "wb") as f:
-            f.truncate(256 << 20)
         with open(guest, "w") as f:
             f.write(GUEST % script)
         drive = (f"-blockdev driver=file,node-name=disk,filename={disk} -blockdev driver=file,node-name=log,filename={log} "
                  "-blockdev driver=blklogwrites,node-name=logged,file=disk,log=log -device virtio-blk-pci,drive=logged")
         env = dict(os.environ, MODULES="virtio_pci virtio_blk crc32c_generic ext4", QEMU_ARGS=drive)
-        must(os.path.join(program.top, "tests/vm/boot.sh"), guest, *files, env=env)
+        # A kernel whose emulated clock stands still while it boots, on a machine that others load, is booted once more.
+        for last in (False, True):
+            shutil.copyfile(base, disk)
+            with open(log, "wb") as f:
+                f.truncate(0)
+                f.truncate(256 << 20)
+            code, said = run(os.path.join(program.top, "tests/vm/boot.sh"), guest, *files, env=env)
+            if code == 0:
+                break
+            if last or "VM-UP" in said:
+                sys.exit(f"power.py: the guest ended with {code}:\n{said[-3000:]}")
         self.entries = list(read(log))
         # Entry number of each mark, and its words: what was acknowledged is there from the flush behind it on.
         self.marks = [(n, mark(sector, data)) for n, (sector, _, data) in enumerate(self.entries) if mark(sector, data)]

@@ -53,14 +53,14 @@ def run(work):
     taught(call(start, "--ordinary", *some(work, "ordinary", range(100, 110))))
     old = taught(call(start, "wave", *some(work, "wave", range(3))))
     pair = rows(work, "pair", 1)
-    # All calls of the first; the others differ from it in what they do with what they read, not in how they write.
+    # From when the state folder is taken on. All calls of the first; the others differ from it in what they do with what they read, not in how they write.
     for what, args, only in [("shown", ["wave", rows(work, "wave", 7)], None), ("--forget", ["--forget", "wave"], strace.CHANGES),
                              ("--undo", ["--undo"], strace.CHANGES)]:
         trial = os.path.join(work, "trial" + what)
         os.mkdir(trial)
         new = taught(call(strace.copied(start, trial), *args, how=strace.watch(log)))
         assert new != old, (what, new)
-        points = strace.points(log, only)
+        points = strace.points(log, only, since='/lock"')
 
         def case(point, how, folder):
             state = strace.copied(start, folder)
