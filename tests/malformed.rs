@@ -1,7 +1,7 @@
 //! The promise: no file, however damaged, stops the program. Every truncation and thousands of changes of small valid files
 //! end in frames, in one-line sentences and in an end; nothing panics, nothing runs on, nothing takes memory that the
 //! file does not account for.
-#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a failed step is a failed test, and a figure is said")]
 
 use lookout::rng::Rng;
 use lookout::source::avi::Avi;

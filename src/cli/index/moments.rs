@@ -122,7 +122,7 @@ impl Index {
         let header = header.ok_or("not an index of lookout")?;
         bytes.drain(..(end + 1).min(bytes.len()));
         let index = Self { header, moments: bytes };
-        let whole = index.moments.len() % index.size() == 0;
+        let whole = index.moments.len().is_multiple_of(index.size());
         if !whole || !index.header.is_sound() || index.places().any(|(clip, ..)| clip as usize >= index.header.clips.len()) {
             return Err("it is damaged or was cut short; index the recordings again".into());
         }
