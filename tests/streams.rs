@@ -67,6 +67,34 @@ fn full_disk_costs_reports_and_nothing_else() {
     assert!(start.elapsed() < Duration::from_secs(5));
 }
 
+/// A reader who is away for longer than a run that is told to stop waits: the end of a recording is as whole as the rest of it.
+#[test]
+fn the_end_of_a_recording_waits_for_a_slow_reader() {
+    let (fifo, rows) = (temporary("slow"), temporary("rows"));
+    // Classes that change, so that more is said than a pipe holds.
+    let row = |n: usize| if n % 60 < 30 { "2.5,-2.5,2.5,-2.5,2.5,-2.5\n" } else { "0,0,0,0,0,0\n" };
+    std::fs::write(&rows, (0..1_500).map(row).collect::<String>()).unwrap();
+    let run = |report: &str| {
+        let source = format!("features:{}", rows.display());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lookout"));
+        command.args(["run", "--board", "host", "--bundle", "tests/bundles/rows-lstm", "--source", &source, "--report", report]);
+        command.stdin(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    let whole = run("stdout").output().unwrap().stdout;
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    let mut child = run(&format!("file:{}", fifo.display())).spawn().unwrap();
+    let mut reader = std::fs::File::open(&fifo).unwrap();
+    rustix::pipe::fcntl_setpipe_size(&reader, 4096).unwrap();
+    std::thread::sleep(Duration::from_millis(1_500));
+    let mut heard = vec![];
+    reader.read_to_end(&mut heard).unwrap();
+    assert!(child.wait().unwrap().success());
+    [&fifo, &rows].into_iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    assert!(whole.len() > 2 * 4096, "{} bytes", whole.len());
+    assert_eq!(String::from_utf8(heard).unwrap(), String::from_utf8(whole).unwrap());
+}
+
 #[test]
 fn sending_allocates_nothing() {
     let path = temporary("allocations");

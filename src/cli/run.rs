@@ -223,7 +223,9 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
     watch.notifier.ready();
     let done = watch.until(&stop);
     watch.notifier.stopping();
-    watch.herald.close(DRAIN);
+    // The end of a recording is as whole as the rest of it: a slow reader is waited for as in the middle.
+    let told = live || stop.load(Ordering::Relaxed);
+    watch.herald.close(if told { DRAIN } else { report::outbox::PATIENCE });
     watch.blackbox.iter_mut().for_each(|b| b.close(DRAIN));
     done
 }

@@ -23,7 +23,7 @@ pub const EVENTS: usize = 256;
 /// Changes of state kept while nobody takes them.
 pub const STATES: usize = 8;
 /// Longest that a recording waits for a reader who takes nothing at all; then it goes on as if live, until he takes something.
-const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 10 });
+pub const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 10 });
 
 /// What the writer takes out.
 #[derive(Clone, Debug, PartialEq)]
