@@ -174,7 +174,7 @@ EXPECTED = {
     "s1": lambda s: (s.one_process(), s.expect(any(a == "PLKTG" for a, _ in s.rows), "no PLKTG, though more events were lost than are kept")),
     "s1-three-wires": lambda s: s.live(3),
     "s5": lambda s: (s.numbered(), s.steady(), s.answered(), s.answered("VERSION")),
-    "p4": lambda s: (s.numbered(), s.steady()),
+    "p4": lambda s: (s.one_process(), s.steady()),
     "w3": lambda s: s.expect(s.rows, "no sentence"),  # ends in mid-sentence
     "w3-again": lambda s: s.one_process(),
     "doctor": lambda s: s.expect(not s.rows, f"{len(s.rows)} sentences, expected none"),
