@@ -52,7 +52,7 @@ impl Header {
         let (width, len) = (self.mean.len(), ticks.len());
         let numbers: &[f32] = if let Data::Numbers(numbers) = &ticks.data { numbers } else { &[] };
         let rows: Vec<&[f32]> = numbers.chunks_exact(width.max(1)).collect();
-        if ticks.width != width || rows.len() != len || len == 0 {
+        if ticks.width != width || rows.len() != len || len == 0 || self.window == 0 {
             return vec![];
         }
         let starts = (0..len.saturating_sub(self.window) + 1).step_by((self.window / 2).max(1));
@@ -187,9 +187,10 @@ mod tests {
         Ticks { width: 2, data: Data::Numbers((0..2 * n).map(|v| v as f32).collect()), size: [0, 0] }
     }
 
-    fn file(header: &Header, recording: usize) -> Vec<u8> {
-        let mut bytes = format!("{}\n", serde_json::to_string(header).expect("JSON")).into_bytes();
-        self::header(4, 100).write(recording, &ticks(9), &mut bytes).expect("written");
+    fn file(said: &Header, recording: usize) -> Vec<u8> {
+        let mut bytes = format!("{}\n", serde_json::to_string(said).expect("JSON")).into_bytes();
+        // Whatever the header says, moments as `index` writes them.
+        header(4, 100).write(recording, &ticks(9), &mut bytes).expect("written");
         bytes
     }
 
