@@ -88,8 +88,8 @@ struct Stream {
     path: Option<PathBuf>,
     /// The last byte that was written is not a line end.
     torn: bool,
-    /// When it was last synced, or failed.
-    tried: Instant,
+    /// When it is to be synced, or, where it was let go, opened again.
+    due: Instant,
     complaint: Complaint,
 }
 
@@ -98,7 +98,7 @@ struct End;
 
 impl Stream {
     fn new(name: String, file: File, path: Option<PathBuf>, torn: bool) -> Self {
-        Self { name, file: Some(file), path, torn, tried: Instant::now(), complaint: Complaint::default() }
+        Self { name, file: Some(file), path, torn, due: Instant::now() + SYNC, complaint: Complaint::default() }
     }
 
     fn run(mut self, format: Format, outbox: &Outbox) {
@@ -119,10 +119,9 @@ impl Stream {
 
     fn write(&mut self, line: &[u8], outbox: &Outbox) -> Result<(), End> {
         if let (None, Some(path)) = (&self.file, &self.path) {
-            if self.tried.elapsed() < AGAIN {
+            if Instant::now() < self.due {
                 return Ok(());
             }
-            self.tried = Instant::now();
             // Not made anew: while nothing is mounted there, that would be a file on another disk, below the mount.
             match File::options().append(true).open(path) {
                 Ok(file) => {
@@ -130,6 +129,7 @@ impl Stream {
                     self.file = Some(file);
                 }
                 Err(e) => {
+                    self.due = Instant::now() + AGAIN;
                     self.lost(&e.to_string());
                     return Ok(());
                 }
@@ -142,13 +142,17 @@ impl Stream {
             self.torn = self.put(line, outbox)?;
         }
         if let (Some(file), Some(_)) = (&self.file, &self.path)
-            && self.tried.elapsed() >= SYNC
+            && Instant::now() >= self.due
         {
-            self.tried = Instant::now();
-            if let Err(e) = file.sync_data() {
-                self.file = None;
+            let synced = file.sync_data();
+            self.due = Instant::now() + SYNC;
+            if let Err(e) = synced {
+                self.let_go();
                 self.lost(&e.to_string());
             }
+        }
+        if self.file.is_some() && !self.torn {
+            self.complaint.end(format_args!("{}: written again", self.name));
         }
         Ok(())
     }
@@ -168,15 +172,18 @@ impl Stream {
                 failed => {
                     let full = failed.as_ref().is_err_and(|e| e.kind() == ErrorKind::StorageFull);
                     if !full && self.path.is_some() {
-                        (self.file, self.tried) = (None, Instant::now());
+                        self.let_go();
                     }
                     self.lost(&failed.err().map_or_else(|| "no byte was taken".into(), |e| e.to_string()));
                     return Ok(true);
                 }
             }
         }
-        self.complaint.end(format_args!("{}: written again", self.name));
         Ok(false)
+    }
+
+    fn let_go(&mut self) {
+        (self.file, self.due) = (None, Instant::now() + AGAIN);
     }
 
     fn lost(&mut self, why: &str) {

@@ -69,7 +69,7 @@ inserted() {
 }
 slow() { hand qmp qom-set "{\"path\":\"/objects/slow\",\"property\":\"limits\",\"value\":{\"iops-total\":$1}}"; }
 dmesg -n 1 # what the kernel has to say of a dead card would fill an emulated console
-mkdir /card; inserted; mkdir /card/box
+mkdir /card; inserted; rm -rf /card/*; mkdir /card/box # a second boot finds the first one's
 start_pings
 busy; watch_camera $CAMERA,$SPEC --config /tmp/busy.toml --report file:/card/reports --blackbox /card/box
 until_said 12 "$GOOD"; frames 10; before=$frames; p=0
