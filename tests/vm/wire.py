@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 
+MANY = 12  # events that are printed one by one
 LINE = re.compile(rb"\$(PLKT[CENPHGA]),([^$*\r\n]*),([0-9A-F]{4})\*([0-9A-F]{2})\Z")
 FIELDS = {"PLKTC": 7, "PLKTE": 6, "PLKTN": 6, "PLKTP": 7, "PLKTH": 10, "PLKTG": 2}  # between the address and the CRC
 
@@ -195,7 +196,7 @@ def judge(path, names):
         states = [s for i, s in enumerate(section.states) if i == 0 or s != section.states[i - 1]]
         fps = [h[3] for h in section.health if h[2] == "OK"]
         events = [f"{f[2]} {f[3]}+{f[4]} ms" for f in section.events if f[1] == "E"]
-        print(f"{name}: {len(section.rows)} sentences, states {' > '.join(states) or '-'}, fps {fps[-1] if fps else '-'}, events {events}")
+        print(f"{name}: {len(section.rows)} sentences, states {' > '.join(states) or '-'}, fps {fps[-1] if fps else '-'}, events {events if len(events) <= MANY else f'{len(events)}, from {events[0]} to {events[-1]}'}")
     for line in wrong:
         print(f"WRONG {line}")
     return not wrong
