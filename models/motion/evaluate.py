@@ -2,6 +2,7 @@
 
     python3 evaluate.py --clips 1000 --seed 20261121 --lookout ../../target/release/lookout      the real thing
     python3 evaluate.py --clips 1000 --seed 20261121 --onnx . [--weights float.pt]               ONNX Runtime, and the float networks
+    ... --card card.md                                                                           what came out, as the bundle's model card
 
 Each clip is 4.5 s of one place; its class (in turn) starts after 1.3 to 2.3 s. With --lookout every clip is written as Y4M and
 given to `lookout classify --json`. With --onnx the same rules (decision and answer) are applied here to the same bundle, and with
@@ -10,9 +11,13 @@ given to `lookout classify --json`. With --onnx the same rules (decision and ans
 Needs: python3-opencv, python3-numpy; for --onnx python3-torch, onnx, onnxruntime.
 """
 import argparse
+import datetime
+import hashlib
 import json
 import os
+import platform
 import subprocess
+import sys
 import tempfile
 import tomllib
 
@@ -75,7 +80,7 @@ def probabilities(encoder, head, x, warmth):
 
 
 def table(name, mains, answers):
-    """Prints overall and per-class accuracy and the confusions."""
+    """Prints overall and per-class accuracy and the confusions; the same as a row of the model card."""
     names = render.LABELS
     right = np.array([m == a for m, a in zip(mains, answers)])
     each = " ".join(f"{n} {100 * right[np.array(mains) == c].mean():.1f}" for c, n in enumerate(names) if c in mains)
@@ -85,7 +90,39 @@ def table(name, mains, answers):
         if m != a:
             key = f"{names[m]}->{names[a] if a is not None else 'none'}"
             wrong[key] = wrong.get(key, 0) + 1
-    print("   " + ", ".join(f"{k} {v}" for k, v in sorted(wrong.items(), key=lambda i: -i[1])), flush=True)
+    confused = ", ".join(f"{k} {v}" for k, v in sorted(wrong.items(), key=lambda i: -i[1]))
+    print("   " + confused, flush=True)
+    return f"| {name.strip()} | {100 * right.mean():.2f} % of {len(mains)} | {each} | {confused or 'none'} |"
+
+
+def card(path, bundle, rows):
+    """Writes the model card of the bundle in the folder `bundle`: what it is, what it was measured with, and the rows of `table`."""
+    with open(os.path.join(bundle, "bundle.toml"), "rb") as f:
+        contract = tomllib.load(f)
+    files = []
+    for name in sorted(n for n in os.listdir(bundle) if n.endswith(".onnx")):
+        with open(os.path.join(bundle, name), "rb") as f:
+            content = f.read()
+        files.append(f"| `{name}` | {len(content)} bytes | sha256 {hashlib.sha256(content).hexdigest()} |")
+    with open(path, "w") as f:
+        f.write(f"""# Model card: {contract["name"]} {contract["version"]}
+
+Written by `evaluate.py {" ".join(map(os.path.basename, sys.argv[1:]))}` on {datetime.date.today().isoformat()}, {platform.machine()}. README.md beside it says what
+the classes mean, where the clips come from and what is known to go wrong.
+
+| file | size | |
+|---|---|---|
+{chr(10).join(files)}
+
+Classes: {", ".join(contract["head"]["labels"])}. Temperature {contract["head"]["temperature"]}; a class begins at {contract["decision"]["enter"]} and ends
+below {contract["decision"]["leave"]}, after {contract["decision"]["min_ms"]} ms.
+
+One answer a clip, of clips, places and backgrounds that training never saw:
+
+| what | right | each class, % | taken for another |
+|---|---|---|---|
+{chr(10).join(rows)}
+""")
 
 
 def main():
@@ -100,9 +137,10 @@ def main():
     args.add_argument("--gate", choices=["on", "off"], default="on", help="for --lookout: encode every tick with `off`")
     args.add_argument("--onnx", help="folder of a bundle: ask ONNX Runtime")
     args.add_argument("--weights", help="float weights, with --onnx")
+    args.add_argument("--card", help="a file: what came out, as the model card of --onnx, --bundle, or the bundle beside this script")
     args.add_argument("--keep", help="a .npz file where rendered exams are kept between runs")
     a = args.parse_args()
-    mains = [i % 7 for i in range(a.clips)]
+    mains, rows = [i % 7 for i in range(a.clips)], []
     if a.keep and os.path.exists(a.keep):
         with np.load(a.keep) as z:
             clips = [z[f"c{i}"] for i in range(a.clips)]
@@ -125,7 +163,7 @@ def main():
                 for line in said.stdout.decode().splitlines():
                     label = json.loads(line)["label"]
                     answers.append(render.LABELS.index(label) if label in render.LABELS else None)
-        table(f"lookout classify --gate {a.gate}", mains, answers)
+        rows.append(table(f"lookout classify --gate {a.gate}", mains, answers))
     if a.onnx:
         import torch
         from export import Written, dequantised
@@ -140,9 +178,11 @@ def main():
             state = torch.load(a.weights, map_location="cpu")
             encoder, head = Encoder(), Head()
             encoder.load_state_dict(state["encoder"]), head.load_state_dict(state["head"])
-            table("float", mains, [answer(p, *rules) for p in probabilities(encoder, head, x, warmth)])
+            rows.append(table("float", mains, [answer(p, *rules) for p in probabilities(encoder, head, x, warmth)]))
             small = probabilities(Written(os.path.join(a.onnx, "encoder.onnx")), dequantised(head), x, warmth)
-            table("int8 ", mains, [answer(p, *rules) for p in small])
+            rows.append(table("int8 ", mains, [answer(p, *rules) for p in small]))
+    if a.card:
+        card(a.card, a.onnx or a.bundle or os.path.dirname(os.path.abspath(__file__)), rows)
 
 
 if __name__ == "__main__":
