@@ -9,7 +9,10 @@ pub fn words(setup: &Setup) -> String {
     let promise = of(setup);
     let block = Duration::from_millis(u64::from(setup.block) * u64::from(setup.normal.tick_ms));
     let many = |blocks: u32| format!("{blocks} of them ({})", span(block * blocks));
-    let counted = format!("{} blocks of {} are counted", promise.blocks(), span(block));
+    let counted = match promise.blocks() {
+        1 => format!("1 block of {} is counted", span(block)),
+        n => format!("{n} blocks of {} are counted", span(block)),
+    };
     let Some(one_in) = promise.one_in() else {
         return format!("{counted}: no alarm before there are {LEAST}");
     };
@@ -66,6 +69,7 @@ mod tests {
             words(&Setup { blocks, rate, block, ..Setup::of(normal.clone(), None).expect("a setup") })
         };
         let day = 1.0 / 1440.0;
+        assert_eq!(counted(1, day, 600), "1 block of 60 s is counted: no alarm before there are 20");
         assert_eq!(counted(3, day, 600), "3 blocks of 60 s are counted: no alarm before there are 20");
         assert_eq!(
             counted(29, day, 600),

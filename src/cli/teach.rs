@@ -14,11 +14,13 @@ use crate::config::Config;
 use crate::head::Head;
 use crate::pipeline::{Options, Probe};
 use crate::report::ClassId;
+use crate::shaper::Region;
 use crate::source::Timestamp;
 use crate::taught::Taught;
 use crate::taught::lesson::{Example, Lesson, MAX_CLASSES, MAX_EXAMPLES, MAX_NUMBERS, Step};
 use crate::taught::moments::MAX_NAMELESS;
 use crate::taught::show::{Ordinary, Show};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -88,7 +90,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     // An exported bundle brings a lesson; it is the first one here.
     let brought = bundle.lesson.take();
     bundle.labels.truncate(bundle.contract.head.labels.len());
-    let pupil = Pupil::new(bundle, args)?;
+    let pupil = Pupil::new(bundle, args, &config)?;
 
     if args.ordinary && args.to.is_some() {
         return sum_up(args, &pupil, out);
@@ -140,10 +142,13 @@ struct Pupil {
     bundle: Bundle,
     hidden: usize,
     gate: bool,
+    /// What is shown live is looked at and heard as `run` does.
+    region: Region,
+    extra: BTreeMap<String, String>,
 }
 
 impl Pupil {
-    fn new(bundle: Bundle, args: &Args) -> Result<Self, Failure> {
+    fn new(bundle: Bundle, args: &Args, config: &Config) -> Result<Self, Failure> {
         let hidden = Head::load(&bundle)?.state().map(<[f32]>::len).ok_or_else(|| {
             Failure::refused(format!(
                 "bundle {}: tract runs its head, which does not show its state, so it cannot be taught",
@@ -157,7 +162,7 @@ impl Pupil {
                 bundle.origin
             )));
         }
-        Ok(Self { bundle, hidden, gate: args.gate.on() })
+        Ok(Self { bundle, hidden, gate: args.gate.on(), region: config.looked_at(), extra: config.extra.clone() })
     }
 
     fn names(&self) -> &[String] {
@@ -168,8 +173,10 @@ impl Pupil {
     fn play(&self, clip: &str, most: Option<Duration>, ordinary: Option<&mut Ordinary>) -> Result<Show, Failure> {
         let show = Show::new(self.hidden, self.names().len(), self.bundle.background);
         let mut watch = Watch { show, ordinary, p: vec![0.0; self.names().len()] };
-        let options = Options { gate: self.gate, still_before: true, ..Options::default() };
-        play(clip, &self.bundle, Played { most, ..Played::whole(&options) }, &mut watch, &mut |_| {}, &mut |_| {})?;
+        let region = if most.is_some() { self.region } else { Region::default() };
+        let options = Options { gate: self.gate, still_before: true, region, ..Options::default() };
+        let heard = most.map(|_| &self.extra);
+        play(clip, &self.bundle, Played { most, heard, ..Played::whole(&options) }, &mut watch, &mut |_| {}, &mut |_| {})?;
         Ok(watch.show)
     }
 
