@@ -67,6 +67,24 @@ fn full_disk_costs_reports_and_nothing_else() {
     assert!(start.elapsed() < Duration::from_secs(5));
 }
 
+/// What is sent just before the end is there, whatever the writer did at that moment. Many at once, so that each is now and then interrupted anywhere.
+#[test]
+fn nothing_is_lost_between_the_last_look_and_the_end() {
+    let one = |n: u32| {
+        let path = temporary(&format!("end{n}"));
+        let spec = format!("file:{}", path.display()).parse().unwrap();
+        for round in 0..1_000u64 {
+            let mut sink = open(&spec, &identity(), None, Pace::Recording).unwrap();
+            std::thread::sleep(Duration::from_micros(round % 150));
+            sink.send(0, &any(0));
+            sink.close(Duration::from_secs(10));
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), Sentence::of(0, &any(0)).encode().as_str(), "round {round}");
+            std::fs::remove_file(&path).unwrap();
+        }
+    };
+    std::thread::scope(|all| (0..8).for_each(|n| drop(all.spawn(move || one(n)))));
+}
+
 /// A reader who is away for longer than a run that is told to stop waits: the end of a recording is as whole as the rest of it.
 #[test]
 fn the_end_of_a_recording_waits_for_a_slow_reader() {

@@ -104,13 +104,15 @@ impl Stream {
     fn run(mut self, format: Format, outbox: &Outbox) {
         let mut line = Vec::with_capacity(512);
         loop {
+            // Asked before looking: what is sent between a last look and the end would stay behind.
+            let closing = outbox.closing().is_some();
             while let Some(parcel) = outbox.pop() {
                 format.line(&parcel, &mut line);
                 if let Err(End) = self.write(&line, outbox) {
                     return;
                 }
             }
-            if outbox.closing().is_some() {
+            if closing {
                 return;
             }
             outbox.sleep(None);
