@@ -3,7 +3,8 @@
 // Every timing loop of this folder, lookout's own `bench` included, reads CLOCK_PROCESS_CPUTIME_ID before and after an inference.
 // Under qemu-user that is a system call, which this plugin sees: it prints how many guest instructions ran since the last one.
 // So the same commands that are timed on real hardware are counted here, unchanged. One thread; nothing else is measured:
-// an instruction is no time, a multiply-accumulate of 16 bytes counts like a move.
+// an instruction is no time, a multiply-accumulate of 16 bytes counts like a move. At the end `total` says how many there were in all: what three more
+// rounds of something cost.
 //
 //   cc -O2 -shared -fPIC -o count.so count.c;  qemu-aarch64 -plugin ./count.so PROGRAM
 
@@ -25,6 +26,7 @@ typedef void (*syscall_cb)(plugin_id, unsigned, int64_t, uint64_t, uint64_t, uin
 void qemu_plugin_register_vcpu_syscall_cb(plugin_id, syscall_cb);
 
 enum { CLOCK_GETTIME = 113, PROCESS_CPUTIME = 2 };
+void qemu_plugin_register_atexit_cb(plugin_id, void (*)(plugin_id, void *), void *);
 static uint64_t executed, last;
 
 static void translated(plugin_id id, struct qemu_plugin_tb *block) {
@@ -40,9 +42,15 @@ static void called(plugin_id id, unsigned cpu, int64_t number, uint64_t clock, u
     last = executed;
 }
 
+static void ended(plugin_id id, void *nothing) {
+    (void)id, (void)nothing;
+    fprintf(stderr, "total %" PRIu64 "\n", executed);
+}
+
 int qemu_plugin_install(plugin_id id, const qemu_info_t *info, int argc, char **argv) {
     (void)info, (void)argc, (void)argv;
     qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
     qemu_plugin_register_vcpu_syscall_cb(id, called);
+    qemu_plugin_register_atexit_cb(id, ended, NULL);
     return 0;
 }
