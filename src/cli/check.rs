@@ -288,6 +288,7 @@ impl AnyOnnx {
         let proto = onnx::parse(&read_whole(&self.file, MAX_FILE_BYTES).ok()?).ok()?;
         onnx::caught(&self.name, || estimate(&proto, self.any.shape(), built, isa)).ok().flatten()
     }
+
     /// A failure of a run as the command's.
     pub fn broke(&self, why: String) -> Failure {
         Failure::broke(format!("{}: {why}", self.name))

@@ -6,7 +6,7 @@
 //!
 //! A card that went away takes lines into the kernel's memory as if nothing had happened; that they are lost comes out when the file is synced. So
 //! it is, once in [`SYNC`]. After any failure but a full disk the file is let go, so that the dead card can be unmounted, and opened again once the
-//! card is back.
+//! card is back. A dead one may well be opened: the first line after that is synced at once.
 
 use super::outbox::{Outbox, Parcel, timespec};
 use super::sentence::Sentence;

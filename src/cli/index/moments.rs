@@ -198,11 +198,7 @@ mod tests {
     fn what_was_written_is_found_again_and_what_cannot_have_been_is_refused() {
         let index = Index::parse(file(&header(4, 100), 0)).expect("an index");
         let found = index.find(&ticks(9), 10);
-        assert_eq!(
-            found.iter().map(|f| f.start_ms).collect::<Vec<_>>().len(),
-            2,
-            "of three moments one is within another's window"
-        );
+        assert_eq!(found.len(), 2, "of three moments one is within another's window");
         assert!(found[0].like > 0.99 && found[0].clip == "a.avi" && found[0].end_ms == found[0].start_ms + 400, "{found:?}");
         assert!(
             index.find(&Ticks { width: 3, ..ticks(9) }, 10).iter().all(|f| f.like <= -1.0),
