@@ -11,7 +11,8 @@
 //! ```
 //! This is done on the ONNX graph rather than on tract's typed model: there every operator is the standard's own, with its
 //! integer weights and attributes, while tract takes them apart (Clip, HardSwish, Gemm, per-channel scales) in ways that
-//! change from version to version. What is not understood stays in the graph and is run by tract in float, which is the
+//! change from version to version. A network may end in float behind its bytes, in a row of means, dense layers and logarithms: then that
+//! belongs to the operator too (`row`). What else is not understood stays in the graph and is run by tract in float, which is the
 //! reference: a `QLinear...` form that tract lacks is written out as `DequantizeLinear`, float operator, `QuantizeLinear`.
 //! [`Report`] says which node went where, and why. The arithmetic is defined in [`kernels`].
 
@@ -26,6 +27,7 @@ mod op;
 mod pair;
 mod plan;
 mod regions;
+mod row;
 
 pub(crate) use fallback::{in_float, is_fused};
 pub use graph::Quant;
@@ -45,6 +47,8 @@ use tract_onnx::prelude::*;
 pub struct Report {
     /// Operators run on bytes: kind and how many.
     pub taken: Vec<(String, usize)>,
+    /// Operators on a row of floats behind them, by our own loops: the same.
+    pub behind: Vec<(String, usize)>,
     /// Operators left to tract, and why.
     pub left: Vec<String>,
     /// Multiplications of one run on bytes.
@@ -56,8 +60,17 @@ pub struct Report {
 impl Report {
     /// What was taken as short texts, `52 Conv`.
     pub fn taken_texts(&self) -> Vec<String> {
-        self.taken.iter().map(|(kind, n)| format!("{n} {kind}")).collect()
+        texts(&self.taken)
     }
+
+    /// The same of what stands behind.
+    pub fn behind_texts(&self) -> Vec<String> {
+        texts(&self.behind)
+    }
+}
+
+fn texts(counts: &[(String, usize)]) -> Vec<String> {
+    counts.iter().map(|(kind, n)| format!("{n} {kind}")).collect()
 }
 
 /// A graph with its quantised parts cut out.
@@ -129,7 +142,7 @@ pub fn cut(proto: &ModelProto, input: &[usize], options: Options) -> Result<Cut,
     let silent = ["QuantizeLinear", "DequantizeLinear", "Constant", "Identity"];
     let kinds =
         |nodes: &[usize]| nodes.iter().map(|n| file.node(*n).op_type.clone()).filter(|k| !silent.contains(&k.as_str())).counts();
-    let taken = kinds(&found.taken).into_iter().sorted().collect();
+    let [taken, behind] = [&found.taken, &found.behind].map(|nodes| kinds(nodes).into_iter().sorted().collect());
     let why = |n: &usize| {
         let reason = found.why.get(n).or_else(|| net.why.get(n)).map_or("", String::as_str);
         let label = file.label(*n);
@@ -143,7 +156,7 @@ pub fn cut(proto: &ModelProto, input: &[usize], options: Options) -> Result<Cut,
     let left = left.map(why).collect();
     in_float(&mut found.proto);
     let isa = (!regions.is_empty()).then_some(options.engine.isa);
-    let report = Report { taken, left, macs, isa };
+    let report = Report { taken, behind, left, macs, isa };
     Ok(Cut { proto: found.proto, regions, report, input: found.input })
 }
 

@@ -235,7 +235,7 @@ fn layers(all: &[(String, u64, Duration)], whole: Duration, json: bool, out: &mu
         let (time, macs) = (*time, *macs);
         writeln!(out, "{:9.1} {:6.1} {:12.3} {:9.1}  {what}", us(time), share(time), macs as f64 / 1e6, rate(macs, time))?;
     }
-    writeln!(out, "{:9.1} {:6.1} {:>12} {:>9}  tensors in and out, and what is left to tract", us(rest), share(rest), "", "")?;
+    writeln!(out, "{:9.1} {:6.1} {:>12} {:>9}  in and out, rows in float, what is left to tract", us(rest), share(rest), "", "")?;
     Ok(())
 }
 

@@ -120,7 +120,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
             "ok": true, "bundle": bundle.contract.name, "version": bundle.contract.version, "hash": bundle.hash,
             "max_abs": d.features.unwrap_or(0.0).max(d.logits).max(d.boxes.unwrap_or(0.0)).max(d.map.unwrap_or(0.0)), "top1_equal": d.top1_equal, "vectors": d.vectors,
             "encoder_ms": built.map(ms), "encoder_f32_ms": plain.map(ms), "head_ms": ms(step), "cached": head.is_cached(), "head": head.words(),
-            "taken": report.taken_texts(), "left": report.left, "isa": isa_text(&report), "int8": advice, "novelty": novelty, "rss_kb": peak_kb(),
+            "taken": report.taken_texts(), "behind": report.behind_texts(), "left": report.left, "isa": isa_text(&report), "int8": advice,
+            "novelty": novelty, "rss_kb": peak_kb(),
         });
         writeln!(out, "{line}")?;
         return Ok(());
@@ -217,6 +218,9 @@ fn describe_report(report: &Report, advice: Option<&str>, out: &mut dyn Write) -
     if let Some(isa) = report.isa {
         let taken = report.taken_texts().join(", ");
         writeln!(out, "on bytes  {taken}: {:.1} million multiplications on {isa}", report.macs as f64 / 1e6)?;
+        if !report.behind.is_empty() {
+            writeln!(out, "in float  {}, behind those, by our own loops", report.behind_texts().join(", "))?;
+        }
     }
     const MOST: usize = 12;
     for left in report.left.iter().take(MOST) {
@@ -350,7 +354,7 @@ fn parity(file: &Path, input: &Path, args: &Args, out: &mut dyn Write) -> Result
     let Some(path) = &args.expect else {
         if args.json {
             let line = serde_json::json!({
-                "ok": true, "taken": report.taken_texts(), "left": report.left, "isa": isa_text(report), "int8": advice,
+                "ok": true, "taken": report.taken_texts(), "behind": report.behind_texts(), "left": report.left, "isa": isa_text(report), "int8": advice,
             });
             writeln!(out, "{line}")?;
         } else {
@@ -379,7 +383,7 @@ fn parity(file: &Path, input: &Path, args: &Args, out: &mut dyn Write) -> Result
             "{}",
             serde_json::json!({
                 "ok": worst.is_finite(), "max_abs": worst, "top1_equal": equal,
-                "taken": report.taken_texts(), "left": report.left, "isa": isa_text(report), "int8": advice,
+                "taken": report.taken_texts(), "behind": report.behind_texts(), "left": report.left, "isa": isa_text(report), "int8": advice,
             })
         )?;
     } else {

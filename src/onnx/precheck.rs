@@ -54,6 +54,7 @@ fn look(graph: &GraphProto, depth: usize, nodes: &mut usize) -> Result<(), Strin
         recurrent(node)?;
         transposed(node)?;
         window(node)?;
+        typed(node)?;
         for attribute in &node.attribute {
             if attribute.sparse_tensor.is_some() || !attribute.sparse_tensors.is_empty() {
                 return Err(format!("{}: a sparse tensor found; weights are read as plain ones", qnn::label(node)));
@@ -118,6 +119,16 @@ fn transposed(node: &NodeProto) -> Result<(), String> {
     }
     let some: Vec<i64> = axes.ints.iter().copied().take(MAX_RANK + 1).collect();
     Err(format!("{}: perm = {some:?} found, every axis is expected once", qnn::label(node)))
+}
+
+/// A quantiser whose zero point is left out makes u8; tract passes over an attribute that asks for another type.
+fn typed(node: &NodeProto) -> Result<(), String> {
+    let asked = node.attribute.iter().find(|a| node.op_type == "QuantizeLinear" && a.name == "output_dtype").map_or(0, |a| a.i);
+    let zero = node.input.get(2).is_some_and(|zero| !zero.is_empty());
+    if zero || [0, DataType::Uint8 as i64].contains(&asked) {
+        return Ok(());
+    }
+    Err(format!("{}: output_dtype = {asked} found without a zero point; export it with zero points", qnn::label(node)))
 }
 
 /// Convolutions and pools: does the window lie in a picture that could be here?

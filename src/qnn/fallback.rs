@@ -89,7 +89,6 @@ impl Expand {
             return None;
         }
         let kept: Vec<AttributeProto> = node.attribute.iter().filter(|a| a.name != "channels_last").cloned().collect();
-        let simple = |kind: &'static str| Some(kind);
         match node.op_type.as_str() {
             "QLinearConv" => {
                 let mut input = vec![self.floats(node, 0, 1)?, self.floats(node, 3, 0)?];
@@ -131,11 +130,11 @@ impl Expand {
             }
             _ => {
                 let kind = match node.op_type.as_str() {
-                    "QLinearGlobalAveragePool" => simple("GlobalAveragePool"),
-                    "QLinearAveragePool" => simple("AveragePool"),
-                    "QLinearLeakyRelu" => simple("LeakyRelu"),
-                    "QLinearSigmoid" => simple("Sigmoid"),
-                    "QLinearReduceMean" => simple("ReduceMean"),
+                    "QLinearGlobalAveragePool" => Some("GlobalAveragePool"),
+                    "QLinearAveragePool" => Some("AveragePool"),
+                    "QLinearLeakyRelu" => Some("LeakyRelu"),
+                    "QLinearSigmoid" => Some("Sigmoid"),
+                    "QLinearReduceMean" => Some("ReduceMean"),
                     _ => None,
                 }?;
                 let input = vec![self.floats(node, 0, 1)?];

@@ -18,7 +18,8 @@ mod qlinear;
 mod shape;
 mod unary;
 
-pub use file::{File, label, order};
+pub use file::{File, attribute, float, int, ints, label, order};
+pub use shape::{only_reshapes, reshaped};
 use std::collections::HashMap;
 
 /// Scale and zero point of a tensor, in the u8 domain.

@@ -2,7 +2,7 @@
 //!
 //! The rewritten graph names a region by its number; tract's reader makes a [`Slot`] of that, and [`fill`] puts the real
 //! operator in its place once the model is typed. A run copies the tensors in (quantising them where they are real numbers),
-//! runs the steps, and copies the results out. Nothing is allocated then: outputs are lent to tract, and used again when it
+//! runs the steps, copies the results out and computes the rows that stand behind them. Nothing is allocated then: outputs are lent to tract, and used again when it
 //! has let go of them; where it has not, a new tensor is made.
 
 use super::Engine;
@@ -13,6 +13,7 @@ use super::lower::Place;
 use super::pair::Pair;
 use super::plan::{Edge, Form, Plan, Step};
 use super::regions::OPERATOR;
+use super::row::{Planned, Scratch};
 use std::time::{Duration, Instant};
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
@@ -69,7 +70,7 @@ pub fn fill(model: &mut TypedModel, regions: &[Arc<Region>]) -> TractResult<()> 
     for n in 0..model.nodes().len() {
         let Some(slot) = model.node(n).op_as::<Slot>() else { continue };
         let region = regions.get(slot.region).with_context(|| format!("{OPERATOR} {} is not there", slot.region))?;
-        let outputs: TVec<_> = region.outputs.iter().map(|e| (e.datum(), e.shape.iter().copied().collect())).collect();
+        let outputs: TVec<_> = region.given().map(|(kind, shape)| (kind, shape.iter().copied().collect())).collect();
         ensure!(outputs == slot.outputs && model.node(n).inputs.len() == region.inputs.len(), "{OPERATOR} of another shape");
         model.node_mut(n).op = Box::new(Quantised(region.clone()));
     }
@@ -142,6 +143,7 @@ pub struct Region {
     constants: Vec<(usize, Vec<u8>)>,
     inputs: Vec<Edge>,
     outputs: Vec<Edge>,
+    rows: Vec<Planned>,
     steps: Vec<Run>,
     /// What each step is, in words, and its multiplications.
     words: Vec<(String, u64)>,
@@ -158,7 +160,8 @@ enum Run {
 impl Region {
     /// Packs a plan's layers for an instruction set, the large ones in halves where there are two threads.
     pub fn new(plan: Plan, engine: Engine) -> Self {
-        let Plan { len, fills, constants, inputs, steps, outputs, .. } = plan;
+        let Plan { len, fills, constants, inputs, steps, outputs, rows, .. } = plan;
+        let rows = rows.into_iter().map(|row| row.on(engine.isa)).collect();
         let words = steps
             .iter()
             .map(|step| match step {
@@ -177,7 +180,18 @@ impl Region {
                 Step::Layer(layer) => Run::Layer(layer.prepare(engine.isa)),
             })
             .collect();
-        Self { len, fills, constants, inputs, outputs, steps, words }
+        Self { len, fills, constants, inputs, outputs, rows, steps, words }
+    }
+
+    /// Element type and shape of everything that goes out, in order.
+    fn given(&self) -> impl Iterator<Item = (DatumType, &[usize])> {
+        let edges = self.outputs.iter().map(|edge| (edge.datum(), &edge.shape[..]));
+        edges.chain(self.rows.iter().map(|row| (f32::datum_type(), &row.shape[..])))
+    }
+
+    /// Tensors for everything that goes out.
+    fn tensors(&self) -> TractResult<Vec<Arc<Tensor>>> {
+        self.given().map(|(kind, shape)| Ok(Arc::new(Tensor::zero_dt(kind, shape)?))).collect()
     }
 
     fn arena(&self) -> Arena {
@@ -276,7 +290,7 @@ impl EvalOp for Quantised {
 
 impl TypedOp for Quantised {
     fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(self.0.outputs.iter().map(|e| e.datum().fact(&*e.shape)).collect())
+        Ok(self.0.given().map(|(kind, shape)| kind.fact(shape)).collect())
     }
 
     as_op!();
@@ -288,15 +302,16 @@ struct State {
     arena: Arena,
     /// The second thread, where there are halves for it.
     pair: Option<Pair>,
+    /// What each row is computed in.
+    scratch: Vec<Scratch>,
     /// Lent to tract at each run.
     outputs: Vec<Arc<Tensor>>,
 }
 
 impl State {
     fn new(region: Arc<Region>) -> TractResult<Self> {
-        let outputs = region.outputs.iter().map(|e| Ok(Arc::new(Tensor::zero_dt(e.datum(), &e.shape)?)));
-        let outputs = outputs.collect::<TractResult<_>>()?;
-        Ok(Self { arena: region.arena(), pair: region.pair(), region, outputs })
+        let scratch = region.rows.iter().map(Planned::scratch).collect();
+        Ok(Self { arena: region.arena(), pair: region.pair(), scratch, outputs: region.tensors()?, region })
     }
 }
 
@@ -304,7 +319,13 @@ impl Clone for State {
     /// Between runs the arena holds nothing that matters.
     fn clone(&self) -> Self {
         let outputs = self.outputs.iter().map(|t| Arc::new(t.as_ref().clone())).collect();
-        Self { region: self.region.clone(), arena: self.region.arena(), pair: self.region.pair(), outputs }
+        Self {
+            region: self.region.clone(),
+            arena: self.region.arena(),
+            pair: self.region.pair(),
+            scratch: self.scratch.clone(),
+            outputs,
+        }
     }
 }
 
@@ -324,12 +345,14 @@ impl OpState for State {
         }
         region.run(&mut self.arena, self.pair.as_ref());
         let arena = self.arena.bytes();
-        for (tensor, edge) in self.outputs.iter_mut().zip(&region.outputs) {
+        for (tensor, (kind, shape)) in self.outputs.iter_mut().zip(region.given()) {
             if Arc::get_mut(tensor).is_none() {
-                *tensor = Arc::new(Tensor::zero_dt(edge.datum(), &edge.shape)?);
+                *tensor = Arc::new(Tensor::zero_dt(kind, shape)?);
             }
-            let tensor = Arc::get_mut(tensor).context("a new tensor is ours")?;
-            let mut plain = tensor.try_as_plain_ram_mut()?;
+        }
+        let (edges, rows) = self.outputs.split_at_mut(region.outputs.len());
+        for (tensor, edge) in edges.iter_mut().zip(&region.outputs) {
+            let mut plain = ours(tensor)?;
             let quant = edge.quant;
             match edge.datum() {
                 DatumType::F32 => give(plain.as_slice_mut::<f32>()?, edge, arena, |b| quant.value(b)),
@@ -337,12 +360,20 @@ impl OpState for State {
                 _ => give(plain.as_slice_mut::<u8>()?, edge, arena, |b| b),
             }
         }
+        for ((tensor, row), scratch) in rows.iter_mut().zip(&region.rows).zip(&mut self.scratch) {
+            row.run(arena, scratch, ours(tensor)?.as_slice_mut::<f32>()?);
+        }
         Ok(self.outputs.iter().map(|t| TValue::from_const(t.clone())).collect())
     }
 
     fn reset_lanes(&mut self, _lanes: &[LaneId]) -> TractResult<()> {
         Ok(())
     }
+}
+
+/// What is in a tensor that nobody else holds.
+fn ours(tensor: &mut Arc<Tensor>) -> TractResult<PlainViewMut<'_>> {
+    Arc::get_mut(tensor).context("a new tensor is ours")?.try_as_plain_ram_mut()
 }
 
 /// As [`Quant::byte`], in a form that vectorises everywhere: a float of this size has no room for fractions.

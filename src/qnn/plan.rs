@@ -9,7 +9,9 @@ use super::arena::{Buffer, Fill, borders, place};
 use super::graph::{Kind, Network, Node, Quant};
 use super::kernels::Layer;
 use super::lower::{Lower, Place};
+use super::row::{Planned, Row};
 use std::collections::{HashMap, HashSet};
+use tract_onnx::pb::tensor_proto::DataType;
 
 /// A tensor that comes in or goes out.
 #[derive(Clone, Debug)]
@@ -59,8 +61,18 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What goes out, in the order asked for.
     pub outputs: Vec<Edge>,
+    /// Rows that go out behind those.
+    pub rows: Vec<Planned>,
     /// Multiplications of one run.
     pub macs: u64,
+}
+
+impl Plan {
+    /// Element type and shape of everything that goes out, in order.
+    pub fn given(&self) -> impl Iterator<Item = (DataType, &[usize])> {
+        let edges = self.outputs.iter().map(|edge| (edge.element(), &edge.shape[..]));
+        edges.chain(self.rows.iter().map(|row| (DataType::Float, &row.shape[..])))
+    }
 }
 
 /// A region to be planned.
@@ -74,6 +86,8 @@ pub struct Request<'a> {
     pub inputs: Vec<(usize, Form)>,
     /// Values that go out.
     pub outputs: Vec<(usize, Form)>,
+    /// Rows that go out behind those.
+    pub rows: Vec<&'a Row>,
 }
 
 /// Where a value is: a buffer, and its first channel there.
@@ -112,7 +126,8 @@ pub fn plan(request: &Request<'_>) -> Result<Plan, String> {
             *readers.entry(*i).or_default() += 1;
         }
     }
-    let leaves: HashSet<usize> = request.outputs.iter().map(|(v, _)| *v).collect();
+    let parts = request.rows.iter().flat_map(|row| &row.parts).map(|(_, v)| *v);
+    let leaves: HashSet<usize> = request.outputs.iter().map(|(v, _)| *v).chain(parts).collect();
     let works = fuse(request, &readers, &leaves);
     let (mut buffers, spots) = tensors(request, &works, &leaves);
     let len = place(&mut buffers)?;
@@ -177,6 +192,10 @@ pub fn plan(request: &Request<'_>) -> Result<Plan, String> {
             })
             .collect()
     };
+    let rows = request.rows.iter().map(|row| {
+        let parts = row.parts.iter().map(|(take, v)| Ok((*take, at(*v)?))).collect::<Result<_, String>>()?;
+        Ok(Planned::new(row, parts))
+    });
     let mut constants = vec![];
     for (v, spot) in &spots {
         if let Some(bytes) = &net.values[*v].constant {
@@ -195,6 +214,7 @@ pub fn plan(request: &Request<'_>) -> Result<Plan, String> {
         inputs: edges(&request.inputs)?,
         steps,
         outputs: edges(&request.outputs)?,
+        rows: rows.collect::<Result<_, String>>()?,
         macs: lower.macs,
     })
 }
@@ -324,7 +344,7 @@ fn tensors(request: &Request<'_>, works: &[Work<'_>], leaves: &HashSet<usize>) -
             }
         }
     }
-    for (v, _) in &request.outputs {
+    for v in leaves {
         if let Some(spot) = spots.get(v) {
             buffers[spot.buffer].life.1 = end;
         }

@@ -6,6 +6,7 @@
 
 use super::graph::{File, Kind, Network};
 use super::plan::{Form, Plan, Request, plan};
+use super::row::{self, Row};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
@@ -23,6 +24,8 @@ pub struct Cut {
     pub plans: Vec<Plan>,
     /// Nodes of the file that a region computes and nobody else.
     pub taken: Vec<usize>,
+    /// Nodes of the file that are the rows behind regions.
+    pub behind: Vec<usize>,
     /// Nodes of the file that tract still computes.
     pub left: Vec<usize>,
     /// Why regions were left that could have been taken.
@@ -49,9 +52,9 @@ pub fn cut(proto: &ModelProto, file: &File<'_>, net: &Network, bytes_in: bool) -
         match cutter.plans() {
             Ok(plans) => {
                 let mut proto = proto.clone();
-                let (taken, left) = cutter.rewrite(&mut proto, &plans, input.as_ref());
+                let [taken, behind, left] = cutter.rewrite(&mut proto, &plans, input.as_ref());
                 let input = input.map(|(_, quant)| quant);
-                return Cut { proto, plans, taken, left, why, input };
+                return Cut { proto, plans, taken, behind, left, why, input };
             }
             Err((nodes, sentence)) => {
                 for n in &nodes {
@@ -77,6 +80,8 @@ struct Cutter<'a> {
     /// What each region takes in and gives out, by name; and its nodes.
     inputs: BTreeMap<usize, Vec<Wire>>,
     outputs: BTreeMap<usize, Vec<Wire>>,
+    /// Rows that it ends in, behind its other outputs, and the tensors that they are.
+    rows: BTreeMap<usize, Vec<(Row, String)>>,
     nodes: BTreeMap<usize, BTreeSet<usize>>,
     /// Nodes of the file that stay.
     stay: BTreeSet<usize>,
@@ -111,6 +116,7 @@ impl<'a> Cutter<'a> {
             maker,
             inputs: BTreeMap::new(),
             outputs: BTreeMap::new(),
+            rows: BTreeMap::new(),
             nodes: BTreeMap::new(),
             stay: BTreeSet::new(),
             names,
@@ -123,7 +129,12 @@ impl<'a> Cutter<'a> {
 
     /// Walks back from the graph's outputs: what stays, and what regions have to give and take.
     fn wire(&mut self, outputs: &[String]) {
-        let mut names: Vec<String> = outputs.to_vec();
+        let mut names: Vec<String> = vec![];
+        for name in outputs {
+            if !self.row(name, &mut names) {
+                names.push(name.clone());
+            }
+        }
         let mut seen: HashSet<String> = HashSet::new();
         while let Some(name) = names.pop() {
             if name.is_empty() || !seen.insert(name.clone()) {
@@ -143,6 +154,16 @@ impl<'a> Cutter<'a> {
         }
     }
 
+    /// Is this output of the graph a row that one region's values end in? Then that region has to make it.
+    fn row(&mut self, name: &str, names: &mut Vec<String>) -> bool {
+        let Some(row) = row::read(self.file, self.net, name) else { return false };
+        let region = self.region_of(row.parts[0].1);
+        let Some(region) = region.filter(|_| row.parts.iter().all(|(_, v)| self.region_of(*v) == region)) else { return false };
+        row.parts.iter().for_each(|(_, v)| self.need(region, *v, names));
+        self.rows.entry(region).or_default().push((row, name.into()));
+        true
+    }
+
     /// A region has to give a value; whatever that needs is added to it.
     fn give(&mut self, region: usize, value: usize, form: Form, name: String, names: &mut Vec<String>) {
         let given = self.outputs.entry(region).or_default();
@@ -150,6 +171,11 @@ impl<'a> Cutter<'a> {
             return;
         }
         given.push(Wire { value, form, name });
+        self.need(region, value, names);
+    }
+
+    /// Adds what a value is made by to its region.
+    fn need(&mut self, region: usize, value: usize, names: &mut Vec<String>) {
         let mut values = vec![value];
         while let Some(v) = values.pop() {
             let Some(n) = self.maker.get(&v).copied().filter(|n| self.region.get(n) == Some(&region)) else {
@@ -218,6 +244,7 @@ impl<'a> Cutter<'a> {
                 nodes: nodes.iter().copied().filter(|n| !matches!(self.net.nodes[*n].kind, Kind::Quantise(_))).collect(),
                 inputs: list(self.inputs.get(region)),
                 outputs: list(self.outputs.get(region)),
+                rows: self.rows.get(region).into_iter().flatten().map(|(row, _)| row).collect(),
             };
             let all = || self.region.iter().filter(|(_, r)| *r == region).map(|(n, _)| *n).collect();
             plans.push(plan(&request).map_err(|why| (all(), why))?);
@@ -225,16 +252,11 @@ impl<'a> Cutter<'a> {
         Ok(plans)
     }
 
-    /// Puts the regions into the graph; gives the nodes of the file that are computed in them alone, and those that stay.
-    fn rewrite(
-        &self,
-        proto: &mut ModelProto,
-        plans: &[Plan],
-        input: Option<&(String, super::graph::Quant)>,
-    ) -> (Vec<usize>, Vec<usize>) {
+    /// Puts the regions into the graph; gives the nodes of the file that are computed in them alone, on bytes and in rows, and those that stay.
+    fn rewrite(&self, proto: &mut ModelProto, plans: &[Plan], input: Option<&(String, super::graph::Quant)>) -> [Vec<usize>; 3] {
         let mut nodes: Vec<NodeProto> = self.stay.iter().map(|n| self.file.node(*n).clone()).collect();
         for (k, (region, _)) in self.nodes.iter().enumerate() {
-            let names = |wires: Option<&Vec<Wire>>| wires.into_iter().flatten().map(|w| w.name.clone()).collect();
+            let names = |wires: Option<&Vec<Wire>>| wires.into_iter().flatten().map(|w| w.name.clone()).collect::<Vec<_>>();
             let number = AttributeProto {
                 name: "region".into(),
                 r#type: AttributeType::Int as i32,
@@ -242,20 +264,21 @@ impl<'a> Cutter<'a> {
                 ..AttributeProto::default()
             };
             let mut attribute = vec![number];
-            for (o, edge) in plans[k].outputs.iter().enumerate() {
+            for (o, (element, shape)) in plans[k].given().enumerate() {
                 attribute.push(AttributeProto {
                     name: format!("shape{o}"),
                     r#type: AttributeType::Ints as i32,
-                    ints: edge.shape.iter().map(|d| *d as i64).collect(),
-                    i: i64::from(edge.element() as i32),
+                    ints: shape.iter().map(|d| *d as i64).collect(),
+                    i: i64::from(element as i32),
                     ..AttributeProto::default()
                 });
             }
+            let rows = self.rows.get(region).into_iter().flatten().map(|(_, name)| name.clone());
             nodes.push(NodeProto {
                 name: format!("quantised region {k}"),
                 op_type: OPERATOR.into(),
                 input: names(self.inputs.get(region)),
-                output: names(self.outputs.get(region)),
+                output: names(self.outputs.get(region)).into_iter().chain(rows).collect(),
                 attribute,
                 ..NodeProto::default()
             });
@@ -268,7 +291,9 @@ impl<'a> Cutter<'a> {
                 taken.insert(node.from);
             }
         }
-        let taken = taken.into_iter().filter(|n| !self.stay.contains(n)).collect();
+        let taken: Vec<usize> = taken.into_iter().filter(|n| !self.stay.contains(n)).collect();
+        let behind: BTreeSet<usize> = self.rows.values().flatten().flat_map(|(row, _)| row.nodes.iter().copied()).collect();
+        let behind = behind.into_iter().filter(|n| !self.stay.contains(n) && !taken.contains(n)).collect();
         let left = self.stay.iter().copied().collect();
         if let Some(graph) = proto.graph.as_mut() {
             graph.node = nodes;
@@ -304,7 +329,7 @@ impl<'a> Cutter<'a> {
                 }
             }
         }
-        (taken, left)
+        [taken, behind, left]
     }
 }
 

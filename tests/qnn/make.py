@@ -30,6 +30,7 @@ class Net:
     def __init__(self, name, shape=SIZE):
         self.rng = np.random.default_rng(zlib.crc32(name.encode()))
         self.name, self.shape, self.nodes, self.constants, self.n = name, shape, [], [], 0
+        self.float_from = None
         self.last, self.channels = "x", shape[1]
 
     def constant(self, value):
@@ -63,6 +64,10 @@ class Net:
 
     def clip(self, low, high, x=None):
         return self.op("Clip", x or self.last, self.constant(np.float32(low)), self.constant(np.float32(high)))
+
+    def in_float(self):
+        """The names of the nodes that are not to be quantised: those from `float_from` on."""
+        return [] if self.float_from is None else [node.name for node in self.nodes[self.float_from:]]
 
     def model(self):
         x = helper.make_tensor_value_info("x", TensorProto.FLOAT, self.shape)
@@ -155,6 +160,27 @@ def nets():
         n.op("Add", a, b)
         n.conv(6, 1)
 
+    def row(n):
+        a = n.conv(12, 3, pads=[1, 1, 1, 1])
+        a = n.op("Relu", a)
+        b = n.conv(5, [10, 9], a)
+        n.float_from = len(n.nodes)
+        parts = [n.op("GlobalAveragePool", a), n.op("MaxPool", a, kernel_shape=[10, 9]), n.op("GlobalMaxPool", a), b]
+        n.op("Flatten", n.op("Concat", *parts, axis=1))
+        n.op("Relu", n.gemm(41, 7))
+        n.op("Add", n.last, n.constant(np.full(7, 0.01, np.float32)))
+        n.op("Log")
+        n.gemm(7, 9, transB=1)
+
+    def averaged(n):
+        n.op("Relu", n.conv(9, 3))
+        n.float_from = len(n.nodes)
+        n.op("GlobalAveragePool")
+
+    def constant(n):
+        fixed = n.op("Relu", n.conv(6, 3, n.constant(n.rng.uniform(0, 2, [1, 6, 10, 9]).astype(np.float32)), pads=[1, 1, 1, 1]))
+        n.op("Add", n.conv(6, 1, "x"), fixed)
+
     def pools(n):
         n.conv(8, 1)
         n.op("MaxPool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
@@ -232,6 +258,9 @@ def nets():
         net("hard_swish_in_pieces", hard_swish_in_pieces),
         net("two_regions", two_regions),
         net("across", across),
+        net("row", row),
+        net("averaged", averaged),
+        net("constant", constant),
         net("pools", pools),
         net("pools_ceil", pools_ceil),
         net("shapes", shapes),
@@ -376,6 +405,14 @@ def hostile():
     put("reads_nothing", lambda g: swap(g, "MaxPool", 0, "nowhere"))
     put("made_twice", again)
 
+    def signed_without_zero(graph):
+        for n in graph.node:
+            if n.op_type == "QuantizeLinear":
+                del n.input[2]
+                n.attribute.append(helper.make_attribute("output_dtype", TensorProto.INT8))
+
+    put("output_dtype", signed_without_zero)
+
     # Passes every check of ours, and makes tract 0.23.9 index beyond its list and panic.
     net = helper.make_graph([helper.make_node("Unsqueeze", ["x", "axes"], ["y"])], "hostile",
                             [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 12, 6])],
@@ -407,7 +444,7 @@ def main():
             path = os.path.join(OUT, case + ".onnx")
             onnx.save(net.model(), path + ".f32")
             quantize_static(path + ".f32", path, Readings(known), quant_format=form, per_channel=per_channel, activation_type=activation,
-                            weight_type=weight)
+                            weight_type=weight, nodes_to_exclude=net.in_float())
             os.remove(path + ".f32")
             model = onnx.load(path)
             model.producer_version = ""

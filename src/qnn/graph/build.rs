@@ -92,6 +92,9 @@ impl Reader<'_> {
 
     /// A convolution of value `x`.
     pub(super) fn conv(&self, node: &NodeProto, x: usize, w: Weights, bias: Bias) -> Result<Made, String> {
+        if self.net.values[x].constant.is_some() {
+            return Err("a convolution of a constant".into());
+        }
         let [height, width] = self.sides(x)?;
         let [outputs, depth, kh, kw] = w.dims[..] else { return Err(format!("weights of shape {:?}", w.dims)) };
         let groups = usize::try_from(int(node, "group", 1)).unwrap_or(0);

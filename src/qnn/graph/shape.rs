@@ -93,12 +93,15 @@ impl Windows {
 }
 
 /// Does the node change nothing but the shape?
-pub(super) fn only_reshapes(node: &NodeProto) -> bool {
+pub fn only_reshapes(node: &NodeProto) -> bool {
     matches!(node.op_type.as_str(), "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" | "Transpose" | "Identity" | "Dropout")
 }
 
 /// The shape behind such a node, as long as no byte moves.
-pub(super) fn reshaped(file: &File<'_>, node: &NodeProto, shape: &[usize]) -> Result<Vec<usize>, String> {
+///
+/// # Errors
+/// Why not.
+pub fn reshaped(file: &File<'_>, node: &NodeProto, shape: &[usize]) -> Result<Vec<usize>, String> {
     let rank = shape.len() as i64;
     let count: usize = shape.iter().product();
     let wrong = |what: &str| format!("{} of {shape:?}: {what}", node.op_type);
