@@ -2,7 +2,7 @@
 
 The rows are made here: three classes that differ in the order of what happens, under so much noise that neither gets all of them right.
 
-    python3 models/parity.py target/release/lookout        # built with --features train; needs PyTorch and numpy; a quarter of an hour of one core
+    python3 models/parity.py target/release/lookout        # built with --features train; needs PyTorch and numpy; an hour of one core
     python3 models/parity.py target/release/lookout lstm   # one cell alone
 """
 import json
@@ -20,8 +20,8 @@ from torch.nn import functional as F
 WINDOW, TICKS, WIDTH, HIDDEN, EPOCHS, BATCH, RATE, DECAY, DROPOUT = 12, 24, 6, 24, 80, 32, 2e-3, 0.02, 0.3
 CLASSES, EACH, JUDGED = ("first", "second", "third"), 100, 40
 # The cells, how loud the noise is, and how many seeds: a plain RNN learns next to nothing under what the others bear (43 and 46 % of three classes), and
-# one seed's may be right thirty points more often than another's.
-CELLS = {"gru": (nn.GRU, 1.0, 5), "lstm": (nn.LSTM, 1.0, 5), "rnn": (nn.RNN, 0.5, 15)}
+# one seed's may be right thirty points more often than another's, so that fifteen of them say little.
+CELLS = {"gru": (nn.GRU, 1.0, 5), "lstm": (nn.LSTM, 1.0, 5), "rnn": (nn.RNN, 0.5, 60)}
 
 
 def recording(rng, label, noise):

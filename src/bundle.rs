@@ -218,12 +218,25 @@ pub struct Decision {
     pub leave: f32,
     /// How long it must hold, in ms.
     pub min_ms: u32,
+    /// What is said of a whole recording.
+    pub clip: Answer,
 }
 
 impl Default for Decision {
     fn default() -> Self {
-        Self { enter: 0.6, leave: 0.4, min_ms: 200 }
+        Self { enter: 0.6, leave: 0.4, min_ms: 200, clip: Answer::default() }
     }
+}
+
+/// `[decision] clip`: the one answer for a whole recording.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    /// The class that was called out most, time times probability; where nothing was, as `Mean`.
+    #[default]
+    Events,
+    /// The class with the highest mean probability: for recordings that show one thing from end to end.
+    Mean,
 }
 
 /// `[golden]`: what the training framework computed.

@@ -118,7 +118,7 @@ impl Maker {
             Kind::Features(b) => format!("features {} {tick_ms}", b.hash),
             Kind::Turned(b, turn) => format!("{turn:?} {} {tick_ms}", b.hash),
             Kind::Float(b) => format!("float {} {tick_ms}", b.hash),
-            Kind::Rows => "rows".into(),
+            Kind::Rows => format!("rows {tick_ms}"),
         };
         let cache = cache.map(Path::to_path_buf);
         Ok(Self { kind, tick_ms, cache, recipe, extra: vec![], said: AtomicBool::new(false) })

@@ -387,6 +387,17 @@ fn every_form_of_clips_is_learnt_from() {
         let check = lookout(&["check", text(&place.join(out))]);
         assert!(check.status.success(), "{out}: {}", said(&check));
     }
+    // The other half of the same clips is another training, in the same cache too.
+    let other = list("trainlist02.txt", &lists[1]);
+    list("testlist02.txt", &lists[0]);
+    let cache = place.join("halves");
+    let halves = [&split, &other].map(|split| {
+        let out = if *split == other { "second" } else { "first" };
+        let run = train(&dir, out, &["--split", text(split), "--cache", text(&cache)]);
+        assert!(run.status.success(), "{out}: {}", said(&run));
+        fs::read(place.join(out).join("head.onnx")).expect("a head")
+    });
+    assert!(halves[0] != halves[1], "two splits, two heads");
     clip(&dir.join("idle/v_idle_g00_c02.y4m"), 0.0, 7);
     list("testlist01.txt", &format!("{}idle/v_idle_g00_c02.y4m 1\n", lists[1]));
     let run = train(&dir, "both", &["--split", text(&split)]);

@@ -98,7 +98,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
                     save(&to[n], &draw())?;
                 }
                 if let (Some(score), Some(truths)) = (&mut score, &truths) {
-                    score.add(clip, truths[n], timeline.answer(), draw);
+                    score.add(clip, truths[n], timeline.answer(bundle.contract.decision.clip), draw);
                 }
             }
             Err(e) => {
@@ -137,7 +137,7 @@ fn plot_file(to: &Path, clip: &str, count: usize) -> Result<PathBuf, Failure> {
 
 fn drawing(clip: &str, bundle: &Bundle, timeline: &Timeline, thumbs: &Thumbs) -> String {
     let answer = timeline
-        .answer()
+        .answer(bundle.contract.decision.clip)
         .map_or("no answer".into(), |(class, p)| format!("{} {:.0} %", bundle.labels[usize::from(class.0)], p * 100.0));
     plot::svg(&format!("{clip}: {answer}"), bundle, timeline, thumbs)
 }
@@ -273,13 +273,15 @@ fn write(
 ) -> Result<(), Failure> {
     let tick_ms = bundle.contract.time.tick_ms;
     let segments = timeline.segments();
-    let answer = timeline.answer();
+    let answer = timeline.answer(bundle.contract.decision.clip);
     let label = |c: ClassId| bundle.labels[usize::from(c.0)].as_str();
     if args.json {
         let segments: Vec<_> = segments.iter().map(json).collect();
         let (name, p) = answer.map_or((None, 0.0), |(c, p)| (Some(label(c)), p));
         let mut line =
             serde_json::json!({ "clip": clip, "label": name, "p": round(p), "ticks": timeline.ticks(), "segments": segments });
+        let mean = bundle.labels.iter().zip(timeline.mean());
+        line["mean"] = mean.map(|(label, p)| (label.to_string(), round(p).into())).collect::<serde_json::Map<_, _>>().into();
         if args.place.on {
             line["where"] = timeline.places().iter().map(|(at, b)| where_json(*at, b)).collect();
         }

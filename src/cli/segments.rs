@@ -1,5 +1,6 @@
 //! Events back into stretches of time: what a recording as a whole says.
 
+use crate::bundle::Answer;
 use crate::pipeline::Probe;
 use crate::report::{ClassId, Edge, Label, Novelty, Report};
 use crate::shaper::Region;
@@ -111,9 +112,14 @@ impl Timeline {
         on.map_or(background, |s| s.class)
     }
 
-    /// The one answer for the whole recording: the class of the segments that weigh most (time times probability); of
-    /// the mean probabilities where there is no segment. `None` when no tick was decided.
-    pub fn answer(&self) -> Option<(ClassId, f32)> {
+    /// The one answer for the whole recording, as the contract wants it: the class of the segments that weigh most (time times probability), or of
+    /// the mean probabilities, also where there is no segment. `None` when no tick was decided.
+    pub fn answer(&self, how: Answer) -> Option<(ClassId, f32)> {
+        let mean = self.mean();
+        let by_mean = best(&mean).filter(|_| !self.at.is_empty()).map(|b| (ClassId(b as u8), mean[b]));
+        if how == Answer::Mean {
+            return by_mean;
+        }
         let segments = self.segments();
         let mut weight = vec![0.0f32; self.classes];
         segments.iter().for_each(|s| weight[usize::from(s.class.0)] += s.p * (s.end_ms - s.start_ms) as f32);
@@ -121,9 +127,14 @@ impl Timeline {
             let time: u64 = segments.iter().filter(|s| usize::from(s.class.0) == best).map(|s| s.end_ms - s.start_ms).sum();
             return Some((ClassId(best as u8), weight[best] / time as f32));
         }
+        by_mean
+    }
+
+    /// Mean probability of every class over the decided ticks.
+    pub fn mean(&self) -> Vec<f32> {
         let mut mean = vec![0.0f32; self.classes];
         self.p.chunks_exact(self.classes).for_each(|p| mean.iter_mut().zip(p).for_each(|(m, p)| *m += p / self.at.len() as f32));
-        best(&mean).filter(|_| !self.at.is_empty()).map(|b| (ClassId(b as u8), mean[b]))
+        mean
     }
 }
 

@@ -249,7 +249,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     };
     let (listing, ticks) = ticks(listing, &kinds, &extra, tick_ms, &cache)?;
     let width = ticks[0].1.width;
-    let mut set = Set::new(&listing, ticks, tick_ms, window, args.delay_ms);
+    let alike = if input.is_some() { width - 2 * extra.len() } else { 0 };
+    let mut set = Set::new(&listing, ticks, tick_ms, window, args.delay_ms).alike(alike);
     set.turns = turns;
     set.mirror = mirror(args.mirror.as_deref().unwrap_or_default(), &set.labels)?;
     if gait {
@@ -283,6 +284,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
             temperature: 1.0,
             enter: 0.6,
             min_ms: 200,
+            mean: !set.stretches,
             features_tolerance: 0.0,
             map_tolerance: 0.0,
         },
@@ -292,7 +294,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         key,
         cache,
     };
-    let mut progress = Progress::new(course.settings.epochs, course.folds == 1);
+    let mut progress = Progress::new(course.settings.epochs, course.folds == 1 && course.settings.patience > 0);
     let outcome = course.run(&set, &mut |n, all, epoch| progress.epoch(n, all, epoch, set.stretches))?;
     let mut draft = crate::train::write::Draft { files: outcome.draft.files.clone() };
     let summary = words::summary(&set, &course, &outcome);
@@ -365,6 +367,7 @@ fn gait_bundle(args: &Args, tick_ms: u32, window: usize) -> Result<Bundle, Failu
         temperature: 1.0,
         enter: 0.6,
         min_ms: 200,
+        mean: false,
         features_tolerance: 0.0,
         map_tolerance: 0.0,
     };
@@ -404,7 +407,12 @@ fn settings(args: &Args, features: usize, classes: usize, encoder: Option<tiny::
 
 /// How pictures may be turned. Rows are not.
 fn turns(args: &Args, input: Option<&Input>) -> Result<Vec<Turn>, Failure> {
-    let Some(input) = input else { return Ok(vec![Turn::default()]) };
+    let Some(input) = input else {
+        return match (&args.mirror, args.turn) {
+            (None, false) => Ok(vec![Turn::default()]),
+            _ => Err(Failure::refused("--mirror, --turn: rows of numbers are no pictures that could be turned")),
+        };
+    };
     if args.turn && input.width != input.height {
         let found = format!("the encoder's picture is {}x{}", input.width, input.height);
         return Err(Failure::refused(format!("--turn: {found}, a square one expected")));
@@ -506,7 +514,7 @@ fn key(set: &Set, args: &Args, base: &Bundle, features: usize) -> String {
     hash.update(program());
     hash.update(&base.hash);
     for s in &set.sequences {
-        hash.update(format!("{} {} {} {:?}\n", s.source, s.group, s.ticks.len(), s.classes));
+        hash.update(format!("{} {} {:?} {} {:?}\n", s.source, s.group, s.side, s.ticks.len(), s.classes));
         match &s.ticks.data {
             Data::Levels(levels) => hash.update(levels),
             Data::Numbers(numbers) => numbers.iter().for_each(|n| hash.update(n.to_le_bytes())),

@@ -48,7 +48,7 @@ impl Verdict {
     /// Its thresholds as the bundle said them.
     pub fn thresholds(&self) -> Decision {
         let (enter, leave, min_ms) = self.decision;
-        Decision { enter, leave, min_ms }
+        Decision { enter, leave, min_ms, ..Decision::default() }
     }
 }
 

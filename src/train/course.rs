@@ -9,7 +9,7 @@ use super::fit::{self, Epoch, Model, Settings};
 use super::judge::{self, Figures};
 use super::list::Side;
 use super::net::Net;
-use super::set::{Place, Set};
+use super::set::{Place, Set, window_of};
 use super::write::{self, Draft, Terms};
 use super::{Result, TrainError, quantise};
 use crate::bundle::{Bundle, ENCODER, HEAD};
@@ -20,6 +20,7 @@ use crate::qnn::kernels::Isa;
 use crate::ticks::Data;
 use candle_core::{Device, Tensor};
 use ndarray::ArrayD;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -165,14 +166,14 @@ impl Course {
         let all = 0..set.sequences.len();
         if set.is_split() {
             let groups = |side| set.sequences.iter().filter(move |s| s.side == Some(side)).map(|s| s.group.as_str());
-            let learnt: std::collections::BTreeSet<&str> = groups(Side::Train).collect();
+            let learnt: BTreeSet<&str> = groups(Side::Train).collect();
             if let Some(group) = groups(Side::Judge).find(|g| learnt.contains(g)) {
                 return Err(TrainError::Refused(format!("--split: group {group} is in both of its lists")));
             }
             let of = |side| all.clone().filter(|n| set.sequences[*n].side == Some(side)).collect();
             return Ok(vec![(of(Side::Train), of(Side::Judge))]);
         }
-        let groups: std::collections::BTreeSet<&str> = set.sequences.iter().map(|s| s.group.as_str()).collect();
+        let groups: BTreeSet<&str> = set.sequences.iter().map(|s| s.group.as_str()).collect();
         if groups.len() < self.folds.max(2) {
             let why = format!("{} groups of recordings found, at least {} needed to part them", groups.len(), self.folds.max(2));
             return Err(TrainError::Refused(why));
@@ -181,7 +182,18 @@ impl Course {
         let k = if self.folds > 1 { self.folds } else { 5.min(groups.len()) };
         let of = set.folds(k, self.settings.seed);
         let part = |fold: usize| all.clone().partition::<Vec<usize>, _>(|n| of[*n] != fold);
-        Ok((0..if self.folds > 1 { k } else { 1 }).map(part).collect())
+        if self.folds > 1 {
+            return Ok((0..k).map(part).collect());
+        }
+        // The one that shows most classes; of those the one that is nearest to a fifth of it all, since a group may be larger than that.
+        let whole: usize = set.sequences.iter().map(|s| s.ticks.len()).sum();
+        let rank = |fold: &usize| {
+            let inside = || set.sequences.iter().zip(&of).filter(|(_, of)| *of == fold).map(|(s, _)| s);
+            let shown: BTreeSet<usize> = inside().flat_map(|s| s.classes.iter().flatten().copied()).collect();
+            let ticks: usize = inside().map(|s| s.ticks.len()).sum();
+            (std::cmp::Reverse(shown.len()), (k * ticks).abs_diff(whole))
+        };
+        Ok(vec![part((0..k).min_by_key(rank).unwrap_or(0))])
     }
 
     /// A bundle of this model, without temperature and thresholds yet. `learn`: what may be looked at for ranges and golden vectors.
@@ -259,10 +271,11 @@ impl Course {
         terms.temperature = judge::temperature(set, &of, &logits);
         let min = Duration::from_millis(terms.min_ms.into());
         let mut false_alarms = f32::NAN;
-        if set.background.is_some() {
-            (terms.enter, false_alarms) =
-                judge::threshold(set, &of, &logits, terms.temperature, terms.tick_ms, min, self.false_alarms);
-            terms.enter = (terms.enter * 100.0).round() / 100.0;
+        if set.background.is_some()
+            && let Some((enter, rate)) =
+                judge::threshold(set, &of, &logits, terms.temperature, terms.tick_ms, min, self.false_alarms)
+        {
+            (terms.enter, false_alarms) = ((enter * 100.0).round() / 100.0, rate);
         }
         let at = |enter: f32, only: Option<usize>| {
             let thresholds = Thresholds { enter, leave: enter * 0.6, min };
@@ -328,8 +341,7 @@ fn device(set: &Set, of: &[usize], bundle: &Bundle) -> Result<Vec<Vec<f32>>> {
         let mut window = Vec::with_capacity(set.window * features);
         for end in 0..s.ticks.len() {
             window.clear();
-            for j in 0..set.window {
-                let t = (end + 1 + j).saturating_sub(set.window);
+            for t in window_of(end, set.window) {
                 window.extend_from_slice(&rows[t * features..][..features]);
             }
             logits.extend_from_slice(&head.run_window(&window).map_err(|e| broke(&e))?[..classes]);

@@ -9,7 +9,7 @@ use super::adam::Adam;
 use super::judge::Figures;
 use super::net::{self, Inputs, Net};
 use super::rng::Rng;
-use super::set::Set;
+use super::set::{Set, window_of};
 use super::tiny::{self, Pass, Tiny};
 use super::{Result, TrainError};
 use candle_core::{D, Device, Tensor, Var, safetensors};
@@ -152,8 +152,7 @@ pub fn windows(net: &Net, rows: &Tensor, window: usize) -> Result<Vec<f32>> {
     let mut logits = Vec::with_capacity(ticks * net.plan.classes);
     for from in (0..ticks).step_by(CHUNK) {
         let ends = from..ticks.min(from + CHUNK);
-        let index: Vec<u32> =
-            ends.clone().flat_map(|end| (0..window).map(move |j| (end + 1 + j).saturating_sub(window) as u32)).collect();
+        let index: Vec<u32> = ends.clone().flat_map(|end| window_of(end, window)).map(|t| t as u32).collect();
         let x = rows.index_select(&Tensor::from_vec(index, ends.len() * window, &Device::Cpu)?, 0)?;
         let x = x.reshape((ends.len(), window, ()))?;
         logits.extend(net.run(&x, 1, None)?.flatten_all()?.to_vec1::<f32>()?);
@@ -194,7 +193,7 @@ pub fn fit(
         let (mut loss, mut counted, steps) = (0.0, 0.0f32, places.len().div_ceil(settings.batch));
         for (step, places) in places.chunks(settings.batch).enumerate() {
             let progress = (history.len() as f64 + step as f64 / steps as f64) / settings.epochs as f64;
-            let rate = settings.rate * (0.02 + 0.98 * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()));
+            let rate = settings.rate * falling(progress);
             let batch = set.batch(places, last, &balance, Some(&mut rng))?;
             let windows = match model.encoder.first() {
                 Some(cnn) => cnn.run(&batch.x, Pass::Learn(&mut rng))?.reshape((places.len(), set.window, ()))?,
@@ -237,6 +236,11 @@ pub fn fit(
         var.set(&best[&name])?;
     }
     Ok(Fitted { model, history })
+}
+
+/// The learning rate's part after this part of a training: half a cosine down to a fiftieth.
+pub(super) fn falling(progress: f64) -> f64 {
+    0.02 + 0.98 * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos())
 }
 
 /// Epochs since the best one.

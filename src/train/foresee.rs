@@ -6,6 +6,7 @@
 
 use super::Result;
 use super::adam::Adam;
+use super::fit::falling;
 use super::net::{Cell, Net, Plan};
 use super::rng::Rng;
 use super::write;
@@ -72,8 +73,7 @@ pub fn fit(pieces: &[Vec<f32>], inner: usize, terms: &Terms) -> Result<(Vec<u8>,
                 (1.0 - ((&said * &y)?.sum(D::Minus1)? / (size(&said)? * size(&y)?)?)?.mean_all()?)?
             }
         };
-        let progress = step as f64 / STEPS as f64;
-        adam.step(&loss.backward()?, RATE * (0.02 + 0.98 * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos())))?;
+        adam.step(&loss.backward()?, RATE * falling(step as f64 / STEPS as f64))?;
         let left = (&said - &y)?.sqr()?.mean_all()?.to_scalar::<f32>()? / y.sqr()?.mean_all()?.to_scalar::<f32>()?.max(1e-6);
         (open, counted) = (open + left, counted + 1.0);
         if (step + 1) % SAID == 0 {

@@ -311,6 +311,7 @@ mod tests {
             temperature: 1.0,
             enter: 0.6,
             min_ms: 200,
+            mean: false,
             features_tolerance: 0.0,
             map_tolerance: 0.0,
         }

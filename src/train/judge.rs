@@ -253,7 +253,7 @@ fn stretches(classes: &[Option<usize>], tick_ms: u32) -> Vec<(usize, u64, u64)> 
 }
 
 /// The lowest threshold (of 0.30, 0.35 to 0.95) whose false alarms stay within what is allowed: of clips a share of background clips that raise
-/// one, of long recordings a number in ten minutes. With what it finds.
+/// one, of long recordings a number in ten minutes. With what it finds; `None` where no background clip is judged, which says nothing.
 pub fn threshold(
     set: &Set,
     of: &[usize],
@@ -262,7 +262,11 @@ pub fn threshold(
     tick_ms: u32,
     min: Duration,
     allowed: f32,
-) -> (f32, f32) {
+) -> Option<(f32, f32)> {
+    let calm: Vec<usize> = (0..of.len()).filter(|n| set.sequences[of[*n]].whole == set.background).collect();
+    if calm.is_empty() && !set.stretches {
+        return None;
+    }
     let mut found = (0.95, f32::NAN);
     for step in (0..14).rev() {
         let enter = 0.3 + 0.05 * step as f32;
@@ -270,7 +274,6 @@ pub fn threshold(
         let rate = if set.stretches {
             each.iter().map(Events::in_ten_minutes).sum()
         } else {
-            let calm: Vec<usize> = (0..of.len()).filter(|n| set.sequences[of[*n]].whole == set.background).collect();
             let loud = calm.iter().filter(|n| {
                 let alone = events(
                     set,
@@ -283,14 +286,14 @@ pub fn threshold(
                 );
                 alone.iter().any(|e| e.false_alarms > 0)
             });
-            loud.count() as f32 / calm.len().max(1) as f32
+            loud.count() as f32 / calm.len() as f32
         };
         if rate > allowed {
             break;
         }
         found = (enter, rate);
     }
-    found
+    Some(found)
 }
 
 #[cfg(test)]

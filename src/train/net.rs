@@ -268,7 +268,7 @@ mod tests {
 
     /// Golden values: `tests/golden/recurrent/make.py`.
     #[test]
-    fn cells_compute_what_pytorchs_do() {
+    fn cells_compute_what_pytorchs_do_there_and_back() {
         let (features, hidden, classes, layers) = (5, 6, 4, 2);
         for (cell, order, bytes) in [
             // Of ONNX's gates the place in PyTorch's order: i o f c of i f g o, z r h of r z n.
@@ -283,22 +283,36 @@ mod tests {
                 all[at - n..at].to_vec()
             };
             let net = Net::new(Plan { cell, features, hidden, layers, classes, dropout: 0.0 }, &mut Rng(1)).expect("a net");
+            let ours = |values: Vec<f32>| {
+                let rows = values.len() / order.len();
+                order.iter().flat_map(|gate| values[gate * rows..][..rows].to_vec()).collect::<Vec<_>>()
+            };
+            let of_layers = || net.layers.iter().flat_map(|l| [&l.w, &l.r, &l.wb, &l.rb]);
             let set = |var: &Var, values: Vec<f32>| {
                 var.set(&Tensor::from_vec(values, var.shape(), &Device::Cpu).expect("a tensor")).expect("of its shape");
             };
-            for layer in &net.layers {
-                for var in [&layer.w, &layer.r, &layer.wb, &layer.rb] {
-                    let values = take(var.elem_count());
-                    let rows = values.len() / order.len();
-                    set(var, order.iter().flat_map(|gate| values[gate * rows..][..rows].to_vec()).collect());
-                }
-            }
+            of_layers().for_each(|var| set(var, ours(take(var.elem_count()))));
             set(&net.dense, take(classes * hidden));
             set(&net.bias, take(classes));
             let x = Tensor::from_vec(take(3 * 7 * features), (3, 7, features), &Device::Cpu).expect("windows");
-            let ours = net.run(&x, 1, None).and_then(|y| y.flatten_all()).and_then(|y| y.to_vec1::<f32>()).expect("logits");
-            let worst = ours.iter().zip(take(3 * classes)).fold(0.0f32, |w, (a, b)| w.max((a - b).abs()));
+            let list = |t: &Tensor| t.flatten_all().and_then(|t| t.to_vec1::<f32>()).expect("numbers");
+            let apart = |a: Vec<f32>, b: Vec<f32>| a.iter().zip(b).fold(0.0f32, |w, (a, b)| w.max((a - b).abs()));
+            let worst = apart(list(&net.run(&x, 1, None).expect("logits")), take(3 * classes));
             assert!(worst < 1e-5, "{cell:?}: {worst} from PyTorch");
+            let truth = Tensor::from_vec([0u32, 1, 2].repeat(4), (12, 1), &Device::Cpu).expect("classes");
+            let loss = || -> super::super::Result<_> {
+                let logits = net.run(&x, 4, None)?;
+                Ok((super::super::fit::log_softmax(&logits)?.gather(&truth, 1)?.mean_all()? * -1.0)?.backward()?)
+            };
+            let back = loss().expect("gradients");
+            for var in of_layers() {
+                let worst = apart(list(back.get(var).expect("a gradient")), ours(take(var.elem_count())));
+                assert!(worst < 1e-5, "{cell:?}: a gradient is {worst} from PyTorch's");
+            }
+            for var in [&net.dense, &net.bias] {
+                assert!(apart(list(back.get(var).expect("a gradient")), take(var.elem_count())) < 1e-5, "{cell:?}");
+            }
+            assert_eq!(at, all.len(), "{cell:?}: the golden file has more");
         }
     }
 }

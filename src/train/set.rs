@@ -58,7 +58,8 @@ pub struct Set {
     pub mirror: Vec<usize>,
     /// The planes, where an encoder is to learn.
     pub planes: Option<(Input, tiny::Plan)>,
-    /// Mean and deviation of every number of a tick, over all: what the net sees has mean 0 and deviation 1. Only for features and rows.
+    /// Mean and deviation of every number of a tick, over all: what the net sees has mean 0 and deviation 1, or less for the stillest of an encoder's. Only
+    /// for features and rows.
     pub scale: (Vec<f32>, Vec<f32>),
 }
 
@@ -111,15 +112,27 @@ impl Set {
             planes: None,
             scale: Default::default(),
         };
-        set.scale = set.measure();
+        set.scale = set.measure(0);
         set
     }
 
-    fn measure(&self) -> (Vec<f32>, Vec<f32>) {
-        let (mean, deviation) = Ticks::spread(self.sequences.iter().map(|s| &s.ticks));
-        // A number that hardly ever moves must not become the loudest of all.
-        let least = (0.1 * deviation.iter().sum::<f32>() / deviation.len().max(1) as f32).max(1e-6);
-        (mean, deviation.iter().map(|d| d.max(least)).collect())
+    /// The first `alike` numbers of a row are of one kind, as an encoder's are.
+    pub fn alike(mut self, alike: usize) -> Self {
+        self.scale = self.measure(alike);
+        self
+    }
+
+    fn measure(&self, alike: usize) -> (Vec<f32>, Vec<f32>) {
+        let (mean, mut deviation) = Ticks::spread(self.sequences.iter().map(|s| &s.ticks));
+        let alike = alike.min(mean.len());
+        let (first, others) = deviation.split_at_mut(alike);
+        // Of those that are of one kind, one that hardly ever moves must not become the loudest.
+        let least = (0.1 * first.iter().sum::<f32>() / first.len().max(1) as f32).max(1e-6);
+        first.iter_mut().for_each(|d| *d = d.max(least));
+        // One that has never moved says nothing, and must not shout when it does.
+        let still = |(d, m): &(&mut f32, &f32)| **d <= 1e-6 * m.abs().max(1e-3);
+        others.iter_mut().zip(&mean[alike..]).filter(still).for_each(|(d, _)| *d = 1.0);
+        (mean, deviation)
     }
 
     /// Parts the recordings into `k` sides of about the same size and mix, no group on two of them. Gives the side of each.
@@ -142,8 +155,12 @@ impl Set {
         let mut all = vec![1e-6f32; self.labels.len()];
         (0..self.sequences.len()).for_each(|n| all.iter_mut().zip(mass(n)).for_each(|(a, m)| *a += m));
         let mut sides = vec![vec![0.0f32; self.labels.len()]; k];
-        let mut of = vec![0; self.sequences.len()];
-        for group in groups {
+        let mut of = vec![usize::MAX; self.sequences.len()];
+        // None stays empty where there are groups enough.
+        let empty = |of: &[usize]| (0..k).filter(|side| !of.contains(side)).count();
+        let count = groups.len();
+        for (n, group) in groups.into_iter().enumerate() {
+            let left = count - n;
             let mut shares = vec![0.0f32; self.labels.len()];
             for n in &group {
                 shares.iter_mut().zip(mass(*n)).zip(&all).for_each(|((s, m), a)| *s += m / a);
@@ -151,7 +168,8 @@ impl Set {
             // Where it makes the classes' shares least uneven: the sum of squares grows least.
             let cost =
                 |side: &Vec<f32>| side.iter().zip(&shares).map(|(have, more)| (have + more).powi(2) - have.powi(2)).sum::<f32>();
-            let best = (0..k).min_by(|a, b| cost(&sides[*a]).total_cmp(&cost(&sides[*b]))).unwrap_or(0);
+            let best = (0..k).filter(|side| left > empty(&of) || !of.contains(side));
+            let best = best.min_by(|a, b| cost(&sides[*a]).total_cmp(&cost(&sides[*b]))).unwrap_or(0);
             sides[best].iter_mut().zip(&shares).for_each(|(have, more)| *have += more);
             group.iter().for_each(|n| of[*n] = best);
         }
@@ -338,7 +356,7 @@ impl Set {
 }
 
 /// The ticks of a window, the first one repeated before the recording's beginning.
-fn window_of(end: usize, window: usize) -> impl Iterator<Item = usize> {
+pub(super) fn window_of(end: usize, window: usize) -> impl Iterator<Item = usize> {
     (0..window).map(move |j| (end + 1 + j).saturating_sub(window))
 }
 
@@ -377,6 +395,32 @@ mod tests {
             let counts = [0, 1].map(|c| (0..40).filter(|n| of[*n] == fold && n / 20 == c).count());
             assert_eq!(counts, [4, 4], "fold {fold}");
         }
+    }
+
+    #[test]
+    fn no_side_is_empty_where_there_are_groups_enough() {
+        // Every group is of one class: a side of the other class costs as little as an empty one.
+        let groups: Vec<(String, usize)> = (0..10).map(|n| (format!("g{n}"), n / 5)).collect();
+        let groups: Vec<(&str, usize)> = groups.iter().map(|(g, c)| (g.as_str(), *c)).collect();
+        for k in [2, 5, 9, 10] {
+            let of = set(&groups).folds(k, 1);
+            assert!((0..k).all(|side| of.contains(&side)), "{k} sides: {of:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_other_units_keep_their_own_scale_and_those_of_one_kind_share_a_floor() {
+        let mut set = set(&[("x", 0), ("y", 1)]);
+        let row = |t: u32| [(t % 3) as f32 * 500.0, (t % 2) as f32 * 0.002, 7.0];
+        for s in &mut set.sequences {
+            s.ticks = Ticks { width: 3, data: Data::Numbers((0..60).flat_map(row).collect()), size: [0; 2] };
+        }
+        let near = |found: f32, wanted: f32| (found / wanted - 1.0).abs() < 0.01;
+        let set = set.alike(0);
+        let [loud, faint, still] = set.scale.1[..] else { panic!("three") };
+        assert!(near(loud, 408.2) && near(faint, 0.001) && still == 1.0, "{:?}", set.scale.1);
+        let set = set.alike(2);
+        assert!(near(set.scale.1[1], 0.1 * 408.2 / 2.0), "{:?}", set.scale.1);
     }
 
     #[test]

@@ -52,6 +52,7 @@ pub fn run(args: &Args, name: String, out: &mut dyn Write) -> Result<(), Failure
         temperature: 1.0,
         enter: 0.6,
         min_ms: 200,
+        mean: false,
         features_tolerance: 0.0,
         map_tolerance: 0.0,
         extra: vec![],

@@ -22,12 +22,12 @@ pub fn summary(set: &Set, course: &Course, o: &Outcome) -> String {
         share(&o.found.device),
         auc(&o.found.device),
         o.found.device.macro_recall(),
-        if set.is_split() {
-            "judged as the split says, which also chose the epoch".into()
-        } else if course.folds > 1 {
-            format!("{} parts", course.folds)
-        } else {
-            "one part judged, which also chose the epoch (--folds 5 does not)".into()
+        match (set.is_split(), course.folds, course.settings.patience) {
+            (true, _, 0) => "judged as the split says".into(),
+            (true, ..) => "judged as the split says, which also chose the epoch".into(),
+            (_, 2.., _) => format!("{} parts", course.folds),
+            (.., 0) => "one part judged".into(),
+            _ => "one part judged, which also chose the epoch (--folds 5 does not)".into(),
         }
     )];
     lines.push(format!("in float, before weights and features became int8: {}{}", share(&o.found.float), auc(&o.found.float)));
