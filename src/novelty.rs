@@ -31,7 +31,7 @@ pub struct Setup {
     pub normal: Normal,
     /// Holds rows against it.
     pub sense: Sense,
-    /// Blocks that were seen with it.
+    /// Blocks that were seen with it, of as many ticks as `block` says.
     pub blocks: Blocks,
     /// At most so many false alarms a block.
     pub rate: f64,
@@ -86,7 +86,7 @@ impl Novelty {
 
     /// One tick's features. What is to be said, if anything: alarms that begin and end at once, all else with the heartbeat.
     pub fn tick(&mut self, at: Timestamp, features: &[f32]) -> Option<Report> {
-        let score = self.sense.score(&self.normal, features)?;
+        let Some(score) = self.sense.score(&self.normal, features) else { return self.end(at) };
         let verdict = self.promise.update(score);
         self.ended = self.ended.wrapping_add(u32::from(verdict.ended));
         let now = match () {
@@ -149,11 +149,20 @@ impl Novelty {
         good
     }
 
-    /// Nothing connects what comes with what was.
-    pub fn gap(&mut self) {
+    /// Nothing connects what comes with what was. An alarm that is on ends, which is said.
+    pub fn gap(&mut self, at: Timestamp) -> Option<Report> {
+        let ended = self.end(at);
         self.sense.forget();
         self.promise.gap();
         self.said = None;
+        ended
+    }
+
+    /// There is no score: an alarm that is on ends with it, without a number.
+    fn end(&mut self, at: Timestamp) -> Option<Report> {
+        self.said.take_if(|(_, now)| *now == Novel::Alarm)?;
+        let (blocks, one_in) = (self.promise.blocks(), self.promise.one_in());
+        Some(Report { at, score: f32::NAN, threshold: f32::NAN, blocks, one_in, now: Novel::Ok })
     }
 
     /// The counting, for whoever writes it down or says what it promises.

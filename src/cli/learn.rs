@@ -248,7 +248,8 @@ pub fn novelty(args: &NoveltyArgs, out: &mut dyn Write) -> Result<(), Failure> {
         return Err(Failure::refused(format!("--false-alarms {}: a number above 0 expected", args.false_alarms)));
     }
     let bundle = load(&args.bundle)?;
-    let state = args.state.store(&Config::default()).dir().to_path_buf();
+    let config = Config::installed().map_err(|e| Failure::refused(e.to_string()))?;
+    let state = args.state.store(&config).dir().to_path_buf();
     let setup = match &args.normal {
         Some(path) => {
             let normal = kept::read(path).map_err(Failure::refused)?;

@@ -10,7 +10,7 @@
 //! long, its first block alone is kept, and as no more than a little above the highest block without an alarm (three times the mean excess of the top
 //! ones): enough to keep the count true, too little to hide the same thing the next time, however often it comes.
 //!
-//! **Drift is followed** because old blocks leave, and said: when the middle of the last hour's blocks has left the middle half of all others by
+//! **Drift is followed** because old blocks leave, and said: when the middle of the last hour's blocks has left the middle half of all that are kept by
 //! more than its width.
 
 use crate::past;
@@ -240,7 +240,8 @@ impl Promise {
     pub fn gap(&mut self) {
         self.left = self.ticks;
         self.highest = f32::NEG_INFINITY;
-        self.alarmed = [false, self.alarmed[0] || self.alarmed[1]];
+        // An alarm that began in the block that is lost has not been counted yet: the next one that has it is its first.
+        self.alarmed = [false, self.alarmed[1]];
     }
 }
 
@@ -332,6 +333,20 @@ mod tests {
         }
         assert!(promise.threshold < 15.0, "{}", promise.threshold);
         assert_eq!(before, promise.one_in().map(|_| 2001), "asked for one in 1 440, 2 001 blocks are one in 2 001");
+    }
+
+    #[test]
+    fn an_alarm_that_a_gap_cuts_in_two_is_counted_once() {
+        let calm = Blocks { best: (0..200).map(|n| n as f32 / 100.0).collect(), alarms: vec![] };
+        for gap in [false, true] {
+            let mut promise = Promise::new(1.0 / 100.0, 10, &calm);
+            (0..5).for_each(|_| assert!(promise.update(9.0).alarm));
+            if gap {
+                promise.gap();
+            }
+            (0..45).for_each(|_| assert!(promise.update(9.0).alarm));
+            assert_eq!(promise.known().alarms.len(), 1, "gap: {gap}");
+        }
     }
 
     #[test]

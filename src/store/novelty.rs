@@ -22,6 +22,9 @@ const BLOCKS: &str = "blocks.json";
 struct Counted {
     /// Hash of the `novelty.json` that gave the scores.
     normal: String,
+    /// Ticks of a block; 0 in older files, which do not say.
+    #[serde(default)]
+    ticks: u32,
     blocks: Blocks,
 }
 
@@ -92,19 +95,22 @@ pub fn look(state: &Path, bundle: &Bundle) -> (Option<Setup>, Vec<String>) {
         b.map(|b| serde_json::from_slice::<Counted>(&b).map_err(|e| plain(&format!("{}: {e}", path.display())))).transpose()
     });
     match counted {
-        Ok(Some(c)) if c.normal == name(&setup.normal) => setup.blocks = c.blocks,
+        Ok(Some(c)) if c.normal == name(&setup.normal) => {
+            setup.blocks = c.blocks;
+            setup.block = if c.ticks > 0 { c.ticks } else { setup.block };
+        }
         Ok(_) => {}
         Err(why) => trouble.push(format!("{why}; counting begins anew")),
     }
     (Some(setup), trouble)
 }
 
-/// Writes down what was counted with the learning of this name.
+/// Writes down what was counted with the learning of this name, in blocks of so many ticks.
 ///
 /// # Errors
 /// One sentence: the file, and why not. What was there before holds then.
-pub fn count(state: &Path, normal: &str, blocks: Blocks) -> Result<(), String> {
-    let bytes = serde_json::to_vec(&Counted { normal: normal.into(), blocks }).map_err(|e| format!("{BLOCKS}: {e}"))?;
+pub fn count(state: &Path, normal: &str, ticks: u32, blocks: Blocks) -> Result<(), String> {
+    let bytes = serde_json::to_vec(&Counted { normal: normal.into(), ticks, blocks }).map_err(|e| format!("{BLOCKS}: {e}"))?;
     replace(&state.join(BLOCKS), &bytes).map_err(|e| e.to_string())
 }
 

@@ -74,7 +74,7 @@ fn what_was_counted_and_what_is_being_learnt_from() {
     let (file, name) = (dir.join("blocks.json"), kept::name(&learnt));
     let seeds = [Blocks { best: (0..60u8).map(|n| f32::from(n) / 9.0).collect(), alarms: vec![3, 59] }, Blocks::default()].map(
         |blocks| {
-            kept::count(&dir, &name, blocks).unwrap();
+            kept::count(&dir, &name, 600, blocks).unwrap();
             std::fs::read(&file).unwrap()
         },
     );

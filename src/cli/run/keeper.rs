@@ -3,9 +3,8 @@
 //! At the end of a block, and at most once a minute; a power cut costs what was counted since, the end of a run nothing.
 
 use crate::complaint::Complaint;
-use crate::novelty::Novelty;
-use crate::novelty::normal::Normal;
 use crate::novelty::promise::Blocks;
+use crate::novelty::{Novelty, Setup};
 use crate::store::novelty;
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -25,13 +24,13 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Keeps what is counted with `normal` in the folder `state`.
+    /// Keeps what is counted with `setup` in the folder `state`.
     ///
     /// # Errors
     /// No thread is to be had.
-    pub fn start(state: &Path, normal: &Normal) -> std::io::Result<Self> {
+    pub fn start(state: &Path, setup: &Setup) -> std::io::Result<Self> {
         let (to, from) = sync_channel::<Blocks>(1);
-        let (state, normal) = (state.to_path_buf(), novelty::name(normal));
+        let (state, normal, ticks) = (state.to_path_buf(), novelty::name(&setup.normal), setup.block);
         let keep = move || {
             let (mut complaint, mut last) = (Complaint::default(), None::<Instant>);
             while let Ok(mut blocks) = from.recv() {
@@ -40,7 +39,7 @@ impl Keeper {
                     let Ok(newer) = from.recv_timeout(rest) else { break };
                     blocks = newer;
                 }
-                if let Err(why) = novelty::count(&state, &normal, blocks) {
+                if let Err(why) = novelty::count(&state, &normal, ticks, blocks) {
                     complaint.say(format!("{why}; what is normal here is counted anew after a restart"));
                 }
                 last = Some(Instant::now());
@@ -80,7 +79,7 @@ mod tests {
         let state = std::env::temp_dir().join(format!("lookout-keeper-{}", std::process::id()));
         let rows = (0..2000).map(|n| (n * 37 % 101) as f32 / 101.0).collect();
         let normal = normal::learn("00aa", 1, &[rows], &Terms { hidden: 4, ..Terms::new(100, 0) }, None).unwrap();
-        let keeper = Keeper::start(&state, &normal).unwrap();
+        let keeper = Keeper::start(&state, &Setup::of(normal, None).unwrap()).unwrap();
         let count = |best: f32| keeper.to.as_ref().unwrap().send(Blocks { best: vec![best], ..Blocks::default() }).unwrap();
         let kept = || std::fs::read_to_string(state.join("blocks.json")).unwrap_or_default();
         count(0.25);
