@@ -12,13 +12,13 @@
 //! learning gives the same scores, thresholds and alarms to the last bit. The same goes for the state of a head that carries it (`mode = "carried"`). Both are
 //! noted every [`EVERY`] ticks, and clips begin at such a tick.
 //!
-//! What can differ on replay: the first features of an encoder over several pictures, which begins anew with the clip, and all that hangs on them; an event
-//! that had begun before the clip, and when a class that goes on is said again. What a live run was taught, or its configured thresholds, a replay has to be
+//! What can differ on replay: the first features of an encoder over several pictures, which begins anew with the clip, and all that hangs on them; boxes
+//! that are found without a map or a head that says them, since the background is learnt anew; an event that had begun before the clip, and when a class that goes on is said again. What a live run was taught, or its configured thresholds, a replay has to be
 //! given too.
 //!
 //! ```text
 //! "lookout black box 2\n" (1: without what was remembered, and without extras)
-//! a line of JSON: bundle (sha256), tick_ms, tick_bytes, rows (numbers, not planes), width and height of the camera's picture, label, at_ms,
+//! a line of JSON: bundle (sha256), tick_ms, tick_bytes, rows (numbers, not planes), width and height of the camera's picture, region of it, label, at_ms,
 //!     normal (sha256 of novelty's learning; none: empty), past_bytes, head_bytes, extra (numbers beside the pictures)
 //! what novelty remembered, and behind it the head's state, head_bytes; together past_bytes
 //! for each tick: stamp of its frame, ns since the run's first (u64), 0: planes or numbers follow | 1: no news (u8),
@@ -71,6 +71,9 @@ pub struct Header {
     pub width: usize,
     /// The camera's picture, pixels; 0 for rows.
     pub height: usize,
+    /// The part of it that was looked at: left, upper edge, width and height as fractions; left out: all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<[f32; 4]>,
     /// What it was written for: a class, or `novelty`.
     pub label: String,
     /// When that began, ms since the run's first frame.

@@ -172,6 +172,11 @@ impl Capture {
         self.shared.lock().broken
     }
 
+    /// Frames that a newer one took the place of before anybody took them, since the start.
+    pub fn unread(&self) -> u32 {
+        self.shared.lock().unread
+    }
+
     /// What never reached us since the start, where the source keeps count.
     pub fn losses(&self) -> Option<Losses> {
         let slot = self.shared.lock();

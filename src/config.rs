@@ -8,8 +8,9 @@ use crate::board::{Line, LineSpec, check_lines, from_toml};
 use crate::bundle::Decision;
 use crate::extra;
 use crate::novelty::Setup;
+use crate::novelty::promise::Blocks;
 use crate::qnn::MAX_THREADS;
-use crate::report::Label;
+use crate::report::{Label, NOVELTY};
 use crate::shaper;
 use crate::store::{self, policy::check_key};
 use serde::Deserialize;
@@ -36,6 +37,9 @@ pub struct ConfigError {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// The file it was read from, for messages.
+    #[serde(skip)]
+    pub file: String,
     /// Board name or path of a board file; left out: the board that the device tree names.
     pub board: Option<String>,
     /// Bundle folder; left out: the installed one, else the one baked into the program.
@@ -74,6 +78,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            file: PATH.into(),
             board: None,
             bundle: None,
             state: store::PATH.into(),
@@ -198,7 +203,9 @@ impl Novelty {
     pub fn apply(&self, setup: Setup) -> Option<Setup> {
         let block = (self.block_s * 1000 / setup.normal.tick_ms.max(1)).max(1);
         let rate = self.false_alarms * f64::from(self.block_s) / 86_400.0;
-        self.enabled.then_some(Setup { rate, block, ..setup })
+        // Blocks of another length promise nothing of these.
+        let blocks = if block == setup.block { setup.blocks } else { Blocks::default() };
+        self.enabled.then_some(Setup { rate, block, blocks, ..setup })
     }
 }
 
@@ -224,7 +231,9 @@ impl Config {
 
     /// The part of the camera's picture that is looked at.
     pub fn looked_at(&self) -> shaper::Region {
-        self.region.map_or_else(shaper::Region::default, |r| shaper::Region { x: r.x, y: r.y, w: r.width, h: r.height })
+        // What is above 1 by the last digit ends with the picture.
+        let inside = |r: Region| shaper::Region { x: r.x, y: r.y, w: r.width.min(1.0 - r.x), h: r.height.min(1.0 - r.y) };
+        self.region.map_or_else(shaper::Region::default, inside)
     }
 
     /// The installed configuration, or the defaults where none is installed.
@@ -244,7 +253,7 @@ impl Config {
         let refuse = |why: String| ConfigError { file: file.to_string(), why };
         let config: Self = from_toml(text).map_err(refuse)?;
         config.check().map_err(refuse)?;
-        Ok(config)
+        Ok(Self { file: file.into(), ..config })
     }
 
     fn check(&self) -> Result<(), String> {
@@ -274,7 +283,7 @@ impl Config {
         }
         if let Some(r) = &self.region {
             // One thousandth of room: 0.3 + 0.7 need not be exactly 1 in binary.
-            let inside = |at: f32, size: f32| at >= 0.0 && size > 0.0 && at + size <= 1.001;
+            let inside = |at: f32, size: f32| (0.0..1.0).contains(&at) && size > 0.0 && at + size <= 1.001;
             if !inside(r.x, r.width) || !inside(r.y, r.height) {
                 return Err(format!(
                     "region: x {} width {} y {} height {}, expected fractions of the picture that stay within 0 to 1",
@@ -296,20 +305,40 @@ impl Config {
         self.gpio.lines.iter().try_for_each(|(label, line)| line.check(&format!("gpio.lines.{label}")))
     }
 
+    /// Do thresholds and lines name only classes that there are? Whoever runs another bundle than the one that was meant need not ask.
+    ///
+    /// # Errors
+    /// A class that the bundle does not have.
+    pub fn names(&self, labels: &[Label]) -> Result<(), ConfigError> {
+        known(self.decision.label.keys(), labels, "decision.label").map_err(|why| self.refuse(why))?;
+        known(self.gpio.lines.keys().filter(|name| *name != NOVELTY), labels, "gpio.lines").map_err(|why| self.refuse(why))
+    }
+
+    /// The key under which a class is named, if it is: without that class `lookout run` would not start.
+    pub fn mentions(&self, label: &str) -> Option<&'static str> {
+        match () {
+            () if self.decision.label.contains_key(label) => Some("decision.label"),
+            () if label != NOVELTY && self.gpio.lines.contains_key(label) => Some("gpio.lines"),
+            () => None,
+        }
+    }
+
+    fn refuse(&self, why: String) -> ConfigError {
+        ConfigError { file: self.file.clone(), why }
+    }
+
     /// The thresholds of every class: the bundle's, changed by `[decision]`, changed by `[decision.label.NAME]`.
     ///
     /// # Errors
-    /// A class that the bundle does not have, or `leave` above `enter` once both are put together.
-    pub fn decisions(&self, file: &str, bundle: &Decision, labels: &[Label]) -> Result<Vec<Decision>, ConfigError> {
-        let refuse = |why: String| ConfigError { file: file.to_string(), why };
-        known(self.decision.label.keys(), labels, "decision.label").map_err(refuse)?;
+    /// `leave` above `enter` once both are put together.
+    pub fn decisions(&self, bundle: &Decision, labels: &[Label]) -> Result<Vec<Decision>, ConfigError> {
         let all = LabelOverride { enter: self.decision.enter, leave: self.decision.leave, min_ms: self.decision.min_ms };
         let mut out = Vec::with_capacity(labels.len());
         for label in labels {
             let one = self.decision.label.get(label.as_str()).copied().unwrap_or_default();
             let d = one.over(&all.over(bundle));
             if d.leave > d.enter {
-                return Err(refuse(format!(
+                return Err(self.refuse(format!(
                     "decision for {label}: leave = {} is above enter = {} (bundle: enter {}, leave {})",
                     d.leave, d.enter, bundle.enter, bundle.leave
                 )));
@@ -340,12 +369,13 @@ impl LabelOverride {
             enter: self.enter.unwrap_or(below.enter),
             leave: self.leave.unwrap_or(below.leave),
             min_ms: self.min_ms.unwrap_or(below.min_ms),
+            clip: below.clip,
         }
     }
 }
 
 /// Refuses names that are not labels of the bundle, naming those that are.
-pub(crate) fn known<'a>(names: impl Iterator<Item = &'a String>, labels: &[Label], key: &str) -> Result<(), String> {
+fn known<'a>(names: impl Iterator<Item = &'a String>, labels: &[Label], key: &str) -> Result<(), String> {
     for name in names {
         if !labels.iter().any(|l| l.as_str() == name) {
             let list: Vec<&str> = labels.iter().map(Label::as_str).collect();
@@ -392,7 +422,7 @@ mod tests {
 
     #[test]
     fn nothing_said_is_the_default() {
-        assert_eq!(Config::parse("x", "").expect("empty is fine"), Config::default());
+        assert_eq!(Config::parse(PATH, "").expect("empty is fine"), Config::default());
         assert!(!Config::default().commands.armed);
     }
 
@@ -431,15 +461,18 @@ mod tests {
     fn thresholds_come_from_bundle_then_all_then_label() {
         let text = "[decision]\nmin_ms = 500\n[decision.label.left]\nenter = 0.9\n";
         let config = Config::parse("x", text).expect("good");
-        let d = config.decisions("x", &Decision::default(), &labels()).expect("good");
+        let d = config.decisions(&Decision::default(), &labels()).expect("good");
         assert_eq!((d[0].enter, d[0].min_ms), (0.6, 500));
         assert_eq!((d[1].enter, d[1].leave, d[1].min_ms), (0.9, 0.4, 500));
         let bad = Config::parse("x", "[decision]\nleave = 0.8\n").expect("alone it is fine");
-        let why = bad.decisions("x", &Decision::default(), &labels()).expect_err("above enter").to_string();
+        let why = bad.decisions(&Decision::default(), &labels()).expect_err("above enter").to_string();
         assert!(why.contains("leave = 0.8 is above enter = 0.6"), "{why}");
         let bad = Config::parse("x", "[decision.label.jump]\nenter = 0.8\n").expect("alone it is fine");
-        let why = bad.decisions("x", &Decision::default(), &labels()).expect_err("no such class").to_string();
-        assert!(why.contains("\"jump\"") && why.contains("idle, left, right"), "{why}");
+        let why = bad.names(&labels()).expect_err("no such class").to_string();
+        assert!(why.starts_with("x: decision.label: ") && why.contains("\"jump\"") && why.contains("idle, left, right"), "{why}");
+        let bad = Config::parse("x", "[gpio.lines]\njump = { line = 5 }\nnovelty = { line = 6 }\n").expect("alone it is fine");
+        let why = bad.names(&labels()).expect_err("no such class").to_string();
+        assert!(why.starts_with("x: gpio.lines: ") && why.contains("\"jump\""), "{why}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A class starts when its probability has been at least `enter` for `min_ms`, and ends when it has been below `leave`
 //! for `min_ms`; between the two thresholds it stays, so outputs do not flap. Onsets are true: an event that takes
 //! `min_ms` to believe still says when its run of ticks began. While one class is on, another that enters ends it.
-//! The background class makes no events.
+//! The background class makes no events. Of classes that are all above `enter`, which takes an `enter` below a half, the strongest may start.
 
 use crate::report::{ClassId, Edge, Event, Label};
 use crate::source::Timestamp;

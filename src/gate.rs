@@ -76,7 +76,7 @@ impl Gate {
         self.known = true;
     }
 
-    /// Nothing is known any more (after a gap, or when encoding failed).
+    /// Nothing is known any more (after a gap).
     pub fn reset(&mut self) {
         self.known = false;
     }

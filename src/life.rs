@@ -100,7 +100,7 @@ impl Runs {
     fn write(&self, end: LastEnd, words: &str) {
         let Some(file) = &self.file else { return };
         let starts: Vec<String> = self.starts.iter().map(u64::to_string).collect();
-        let words: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect();
+        let words = last(words);
         let text = format!("{}\n{}\n{} {words}\n", self.restarts, starts.join(" "), end.words());
         let new = file.with_extension("new");
         let written = std::fs::File::create(&new).and_then(|mut f| f.write_all(text.as_bytes()));
@@ -136,10 +136,15 @@ pub fn note_panic(file: &Path, words: &str) {
     let text = text(file);
     let kept: Vec<&str> = text.lines().take(2).collect();
     if kept.len() == 2 {
-        let words: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect();
+        let words = last(words);
         // Nothing can be done about a failure on the way down.
         let _ = std::fs::write(file, format!("{}\n{}\n{} {words}\n", kept[0], kept[1], LastEnd::Panic.words()));
     }
+}
+
+/// Last words, in one line of bounded length.
+fn last(words: &str) -> String {
+    words.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
 }
 
 #[cfg(test)]

@@ -67,8 +67,10 @@ pub struct Pipeline {
 /// Where we are between ticks.
 #[derive(Debug, Default)]
 struct Time {
-    /// Stamp of the first frame.
+    /// Stamp of the first frame, or of the first after a clock that went far back.
     start: Option<Timestamp>,
+    /// What reports had counted by then.
+    before: Duration,
     /// The tick that is open.
     next: u64,
     /// A picture or row is staged and waits for its tick.
@@ -158,6 +160,11 @@ impl Pipeline {
         self.novelty.as_mut().is_some_and(|novelty| novelty.recall(past))
     }
 
+    /// What comes was made of this part of the camera's picture by an earlier run: boxes are said in the whole.
+    pub fn recall_region(&mut self, region: Region) {
+        self.shaper.iter_mut().for_each(|shaper| shaper.recall(region));
+    }
+
     /// The same in a head that carries its state.
     pub fn recall_head(&mut self, past: &[u8]) -> bool {
         self.head.recall(past)
@@ -185,7 +192,7 @@ impl Pipeline {
             self.time.start = Some(Timestamp(0));
             self.time.next = u128::from(frame.at.0).div_ceil(self.tick.as_nanos()) as u64;
         }
-        let start = *self.time.start.get_or_insert(frame.at);
+        self.time.start.get_or_insert(frame.at);
         self.count(frame);
         if self.time.newest > frame.at && self.counts.frames > 1 {
             // A clock that went back a little is a frame out of order; a lot is another recording.
@@ -193,10 +200,10 @@ impl Pipeline {
                 self.counts.disordered += 1;
                 return Ok(());
             }
-            let shift = self.time.newest.since(start) + self.tick;
+            let before = self.now() + self.tick;
             self.forget(out);
-            self.time.start = Some(Timestamp(frame.at.0.saturating_sub(shift.as_nanos() as u64)));
-            self.time.next = (shift.as_nanos() / self.tick.as_nanos()) as u64;
+            (self.time.start, self.time.before) = (Some(frame.at), Duration::from_nanos(before.0));
+            self.time.next = self.ticks_at(frame.at);
         }
         // Ticks that nothing filled: a frame out of order took the place of the one they were for.
         let mut outcome = self.close_before(frame.at, probe, out);
@@ -289,8 +296,7 @@ impl Pipeline {
         while self.tick_at(self.time.next) < at {
             outcome = outcome.and(self.close(probe, out));
             if self.ring.is_empty() && !self.time.fresh {
-                let start = self.time.start.unwrap_or(at);
-                let passed = (at.since(start).as_nanos() / self.tick.as_nanos()) as u64;
+                let passed = self.ticks_at(at);
                 // The tick that `at` itself falls on, or the next one after it.
                 let on_tick = self.tick_at(passed) == at;
                 self.time.next = self.time.next.max(if on_tick { passed } else { passed + 1 });
@@ -474,7 +480,6 @@ impl Pipeline {
         self.head.reset();
         self.taught.iter_mut().for_each(Taught::reset);
         self.view.reset();
-        self.novelty.iter_mut().for_each(Novelty::gap);
         self.shaper.iter_mut().for_each(Shaper::reset);
         self.gate.iter_mut().for_each(Gate::reset);
         self.place.iter_mut().for_each(Place::reset);
@@ -482,6 +487,7 @@ impl Pipeline {
         self.encoder.iter_mut().for_each(Encoder::reset);
         self.said.class = None;
         self.state = State::Warming { have: 0, need: self.ring.capacity() as u16 };
+        self.novelty.as_mut().and_then(|novelty| novelty.gap(at)).map(Report::Novelty).into_iter().for_each(&mut *out);
         self.decision.interrupt(at).map(Report::Event).into_iter().for_each(out);
     }
 
@@ -528,12 +534,21 @@ impl Pipeline {
         }
     }
 
+    /// Stamp of tick `k`.
     fn tick_at(&self, k: u64) -> Timestamp {
-        Timestamp(self.time.start.unwrap_or_default().0.saturating_add(k.saturating_mul(self.tick.as_nanos() as u64)))
+        let since = k.saturating_mul(self.tick.as_nanos() as u64);
+        let (start, before) = (self.time.start.unwrap_or_default().0, self.time.before.as_nanos() as u64);
+        Timestamp(start.saturating_add(since).saturating_sub(before))
+    }
+
+    /// Ticks up to a stamp.
+    fn ticks_at(&self, at: Timestamp) -> u64 {
+        self.since_start(at).0 / self.tick.as_nanos() as u64
     }
 
     fn since_start(&self, at: Timestamp) -> Timestamp {
-        Timestamp(at.0.saturating_sub(self.time.start.unwrap_or_default().0))
+        let (start, before) = (self.time.start.unwrap_or_default().0, self.time.before.as_nanos() as u64);
+        Timestamp(at.0.saturating_add(before).saturating_sub(start))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Pixels to the encoder's planes: crop, area-averaged resize, colour, change and flow, as levels 0..=255.
 //!
 //! The pixel pass ([`Shaper::stage`]) reads the camera's own layout once and leaves a picture of the encoder's size; it
-//! runs for every frame that arrives, and the newest wins. A tick then closes over the staged picture
+//! runs for every frame that a tick asks for, and the newest wins. A tick then closes over the staged picture
 //! ([`Shaper::finish`]): what changed and what moved since earlier *ticks*, not frames, so 15 and 30 fps look alike.
 //!
 //! Levels are bytes whatever the encoder eats: the same bytes train the network (`lookout shape`), are kept as golden
@@ -100,7 +100,7 @@ impl Shaper {
     /// Buffers for the pictures that `input` describes.
     ///
     /// # Errors
-    /// [`ShaperError::Region`] or [`ShaperError::Input`].
+    /// [`ShaperError::Region`], [`ShaperError::Input`] or [`ShaperError::Span`].
     pub fn new(input: &Input, region: Region) -> Result<Self, ShaperError> {
         let Region { x, y, w, h } = region;
         // A third of a width times three may be a rounding above one.
@@ -137,7 +137,7 @@ impl Shaper {
         })
     }
 
-    /// The pixel pass over one frame, into the picture that the next tick takes. Called for every frame that arrives; the
+    /// The pixel pass over one frame, into the picture that the next tick takes. Called for every frame that a tick asks for; the
     /// newest wins. Plans anew, and allocates, only when format or size differ from the last frame's.
     ///
     /// # Errors
@@ -164,6 +164,11 @@ impl Shaper {
             (self.picture, self.adopted) = (picture, true);
         }
         fits
+    }
+
+    /// The planes to adopt were made of this part of the picture.
+    pub fn recall(&mut self, region: Region) {
+        self.region = region;
     }
 
     fn replan(&mut self, image: &Image<'_>) -> Result<Plan, ShaperError> {

@@ -24,6 +24,7 @@ pub mod v4l2;
 
 pub use rate::Rate;
 
+use crate::shaper::Region;
 use std::time::Duration;
 
 /// Monotonic nanoseconds since an arbitrary start (boot for a camera, the first frame for a recording).
@@ -288,6 +289,8 @@ pub struct Past<'a> {
     pub novelty: &'a [u8],
     /// See [`crate::head::Head::remember`]; empty where it carries no state.
     pub head: &'a [u8],
+    /// The part of the camera's picture that was looked at, where that was not all of it.
+    pub region: Option<Region>,
 }
 
 /// A camera, a recording or a pipe.

@@ -33,6 +33,11 @@ impl Table {
         Ok(Self { columns: columns.iter().map(|c| c.to_lowercase()).collect(), rows: lines.collect() })
     }
 
+    /// Names of the columns, in lower case.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(String::as_str)
+    }
+
     /// Where a column is, by any of its names.
     pub(crate) fn column(&self, names: &[&str]) -> Option<usize> {
         self.columns.iter().position(|c| names.contains(&c.as_str()))

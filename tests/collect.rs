@@ -79,30 +79,43 @@ fn a_camera_that_stalls_while_recording_is_said_once_and_when_it_goes_on() {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
     use std::io::Write;
     let dir = folder("stall");
-    let fifo = dir.join("camera");
-    mknodat(CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
-    let path = fifo.clone();
-    let camera = std::thread::spawn(move || {
-        let mut camera = fs::OpenOptions::new().write(true).open(path).unwrap();
-        for n in 0..200 {
-            // A pipe is silent for a second before that is called a stall; here it is three times over.
-            std::thread::sleep(std::time::Duration::from_millis(if n == 3 { 3500 } else { 20 }));
-            if camera.write_all(&[90; 32 * 32]).is_err() {
-                return;
+    let record = |name: &str, seconds: &str, clips: &str| {
+        let fifo = dir.join(name);
+        mknodat(CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        let path = fifo.clone();
+        let camera = std::thread::spawn(move || {
+            let mut camera = fs::OpenOptions::new().write(true).open(path).unwrap();
+            for n in 0..200 {
+                // A pipe is silent for a second before that is called a stall; here it is three times over.
+                std::thread::sleep(std::time::Duration::from_millis(if n == 3 { 3500 } else { 20 }));
+                if camera.write_all(&[n; 32 * 32]).is_err() {
+                    return;
+                }
             }
-        }
-    });
-    let (source, out) = (format!("pipe:{},gray,32x32@50", fifo.display()), dir.join("clips").display().to_string());
-    let args =
-        ["record", "--label", "walk", "--source", &source, "--out", &out, "--seconds", "4", "--before", "0", "--count", "1"];
-    let done = lookout(&args);
-    let said = String::from_utf8(done.stderr).unwrap();
-    assert_eq!(done.status.code(), Some(0), "{said}");
+        });
+        let (source, out) = (format!("pipe:{},gray,32x32@50", fifo.display()), dir.join("clips").display().to_string());
+        let to = ["--label", name, "--source", &source, "--out", &out];
+        let done = lookout(&[&["record"], &to[..], &["--seconds", seconds, "--before", "0", "--count", clips]].concat());
+        camera.join().unwrap();
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert_eq!(done.status.code(), Some(0), "{said}");
+        said
+    };
+    let said = record("walk", "4", "1");
     let count = |what: &str| said.matches(what).count();
     println!("figure: said of a stall of 3.5 s:\n{said}");
     assert_eq!((count("no frames come; recording waits for them"), count("frames come again")), (1, 1), "{said}");
     assert_eq!(ticks(&dir.join("clips/walk/clip0000.y4m")), 40);
-    camera.join().unwrap();
+    // A clip that is shorter than the stall ends with it, and the next one shows what came then, tick by tick.
+    let said = record("sit", "2", "2");
+    assert!(said.contains("the clip ends with tick"), "{said}");
+    let clip = |n: u8| dir.join(format!("clips/sit/clip000{n}.y4m"));
+    assert!(ticks(&clip(0)) < 3);
+    assert_eq!(ticks(&clip(1)), 20);
+    let bytes = fs::read(clip(1)).unwrap();
+    let first = bytes.iter().position(|b| *b == b'\n').unwrap() + 1 + 6;
+    let shown: Vec<u8> = bytes[first..].iter().copied().step_by(6 + 32 * 32).collect();
+    assert!(shown.windows(2).all(|w| w[0] < w[1]), "a picture of its own for each tick: {shown:?}");
 }
 
 /// What is pressed for has happened already: the clip begins `--before` earlier, and has its length, however long nothing was pressed.
@@ -201,10 +214,16 @@ fn a_long_recording_is_cut_by_a_table() {
     let out = dir.join("clips").display().to_string();
     let table = dir.join("times.csv");
     fs::write(&table, "start_s,end_s,label\n0,2,idle\n2,6,right\n5.5,8,mixed\n").unwrap();
+    // What else was measured is cut along.
+    let speed: String = (0..10).map(|s| format!("{s}000,{s}\n")).collect();
+    fs::write(dir.join("film.y4m.extra.csv"), format!("ms,speed\n{speed}")).unwrap();
     let cut = lookout(&["label", &film, "--times", &table.display().to_string(), "--out", &out]);
     assert_eq!(cut.status.code(), Some(0), "{}", String::from_utf8_lossy(&cut.stderr));
     let lengths = ["idle", "right", "mixed"].map(|class| ticks(&dir.join("clips").join(class).join("film-0000.y4m")));
     assert_eq!(lengths, [20, 40, 25]);
+    let beside = fs::read_to_string(dir.join("clips/right/film-0000.y4m.extra.csv")).unwrap();
+    let rows: Vec<&str> = beside.lines().collect();
+    assert_eq!((rows.len(), rows[0], rows[1], rows[11], rows[40]), (41, "ms,speed", "0,2", "1000,3", "3900,5"), "{beside}");
     fs::write(&table, "start_s,end_s,label\n50,52,idle\n").unwrap();
     let cut = lookout(&["label", &film, "--times", &table.display().to_string(), "--out", &out]);
     assert!(

@@ -275,6 +275,31 @@ fn a_broken_bundle_does_not_stop_the_box_and_is_named() {
 }
 
 #[test]
+fn classes_that_are_named_do_not_stop_the_box_when_another_bundle_has_to_run() {
+    let here = Box::new("named");
+    let hash = here.installed(&here.copy("boxes"));
+    here.configure("[decision.label.west]\nenter = 0.9\n[gpio]\nchip = \"none\"\nlines.west = { line = 5 }\n");
+    // The built-in bundle has no such class, so there is no way back to it, and nothing was changed.
+    let (code, said) = refusal(&here.call("install", &["--undo"]));
+    assert!(code == 2 && said.contains("no class \"west\"") && said.contains("nothing was changed"), "{said}");
+    assert_eq!(here.chosen().1, hash);
+    flip(&here.state().join("bundles").join(&hash).join("head.onnx"), |n| n / 2);
+    let film = here.dir.join("film.y4m");
+    let frame = [b"FRAME\n".to_vec(), vec![90; 32 * 32]].concat();
+    fs::write(&film, [b"YUV4MPEG2 W32 H32 F10:1 Cmono\n".to_vec(), frame.repeat(40)].concat()).unwrap();
+    let out = here.call("run", &["--source", &format!("y4m:{}", film.display()), "--report", "stdout"]);
+    let log = String::from_utf8(out.stderr).unwrap();
+    assert!(out.status.success() && log.contains("the built-in one runs instead") && log.contains("no class \"west\""), "{log}");
+    assert!(String::from_utf8(out.stdout).unwrap().contains(",FALLBACK,"), "{log}");
+    // Where the bundle is the one that was meant, a name that it does not have is a mistake.
+    here.configure("[decision.label.wets]\nenter = 0.9\n");
+    here.copy("boxes");
+    let named = here.dir.join("bundle").display().to_string();
+    let (code, said) = refusal(&here.call("run", &["--bundle", &named, "--report", "stdout"]));
+    assert!(code == 2 && said.contains("lookout.toml: decision.label: the bundle has no class \"wets\""), "{said}");
+}
+
+#[test]
 fn signatures_are_asked_for_and_versions_never_go_back() {
     let here = Box::new("signed");
     let signed = |version: &str, signature: &str| {

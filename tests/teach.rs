@@ -204,6 +204,19 @@ fn a_class_is_listed_forgotten_brought_back_and_exported_as_a_bundle() {
     let doctor = String::from_utf8(doctor.stdout).unwrap();
     assert!(doctor.contains("wave, pair (6 examples)") && doctor.contains("shake, wave, pair"), "{doctor}");
 
+    // What the configuration names cannot be forgotten: `run` would not start without it.
+    std::fs::write(
+        &config,
+        format!("bundle = {BUNDLE:?}\nstate = {:?}\n[decision.label.pair]\nenter = 0.9\n", dir.join("state")),
+    )
+    .unwrap();
+    let config = config.to_str().unwrap();
+    let forget = |label: &str| lookout(&["teach", "--config", config, "--forget", label]);
+    let why = refused(forget("pair"));
+    assert!(why.contains("box.toml: decision.label names pair"), "{why}");
+    assert!(!said(forget("wave")).contains("wave"));
+    assert!(said(call(&dir, &["--undo"], &[])).contains("wave, class 4, 3 examples"));
+
     let exported = dir.join("exported");
     let to = exported.to_str().unwrap();
     said(call(&dir, &["--export", to], &[]));

@@ -221,7 +221,8 @@ fn this_bundle(config: &Config, all: &mut Findings) -> Option<Bundle> {
             if let Some(trouble) = trouble {
                 all.add(Finding::note("bundle", trouble).fix("`lookout install` it once more, or `lookout install --undo`"));
             }
-            if let Err(e) = config.decisions(config::PATH, &c.decision, &bundle.labels) {
+            let fits = config.names(&bundle.labels).and_then(|()| config.decisions(&c.decision, &bundle.labels));
+            if let Err(e) = fits {
                 all.add(Finding::broken("config", 2, e.to_string()));
             }
             all.extend(senses::look(config, &bundle));

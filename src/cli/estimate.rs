@@ -59,6 +59,9 @@ fn multiplications(proto: &ModelProto, shape: &[usize]) -> Option<u64> {
     let graph = proto.graph.as_ref()?;
     let shapes = onnx::shapes(proto, shape);
     let weights = |name: &str| -> Option<Vec<u64>> {
+        // Of a quantised file they stand before a DequantizeLinear.
+        let made = graph.node.iter().find(|n| n.op_type == "DequantizeLinear" && n.output.first().is_some_and(|o| o == name));
+        let name = made.and_then(|n| n.input.first()).map_or(name, String::as_str);
         let t = graph.initializer.iter().find(|t| t.name == name)?;
         t.dims.iter().map(|d| u64::try_from(*d).ok()).collect()
     };

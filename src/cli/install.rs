@@ -9,6 +9,7 @@ use super::Failure;
 use super::setup::{StateArg, choose};
 use crate::baked;
 use crate::board::{self, Board};
+use crate::bundle::Decision;
 use crate::config::{Config, MAX_TOML_BYTES, read_whole};
 use crate::report::Label;
 use crate::store::trial::{self, Verdict};
@@ -45,7 +46,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let store = args.state.store(&config);
     match (&args.dir, args.undo) {
         (Some(dir), _) => install(dir, args, &config, &store, out),
-        (None, true) => undo(args, &store, out),
+        (None, true) => undo(args, &config, &store, out),
         (None, false) => show(args, &config, &store, out),
     }
 }
@@ -66,7 +67,7 @@ fn install(dir: &Path, args: &Args, config: &Config, store: &Store, out: &mut dy
     if tried.hash != sha256(&contract) {
         return Err(refuse("bundle.toml changed while it was being tried".into()));
     }
-    fits(&tried, args, config).map_err(|why| refuse(format!("this box cannot use it: {why}")))?;
+    fits(&tried.thresholds(), &tried.labels, config).map_err(|why| refuse(format!("this box cannot use it: {why}")))?;
 
     let change = store.change()?;
     let before = match store.record() {
@@ -105,10 +106,9 @@ fn keep_floor(record: &mut Record, tried: &Verdict) -> Result<(), String> {
 }
 
 /// Would `lookout run` start with it? Thresholds and lines are configured by class name.
-fn fits(tried: &Verdict, args: &Args, config: &Config) -> Result<(), String> {
-    let file = args.config.as_deref().unwrap_or(Path::new(crate::config::PATH)).display().to_string();
-    let labels: Vec<Label> = tried.labels.iter().filter_map(|l| Label::try_from(l.as_str()).ok()).collect();
-    config.decisions(&file, &tried.thresholds(), &labels).map_err(|e| e.to_string())?;
+fn fits(thresholds: &Decision, labels: &[String], config: &Config) -> Result<(), String> {
+    let labels: Vec<Label> = labels.iter().filter_map(|l| Label::try_from(l.as_str()).ok()).collect();
+    config.names(&labels).and_then(|()| config.decisions(thresholds, &labels)).map_err(|e| e.to_string())?;
     // A machine without a board file of its own has no wiring that could contradict.
     let boards = baked::boards().map_err(|e| e.to_string())?;
     if let Ok(board) = Board::choose(&boards, config.board.as_deref(), &board::machine()) {
@@ -117,7 +117,7 @@ fn fits(tried: &Verdict, args: &Args, config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-fn undo(args: &Args, store: &Store, out: &mut dyn Write) -> Result<(), Failure> {
+fn undo(args: &Args, config: &Config, store: &Store, out: &mut dyn Write) -> Result<(), Failure> {
     let change = store.change()?;
     let before = store.record()?;
     if before == before.undone() {
@@ -126,6 +126,14 @@ fn undo(args: &Args, store: &Store, out: &mut dyn Write) -> Result<(), Failure> 
     let record = before.undone();
     let tried = record.current.as_ref().map(|hash| trial::run(&store.folder(hash), true)).transpose();
     let tried = tried.map_err(|why| Failure::refused(format!("the bundle before is broken, nothing was changed: {why}")))?;
+    let cannot = |why: String| Failure::refused(format!("this box cannot use the bundle before, nothing was changed: {why}"));
+    match &tried {
+        Some(tried) => fits(&tried.thresholds(), &tried.labels, config).map_err(cannot)?,
+        None => {
+            let c = baked::bundle()?.contract;
+            fits(&c.decision, &c.head.labels, config).map_err(cannot)?;
+        }
+    }
     change.commit(&record)?;
     say(args, &record, tried.as_ref(), out)
 }

@@ -9,7 +9,7 @@ use super::setup::{BundleArg, load};
 use crate::bundle::{Bundle, Channel, plain};
 use crate::complaint::Complaint;
 use crate::extra::table::Draft;
-use crate::extra::{Extra, Extras, Listener, Value};
+use crate::extra::{self, Extra, Extras, Listener, Value};
 use crate::source::film::{self, Film};
 use crate::source::open::{self, Options, Spec};
 use crate::source::{Image, Payload, SourceError, Timestamp};
@@ -242,12 +242,20 @@ pub fn record(args: &RecordArgs, out: &mut dyn Write) -> Result<(), Failure> {
         if frame.at < at {
             continue;
         }
-        // A late frame stands for every tick that it is late by.
-        let mut copies = 0;
-        while due.is_some_and(|d| d <= frame.at) && copies < length {
-            due = due.map(|d| d + tick);
-            copies += 1;
+        // A late frame stands for every tick that it is late by; one that is later than a clip is long stands for none of them.
+        let late = frame.at.since(at).as_nanos() / tick.as_nanos();
+        let (at, copies) = if late < length as u128 { (at, late as usize + 1) } else { (frame.at, 1) };
+        if at == frame.at && late > 0 {
+            past.clear();
+            if let Some((file, n)) = clip.take() {
+                log::warn!(
+                    "{name}: no frames for {:.1} s; the clip ends with tick {n} of {length}",
+                    tick.as_secs_f64() * late as f64
+                );
+                writeln!(out, "{}", file.end()?.display())?;
+            }
         }
+        due = Some(at + tick * copies as u32);
         let (header, picture) = camera.take(image)?;
         // Of a recording, what is newest when a frame is read came with it, as in `run`.
         ears.drain(|which, v| senses.push(which, Value { at: if live { v.at } else { frame.at }, ..v }));
@@ -304,6 +312,8 @@ pub fn label(args: &LabelArgs, out: &mut dyn Write) -> Result<(), Failure> {
     if source.is_live() {
         return Err(Failure::refused(format!("{}: a camera never ends; `lookout record` takes clips from it", args.recording)));
     }
+    let (extra, mut beside) = extra::table::Table::all(&args.recording).map_err(Failure::refused)?;
+    let mut senses = Extras::new(&extra, 0);
     let stem = Path::new(&args.recording).file_stem().map(|s| s.to_string_lossy().replace([':', ' '], "-")).unwrap_or_default();
     let mut open: Vec<(usize, Clip)> = Vec::new();
     let mut camera = Small { film: None, width: args.width.into(), colour: in_colour(&bundle), tick_ms };
@@ -327,17 +337,21 @@ pub fn label(args: &LabelArgs, out: &mut dyn Write) -> Result<(), Failure> {
         }
         let (header, picture) = camera.take(image)?;
         while due <= at {
+            beside.feed(frame.at, begin + Duration::from_nanos(due.0), |which, v| senses.push(which, v));
+            senses.look(begin + Duration::from_nanos(due.0));
+            let numbers = senses.rejoin();
             for (n, (from, to, name)) in stretches.iter().enumerate() {
                 let inside = (*from..*to).contains(&due.ms());
                 let place = open.iter().position(|(k, _)| *k == n);
                 match (inside, place) {
                     (true, None) => {
-                        let mut clip =
-                            Clip::begin(next_name(&class(&args.out, name)?, &format!("{stem}-")), &header, Draft::default())?;
-                        clip.tick(picture, &[])?;
+                        let (file, table) =
+                            (next_name(&class(&args.out, name)?, &format!("{stem}-")), Draft::new(&extra, tick_ms));
+                        let mut clip = Clip::begin(file, &header, table)?;
+                        clip.tick(picture, numbers)?;
                         open.push((n, clip));
                     }
-                    (true, Some(k)) => open[k].1.tick(picture, &[])?,
+                    (true, Some(k)) => open[k].1.tick(picture, numbers)?,
                     (false, Some(k)) => {
                         writeln!(out, "{}", open.swap_remove(k).1.end()?.display())?;
                         written += 1;

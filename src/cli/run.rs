@@ -19,11 +19,11 @@ use super::setup::{self, BundleArg, GateArg, StateArg, ThreadsArg, WhereArg, cho
 use crate::baked;
 use crate::blackbox::Header;
 use crate::blackbox::writer::{BlackBox, Wish};
-use crate::board::{self, Board};
+use crate::board::{self, Board, Wiring};
 use crate::bundle::Bundle;
 use crate::capture::Capture;
 use crate::complaint::Complaint;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::decision::Thresholds;
 use crate::encoder::Form;
 use crate::health::HealthClock;
@@ -32,6 +32,7 @@ use crate::pipeline::{Options, Pipeline};
 use crate::qnn::Engine;
 use crate::report::desk::Desk;
 use crate::report::{self, Identity, LastEnd, Pace, ReportSpec, Sink, State};
+use crate::shaper::Region;
 use crate::source::open::{self, Spec};
 use crate::source::{SourceError, Timestamp};
 use crate::store;
@@ -112,7 +113,8 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
         Some(path) => Config::open(path),
         None => Config::installed(),
     };
-    let config = config.map_err(|e| Failure::refused(e.to_string()))?;
+    let refuse = |e: ConfigError| Failure::refused(e.to_string());
+    let config = config.map_err(refuse)?;
     let refused = |e: board::BoardError| Failure::refused(e.to_string());
     let boards = baked::boards().map_err(refused)?;
     let wanted = args.board.as_deref().or(config.board.as_deref());
@@ -126,7 +128,7 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
             crate::life::MANY + 1,
             crate::life::SPAN
         );
-        let mut standby = StandBy::open(&reports, &board, State::SafeMode, born)?;
+        let mut standby = StandBy::open(&reports, &board, State::SafeMode, born, seq)?;
         seq = standby.wait(&mut notifier, &stop, runs, SAFE_MODE);
         runs.forgive();
     }
@@ -135,21 +137,34 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
         let store = args.state.store(&config);
         let mut chosen = choose(named, &config, &store)?;
         let taught = setup::run_taught(&mut chosen.bundle, &store);
-        let mut options = options(&config, args, &board, &chosen.bundle)?;
-        let here = store::novelty::of_place(store.dir(), &chosen.bundle);
-        options.novelty = here.and_then(|setup| config.novelty.apply(setup));
-        let pipeline = Pipeline::new(&chosen.bundle, &options)?;
-        Ok::<_, Failure>((chosen, pipeline, taught, options.novelty))
+        let ready = || {
+            let labels = &chosen.bundle.labels;
+            match config.names(labels) {
+                // Another bundle runs than the one that was meant, or without what was taught: its classes cannot be the ones that are named.
+                Err(e) if chosen.trouble.is_some() || taught.is_none() => log::error!("{e}; left alone"),
+                named => named.map_err(refuse)?,
+            }
+            let wiring = board.wiring(&config.gpio, labels).map_err(refused)?;
+            let mut options = options(&config, args, &board, &chosen.bundle)?;
+            let here = store::novelty::of_place(store.dir(), &chosen.bundle);
+            options.novelty = here.and_then(|setup| config.novelty.apply(setup));
+            let pipeline = Pipeline::new(&chosen.bundle, &options)?;
+            Ok::<_, Failure>((pipeline, wiring, options.novelty))
+        };
+        match (ready(), &chosen.trouble) {
+            (Err(e), Some(trouble)) => Err(Failure { why: format!("{trouble}; {}", e.why), ..e }),
+            (ready, _) => ready.map(|ready| (chosen, taught, ready)),
+        }
     };
     let (mut standby, mut complaint) = (None, Complaint::default());
-    let (chosen, mut pipeline, taught, novelty) = loop {
+    let (chosen, taught, (mut pipeline, wiring, novelty)) = loop {
         match prepare() {
             Ok(ready) => break ready,
             Err(e) if stop.load(Ordering::Relaxed) || !args.wait => return if args.wait { Ok(()) } else { Err(e) },
             Err(e) => {
                 complaint.say(format!("{}; waiting for a bundle that can be used", e.why));
                 if standby.is_none() {
-                    standby = Some(StandBy::open(&reports, &board, State::NoBundle, born)?);
+                    standby = Some(StandBy::open(&reports, &board, State::NoBundle, born, seq)?);
                 }
                 seq = standby.as_mut().map_or(seq, |s| s.wait(&mut notifier, &stop, runs, BUNDLE_AGAIN));
             }
@@ -159,7 +174,7 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
     if let Some(trouble) = &chosen.trouble {
         log::error!("{trouble}");
     }
-    if taught > 0 {
+    if let Some(taught) = taught.filter(|taught| *taught > 0) {
         log::info!("{taught} taught classes behind the bundle's own");
     }
     let fallback = chosen.trouble.is_some();
@@ -192,10 +207,10 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
     );
     let state = args.state.store(&config);
     // A recording is of another time, and counts nothing here.
-    let keeper = novelty.filter(|_| live).map(|setup| Keeper::start(state.dir(), &setup.normal)).transpose();
+    let keeper = novelty.filter(|_| live).map(|setup| Keeper::start(state.dir(), &setup)).transpose();
     let keeper = keeper.map_err(|e| Failure::broke(format!("novelty thread: {e}")))?;
     let desk = if config.commands.armed { Desk::armed() } else { Desk::default() };
-    let sinks = sinks(&reports, &config, &board, &bundle, &desk, live)?;
+    let sinks = sinks(&reports, wiring.as_ref(), &bundle, &desk, live)?;
     let ears = if kept {
         Ears::deaf()
     } else {
@@ -235,7 +250,9 @@ fn blackbox(args: &Args, config: &Config, bundle: &Bundle, live: bool, pipeline:
     let (wish, time) = (&config.blackbox, &bundle.contract.time);
     let Some(dir) = args.blackbox.clone().or_else(|| wish.dir.clone()) else { return Ok(None) };
     let ticks = |seconds: u32| (u64::from(seconds) * 1000).div_ceil(time.tick_ms.into()) as usize;
+    let looked_at = Some(config.looked_at()).filter(|region| *region != Region::default());
     let header = Header {
+        region: looked_at.map(|r| [r.x, r.y, r.w, r.h]),
         bundle: bundle.hash.clone(),
         tick_ms: time.tick_ms,
         tick_bytes: bundle.tick_bytes(),
@@ -255,9 +272,7 @@ fn blackbox(args: &Args, config: &Config, bundle: &Bundle, live: bool, pipeline:
 }
 
 fn options(config: &Config, args: &Args, board: &Board, bundle: &Bundle) -> Result<Options, Failure> {
-    let file = args.config.as_ref().map_or(crate::config::PATH.into(), |p| p.display().to_string());
-    let decisions =
-        config.decisions(&file, &bundle.contract.decision, &bundle.labels).map_err(|e| Failure::refused(e.to_string()))?;
+    let decisions = config.decisions(&bundle.contract.decision, &bundle.labels).map_err(|e| Failure::refused(e.to_string()))?;
     let threads = args.threads.or(config.threads);
     if threads > board.threads {
         return Err(Failure::refused(format!("threads = {threads}: board {} has {} for inference", board.name, board.threads)));
@@ -289,21 +304,19 @@ fn source_spec(given: Option<&Spec>, board: &Board) -> Result<Spec, SourceError>
 /// Which sinks are meant. Read before anything is opened: a misspelt word must not be said last.
 fn report_specs(args: &Args, config: &Config, board: &Board) -> Result<Vec<ReportSpec>, Failure> {
     let given = if args.report.is_empty() { config.report.as_deref().unwrap_or_default() } else { args.report.as_slice() };
-    board.reports(given).map_err(|e| Failure::refused(e.to_string()))
+    Ok(board.reports(given)?)
 }
 
 fn sinks(
     specs: &[ReportSpec],
-    config: &Config,
-    board: &Board,
+    wiring: Option<&Wiring>,
     bundle: &Bundle,
     desk: &Desk,
     live: bool,
 ) -> Result<Vec<Box<dyn Sink>>, Failure> {
     let identity = Identity { desk: desk.clone(), ..Identity::new(bundle) };
-    let wiring = board.wiring(&config.gpio, &bundle.labels).map_err(|e| Failure::refused(e.to_string()))?;
     let pace = if live { Pace::Live } else { Pace::Recording };
-    specs.iter().map(|spec| Ok(report::open(spec, &identity, wiring.as_ref(), pace)?)).collect()
+    specs.iter().map(|spec| Ok(report::open(spec, &identity, wiring, pace)?)).collect()
 }
 
 /// Where the service manager lets us keep what should outlive a run, but not a boot.

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 /// `--bundle`, for every command that needs one.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct BundleArg {
-    /// Bundle folder instead of the one baked into the program
+    /// Bundle folder [default: the one baked into the program; for what runs or is taught on a box the configured, else the installed one]
     #[arg(long, value_name = "DIR")]
     pub bundle: Option<PathBuf>,
 }
@@ -91,9 +91,11 @@ impl StateArg {
     }
 }
 
-/// Lets the head and novelty go on from what the run remembered of which `source` is a piece, if it is one and the learning is the same; else says so.
+/// Lets the head and novelty go on from what the run remembered of which `source` is a piece, if it is one and the learning is the same, else says so;
+/// and boxes are said in the picture that was seen then.
 pub fn recall(source: &dyn Source, novelty: Option<&Setup>, pipeline: &mut Pipeline) {
     let past = source.past();
+    past.and_then(|past| past.region).into_iter().for_each(|region| pipeline.recall_region(region));
     if past.is_some_and(|past| !past.head.is_empty() && !pipeline.recall_head(past.head)) {
         log::warn!("{}: the state of the head in it cannot be read, so it begins anew", source.describe());
     }
@@ -176,12 +178,10 @@ pub fn fit_taught(bundle: &mut Bundle, store: &Store) -> Result<usize, Failure> 
     fitted.inspect_err(|_| *bundle = before)
 }
 
-/// The same for a box that must run: what cannot be used is said, and the bundle runs without it.
-pub fn run_taught(bundle: &mut Bundle, store: &Store) -> usize {
-    fit_taught(bundle, store).unwrap_or_else(|e| {
-        log::error!("what was taught cannot be used, the bundle's own classes run without it: {}", e.why);
-        0
-    })
+/// The same for a box that must run: what cannot be used is said, and the bundle runs without it (`None`).
+pub fn run_taught(bundle: &mut Bundle, store: &Store) -> Option<usize> {
+    let without = |e: &Failure| log::error!("what was taught cannot be used, the bundle's own classes run without it: {}", e.why);
+    fit_taught(bundle, store).inspect_err(without).ok()
 }
 
 /// The beginning of a hash, as people compare them.

@@ -109,6 +109,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         Some(lesson) => lesson.of(&pupil.bundle.hash),
         None => setup::beginning(&pupil.bundle)?,
     };
+    let before: Vec<String> = lesson.labels().into_iter().map(String::from).collect();
     match (&args.forget, args.undo, args.ordinary) {
         (Some(label), ..) => forget(&mut lesson, label)?,
         (_, true, _) => drop(
@@ -122,6 +123,13 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
             lesson.push(step);
             pupil.fits(&lesson)?;
         }
+    }
+    let gone = before.iter().filter(|label| !lesson.labels().contains(&label.as_str()));
+    if let Some((label, key)) = gone.filter_map(|label| Some((label, config.mentions(label)?))).next() {
+        let file = &config.file;
+        return Err(Failure::refused(format!(
+            "{file}: {key} names {label}, without which `lookout run` would not start; take it out there first"
+        )));
     }
     change.teach(&lesson)?;
     say(args, &pupil, &lesson, out)

@@ -130,12 +130,16 @@ impl Device for Rows {
                 self.from = Some(From::File(now));
                 let mut file = File::open(&self.path).map_err(|e| e.to_string())?;
                 let back = MAX_ROW as u64;
-                file.seek(SeekFrom::Start(u64::try_from(now.1).unwrap_or(0).saturating_sub(back))).map_err(|e| e.to_string())?;
+                let first = u64::try_from(now.1).unwrap_or(0).saturating_sub(back);
+                file.seek(SeekFrom::Start(first)).map_err(|e| e.to_string())?;
                 let mut tail = Vec::with_capacity(MAX_ROW);
                 file.take(back).read_to_end(&mut tail).map_err(|e| e.to_string())?;
                 let whole = tail.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
-                let from = tail[..whole.saturating_sub(1)].iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
-                self.lines.feed(&tail[from..whole], heard);
+                let before = tail[..whole.saturating_sub(1)].iter().rposition(|b| *b == b'\n').map(|n| n + 1);
+                // A row whose beginning is not here is too long, as one out of a FIFO would be.
+                if let Some(from) = before.or((first == 0).then_some(0)) {
+                    self.lines.feed(&tail[from..whole], heard);
+                }
                 Ok(())
             }
             None => Ok(()),
@@ -202,6 +206,11 @@ mod tests {
         std::fs::write(&path, "2\n3\n4").unwrap();
         assert_eq!(heard(&mut rows), [3.0]);
         assert!(heard(&mut rows).is_empty());
+        // Of a row that is too long the end is no row.
+        std::fs::write(&path, format!("6\n{}\n", "1000 ".repeat(MAX_ROW / 4))).unwrap();
+        assert!(heard(&mut rows).is_empty());
+        std::fs::write(&path, format!("{}\n7\n", "1000 ".repeat(MAX_ROW / 4))).unwrap();
+        assert_eq!(heard(&mut rows), [7.0]);
         std::fs::remove_file(path).unwrap();
         assert!(rows.read(&mut |_| {}).is_err());
     }

@@ -59,6 +59,18 @@ impl Table {
         file(clip.trim_end_matches('/')).or_else(|| file(path))
     }
 
+    /// Everything in the table beside `clip`, and what it is called; of none, nothing.
+    ///
+    /// # Errors
+    /// As [`Table::of`], and names that no extra can have.
+    pub fn all(clip: &str) -> Result<(Vec<Extra>, Self), String> {
+        let Some(file) = Self::beside(clip) else { return Ok(Default::default()) };
+        let named = |why: String| format!("{}: {why}", file.display());
+        let table = table::Table::read(&file)?;
+        let extra: Vec<Extra> = table.columns().filter(|name| *name != "ms").map(Extra::named).collect();
+        Extra::check(&extra).and_then(|()| Self::parse(&table, &extra)).map(|found| (extra, found)).map_err(named)
+    }
+
     /// Reads a table.
     ///
     /// # Errors

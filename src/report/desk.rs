@@ -1,11 +1,12 @@
 //! Where a command from the wire waits for inference, and what is answered waits for the wire.
 //!
-//! The writer's thread puts one command down and goes on; inference takes it between two frames and answers when it is done. Neither waits
+//! A writer's thread puts one command down and goes on; inference takes it between two frames and answers that wire when it is done. Neither waits
 //! for the other: a second command while one lies there is refused, and so is one that comes too soon after the last ([`LEAST`]); of answers the
 //! last four are kept. Every command and every answer is logged. A box that is not armed has no desk, so nothing that comes in can reach anything.
 
 use super::Label;
 use heapless::{Deque, String as Text};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -49,30 +50,43 @@ impl Command {
     }
 }
 
+/// A wire that commands come from.
+pub type Wire = u32;
+
 /// What was done, or why not.
 pub type Outcome = Result<Text<40>, Text<40>>;
 
 #[derive(Debug, Default)]
 struct Top {
-    /// What lies there, and when the last one was put down.
-    command: Mutex<(Option<Command>, Option<Instant>)>,
-    outcomes: Mutex<Deque<Outcome, 4>>,
+    /// What lies there and from where, and when the last one was put down.
+    command: Mutex<(Option<(Command, Wire)>, Option<Instant>)>,
+    outcomes: Mutex<Deque<(Wire, Outcome), 4>>,
     labels: Mutex<Vec<String>>,
+    wires: AtomicU32,
 }
 
 /// See the module's documentation. By default there is none.
 #[derive(Clone, Debug, Default)]
-pub struct Desk(Option<Arc<Top>>);
+pub struct Desk {
+    top: Option<Arc<Top>>,
+    wire: Wire,
+}
 
 impl Desk {
     /// One of an armed box.
     pub fn armed() -> Self {
-        Self(Some(Arc::default()))
+        Self { top: Some(Arc::default()), wire: 0 }
     }
 
     /// Is there one?
     pub fn is_armed(&self) -> bool {
-        self.0.is_some()
+        self.top.is_some()
+    }
+
+    /// The same desk, for a wire of its own: what it asks is answered to it alone.
+    pub fn for_a_wire(&self) -> Self {
+        let wire = self.top.as_ref().map_or(0, |top| 1 + top.wires.fetch_add(1, Ordering::Relaxed));
+        Self { wire, ..self.clone() }
     }
 
     /// Puts a command down; logged.
@@ -80,25 +94,25 @@ impl Desk {
     /// # Errors
     /// In a few words: there is no desk, another one lies there, or it came too soon.
     pub fn put(&self, command: Command) -> Result<(), &'static str> {
-        let top = self.0.as_ref().ok_or("not armed; see [commands]")?;
+        let top = self.top.as_ref().ok_or("not armed; see [commands]")?;
         let mut place = top.command.lock().unwrap_or_else(PoisonError::into_inner);
         if place.0.is_some() || place.1.is_some_and(|last| last.elapsed() < LEAST) {
             return Err("busy with another command");
         }
         let (word, label) = command.parts();
         log::info!("over the wire: {word} {label}");
-        *place = (Some(command), Some(Instant::now()));
+        *place = (Some((command, self.wire)), Some(Instant::now()));
         Ok(())
     }
 
-    /// Takes the command that lies there. Never waits: while the writer puts one down there is none.
-    pub fn take(&self) -> Option<Command> {
-        self.0.as_ref()?.command.try_lock().ok()?.0.take()
+    /// Takes the command that lies there, and where to answer it. Never waits: while the writer puts one down there is none.
+    pub fn take(&self) -> Option<(Command, Wire)> {
+        self.top.as_ref()?.command.try_lock().ok()?.0.take()
     }
 
     /// Answers; logged.
-    pub fn say(&self, outcome: Outcome) {
-        if let Some(top) = &self.0 {
+    pub fn say(&self, asker: Wire, outcome: Outcome) {
+        if let Some(top) = &self.top {
             match &outcome {
                 Ok(done) => log::info!("over the wire: {done}"),
                 Err(why) => log::warn!("over the wire: {why}"),
@@ -107,31 +121,40 @@ impl Desk {
             if outcomes.is_full() {
                 outcomes.pop_front();
             }
-            let _ = outcomes.push_back(outcome);
+            let _ = outcomes.push_back((asker, outcome));
         }
     }
 
     /// From now on these are the labels.
     pub fn list(&self, labels: Vec<String>) {
-        if let Some(top) = &self.0 {
+        if let Some(top) = &self.top {
             *top.labels.lock().unwrap_or_else(PoisonError::into_inner) = labels;
         }
     }
 
     /// The labels, if they have changed since the start.
     pub fn labels(&self) -> Option<Vec<String>> {
-        let labels = self.0.as_ref()?.labels.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let labels = self.top.as_ref()?.labels.lock().unwrap_or_else(PoisonError::into_inner).clone();
         (!labels.is_empty()).then_some(labels)
     }
 
-    /// The next answer.
+    /// The next answer for this wire.
     pub fn outcome(&self) -> Option<Outcome> {
-        self.0.as_ref()?.outcomes.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+        let mut outcomes = self.top.as_ref()?.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found = None;
+        // Once round: what is for others stays in its order.
+        for _ in 0..outcomes.len() {
+            match outcomes.pop_front()? {
+                (asker, outcome) if asker == self.wire && found.is_none() => found = Some(outcome),
+                other => drop(outcomes.push_back(other)),
+            }
+        }
+        found
     }
 }
 
-/// The beginning of a text, as much as an answer holds.
-pub fn cut(text: &str) -> Text<40> {
+/// The beginning of a text, as much as a field holds.
+pub fn cut<const N: usize>(text: &str) -> Text<N> {
     let mut out = Text::new();
     // Stops at the first character that no longer fits.
     let _ = text.chars().try_for_each(|c| out.push(c));

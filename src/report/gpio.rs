@@ -1,4 +1,4 @@
-//! Output lines: one per label, and a heartbeat that toggles only while decisions are made.
+//! Output lines: one per label, and a heartbeat that toggles only while decisions are made, once a second and with every class that is said.
 //!
 //! Which lines and how is [`Wiring`], made from the board file and the configuration. A line follows its label as
 //! `lines.rs` says. A line that is not active is safe.

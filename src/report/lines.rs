@@ -8,7 +8,7 @@
 //! The class now is what the latest class or event report says. It is none when the box cannot tell: at `invalid`,
 //! without a camera and while warming up, so that nothing stays on for a class of long ago.
 
-use super::{Edge, Label, Novel, Report};
+use super::{Edge, Label, Novel, Report, State};
 use crate::board::LineMode as Mode;
 use std::time::{Duration, Instant};
 
@@ -83,10 +83,12 @@ impl Class {
                 true
             }
             Report::Health(h) => {
-                if !h.state.decides() {
+                // A class that goes on is said again only now and then; that it is still being decided, every second.
+                let decides = h.state.decides();
+                if !decides {
                     *self = Self::default();
                 }
-                false
+                decides && h.state != State::Invalid
             }
             Report::Novelty(n) => {
                 self.alarm = n.now == Novel::Alarm;

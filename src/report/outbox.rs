@@ -178,11 +178,11 @@ impl Outbox {
         self.lock().closing
     }
 
-    /// Asks the writer to finish and waits for it, for at most `limit`. True when it has finished.
+    /// Asks the writer to finish and waits for it, for at most `limit`; where that is [`PATIENCE`], so long for each report that is still taken:
+    /// the end of a recording is as whole as its middle. True when it has finished.
     pub fn close(&self, limit: Duration) -> bool {
-        let deadline = Instant::now() + limit;
         let mut inner = self.lock();
-        inner.closing.get_or_insert(deadline);
+        let mut deadline = *inner.closing.get_or_insert(Instant::now() + limit);
         self.moved.notify_all();
         self.wake();
         while !inner.done {
@@ -190,7 +190,12 @@ impl Outbox {
             if left.is_zero() {
                 return false;
             }
+            let before = inner.events.front().map(|item| item.ticket);
             inner = self.moved.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
+            if limit >= PATIENCE && inner.events.front().map(|item| item.ticket) != before {
+                deadline = Instant::now() + limit;
+                inner.closing = Some(deadline);
+            }
         }
         true
     }
@@ -355,6 +360,29 @@ mod tests {
             outbox.push(seq, &state(if seq % 2 == 0 { State::Ok } else { State::Damaged }));
         }
         assert_eq!(seqs(&outbox), (92..100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_end_of_a_recording_is_waited_for_as_long_as_reports_are_taken() {
+        let outbox = Outbox::new(Pace::Recording).unwrap();
+        (0..6).for_each(|seq| outbox.push(seq, &event()));
+        let slow = || {
+            // Each within patience, all of them not.
+            for seq in 0..6 {
+                std::thread::sleep(PATIENCE / 3);
+                assert!(matches!(outbox.pop(), Some(Parcel::Report(found, _)) if found == seq));
+            }
+            std::thread::sleep(PATIENCE / 3);
+            assert!(outbox.closing().unwrap() > Instant::now(), "the writer is not told to stop either");
+            outbox.set_done();
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(slow);
+            assert!(outbox.close(PATIENCE));
+        });
+        let outbox = Outbox::new(Pace::Recording).unwrap();
+        outbox.push(0, &event());
+        assert!(!outbox.close(Duration::from_millis(50)), "told to stop, nobody waits");
     }
 
     #[test]

@@ -4,10 +4,11 @@
 //! queries, and their effect is an answer. On an armed box an intact command is put on inference's desk ([`super::desk`]), and what can
 //! change is what was taught, nothing else. Noise is dropped up to the next line end; it is counted and never answered.
 
+use super::desk::cut;
 use super::envelope::{Line, MAX_COMMAND};
 use super::sentence::{Answer, Page, Query, Sentence, Status};
 use super::{Drops, Identity, Life, Report};
-use heapless::{Deque, String as Text, Vec};
+use heapless::{Deque, Vec};
 
 /// Cuts what comes in into lines of bounded length. After a line that is too long it waits for the next line end.
 #[derive(Debug, Default)]
@@ -61,7 +62,8 @@ pub(super) struct Replies {
 }
 
 impl Replies {
-    pub fn new(identity: Identity) -> Self {
+    pub fn new(mut identity: Identity) -> Self {
+        identity.desk = identity.desk.for_a_wire();
         let (drops, age, life) = Default::default();
         Self { identity, status: None, drops, age, life, asked: Deque::new(), page: None }
     }
@@ -150,20 +152,13 @@ fn fill(labels: &[String], first: usize) -> (Page, usize) {
     (names, labels.len())
 }
 
-/// The beginning of a text, as much as a field holds.
-fn cut<const N: usize>(text: &str) -> Text<N> {
-    let mut out = Text::new();
-    // Stops at the first character that no longer fits.
-    let _ = text.chars().try_for_each(|c| out.push(c));
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::report::Label;
     use crate::report::desk::{Command, Desk};
     use crate::report::tests::health;
+    use heapless::String as Text;
 
     fn replies(labels: Vec<String, 300>) -> Replies {
         let labels = labels.into_iter().collect();
@@ -216,8 +211,11 @@ mod tests {
         assert!(armed.next().is_none(), "inference answers");
         assert!(armed.hear(command("PLKTQ,KEEP,circling").as_bytes()));
         assert!(armed.next().unwrap().starts_with("$PLKTA,ERROR,busy"));
-        assert_eq!(desk.take(), Some(Command::Teach(Label::try_from("circling").unwrap())));
-        desk.say(Ok(cut("showing circling")));
+        let (taken, asker) = desk.take().unwrap();
+        assert_eq!(taken, Command::Teach(Label::try_from("circling").unwrap()));
+        desk.say(asker, Ok(cut("showing circling")));
+        let mut other = Replies::new(Identity { desk: desk.clone(), ..Identity::default() });
+        assert!(other.next().is_none(), "only who asked is answered");
         assert!(armed.next().unwrap().starts_with("$PLKTA,TEACH,showing circling,"));
         assert!(armed.hear(command("PLKTQ,KEEP,circling").as_bytes()), "too soon");
         assert!(armed.next().unwrap().starts_with("$PLKTA,ERROR,busy"));

@@ -8,7 +8,7 @@
 //! $PLKTE,seq,S|E,label,onset,duration,[peak],crc*xx        event: start or end
 //! $PLKTN,seq,ms,[score],[threshold],blocks,now,crc*xx      novelty
 //! $PLKTP,seq,ms,label,x,y,w,h,crc*xx                       where something moves while that class is on; novelty: in an alarm
-//! $PLKTH,seq,ms,state,fps,dropped,[p99],[celsius],[0|1],bundle,[still],crc*xx   health; 1: throttled
+//! $PLKTH,seq,ms,state,fps,dropped,[p99],[celsius],[0|1],[bundle],[still],crc*xx   health; 1: throttled
 //! $PLKTG,from,to,crc*xx                                    reports from..to had to be left out
 //! $PLKTQ,STATUS|DROPS|AGE|UPTIME|VERSION|LABELS|BUNDLE,crc*xx   query
 //! $PLKTQ,TEACH|KEEP|FORGET,label,crc*xx                    command, for an armed box only: begin an example, keep it, forget the class
@@ -44,7 +44,7 @@
 //! | p50, p99 | ms, 0..9999 | stays at 9999 |
 //! | still | 0..100: percent of the last second's ticks whose pictures were no news, so that nothing was encoded | empty while warming up and without a gate |
 //! | celsius | -99..999 | clamped |
-//! | bundle, hash | eight hex digits | |
+//! | bundle, hash | eight hex digits | empty while there is no bundle |
 //!
 //! | state | what it means and what to do |
 //! |---|---|

@@ -7,6 +7,7 @@ use super::input::{refused, words};
 use super::{Frame, Past, Payload, Seq, Shaped, Source, SourceError, Timestamp};
 use crate::blackbox::{END, Header, MAGIC, MAX_HEADER, NEWS, OLDER, SAME, TICK_HEAD, checksum};
 use crate::extra::MAX_EXTRAS;
+use crate::shaper::Region;
 
 /// Largest file that is read, in bytes: an hour of `motion` at ten ticks a second.
 const MAX_BYTES: u64 = 1 << 30;
@@ -66,6 +67,11 @@ impl Replay {
         }
         if !header.rows && (header.width == 0 || header.height == 0) {
             return Err(refuse("pictures of no size in its header".into()));
+        }
+        if let Some(region) = header.region
+            && !(region.iter().all(|v| (0.0..=1.0).contains(v)) && region[2] > 0.0 && region[3] > 0.0)
+        {
+            return Err(refuse(format!("a region of {region:?} in its header")));
         }
         if header.extra > MAX_EXTRAS {
             return Err(refuse(format!("{} extra numbers in its header, at most {MAX_EXTRAS} expected", header.extra)));
@@ -166,6 +172,7 @@ impl Source for Replay {
     fn past(&self) -> Option<Past<'_>> {
         let bytes = self.bytes.get(self.start.checked_sub(self.header.past_bytes)?..self.start)?;
         let (novelty, head) = bytes.split_at_checked(bytes.len().checked_sub(self.header.head_bytes)?)?;
-        Some(Past { normal: &self.header.normal, novelty, head })
+        let region = self.header.region.map(|[x, y, w, h]| Region { x, y, w, h });
+        Some(Past { normal: &self.header.normal, novelty, head, region })
     }
 }

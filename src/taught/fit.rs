@@ -44,7 +44,7 @@ const ALIKE_ONE: f64 = 0.25;
 const WEIGHT: f64 = 6.0;
 /// The same as [`ALIKE`] between two taught classes; circling and back-and-forth, both new to the head, are told apart.
 const SAME: f64 = 0.2;
-/// Ordinary traces that are the least to say what is ordinary: 20 s of footage.
+/// Ordinary traces that are the least to say what is ordinary: 20 s of footage at ten ticks a second.
 pub const LEAST: f64 = 50.0;
 
 /// A class of the discriminant, whitened.
@@ -98,7 +98,7 @@ pub fn fit(lesson: &Lesson, names: &[String]) -> Result<Fitted, String> {
     let known: f64 = sums.classes[..names.len()].iter().map(|c| c.0).sum();
     if known < LEAST {
         return Err(format!(
-            "what is ordinary here is known from {:.0} looks, at least {LEAST} are needed (20 s): show recordings of an ordinary day, in which nothing \
+            "what is ordinary here is known from {:.0} looks, at least {LEAST} are needed (one each ten ticks): show recordings of an ordinary day, in which nothing \
              happens that is to be taught, with `lookout teach --ordinary CLIP...`",
             known
         ));
@@ -126,6 +126,12 @@ pub fn fit(lesson: &Lesson, names: &[String]) -> Result<Fitted, String> {
 
     let ordinary: Vec<(usize, Vec<f64>)> =
         sums.classes.iter().enumerate().filter(|(_, c)| c.0 >= 3.0).map(|(n, c)| (n, times(&white, &c.1))).collect();
+    if ordinary.is_empty() {
+        return Err(
+            "what is ordinary here is spread over so many classes that none was seen often enough; show more of an ordinary day"
+                .into(),
+        );
+    }
     let centres: Vec<Vec<f64>> = means.iter().map(|m| times(&white, m)).collect();
     for (n, centre) in centres.iter().enumerate() {
         let alike = ALIKE + ALIKE_ONE / examples[n].len() as f64;

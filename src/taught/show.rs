@@ -1,7 +1,7 @@
 //! What is kept of a recording that is shown: traces of the ticks in which something happens, or sums of all of them.
 //!
 //! An example is seldom only the thing itself: somebody comes in first, and stands before. Ticks count in which the bundle saw something but its
-//! background for half of the last second; if that are too few, all do: then the new class is one that the bundle takes for nothing. Every
+//! background for half of the last ten ticks; if that are too few, all do: then the new class is one that the bundle takes for nothing. Every
 //! fourth of them is kept, for neighbours say nearly the same.
 
 use super::lesson::Example;
@@ -11,7 +11,7 @@ use super::trace::{SPAN, Trace};
 
 /// Every so many ticks are kept.
 const STEP: usize = 4;
-/// Most traces of an example: the last ones, 25 s of them.
+/// Most traces of an example: the last ones; 25 s of them at ten ticks a second.
 const MOST: usize = 64;
 /// Ticks in which something happens that are enough to be an example of it.
 const ENOUGH: usize = 3;
@@ -20,7 +20,7 @@ const ENOUGH: usize = 3;
 #[derive(Debug)]
 pub struct Show {
     trace: Trace,
-    /// Mean probabilities over the same second, and the share of ticks in which something happened.
+    /// Mean probabilities over the same ten ticks, and the share of ticks in which something happened.
     p: Trace,
     busy: Trace,
     background: usize,
@@ -59,7 +59,7 @@ impl Show {
         self.ticks.back().filter(|_| self.seen.is_multiple_of(STEP)).map(|(trace, _)| trace.as_slice())
     }
 
-    /// What is kept of it; nothing where it was shorter than a second.
+    /// What is kept of it; nothing where it was shorter than ten ticks.
     pub fn example(&self, from: &str) -> Option<Example> {
         if self.seen < SPAN {
             return None;

@@ -1,4 +1,4 @@
-//! What the head felt over the last second: mean and spread of its state, the numbers that teaching works on.
+//! What the head felt over the last ten ticks, a second of most bundles: mean and spread of its state, the numbers that teaching works on.
 //!
 //! One state says what goes on now; going to and fro, meeting and circling are told by how it changes. The spread is the root of the deviation: most deviations
 //! are small and a few are large, and what follows takes numbers to scatter alike everywhere. A second, because a longer look back mixes what was

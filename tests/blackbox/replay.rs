@@ -100,6 +100,53 @@ fn judged(clip: &str, state: &str) -> serde_json::Value {
     all["novelty"].take()
 }
 
+/// A part of the picture was looked at: boxes are said in the whole picture, live and from the clip.
+#[test]
+fn a_clip_knows_which_part_of_the_picture_it_shows() {
+    let dir = folder("region");
+    let (film, kept, config) = (film(&dir, Play::Script), dir.join("kept"), dir.join("box.toml"));
+    fs::write(&config, "[region]\nx = 0.0\ny = 0.25\nwidth = 1.0\nheight = 0.75\n").unwrap();
+    let [kept_in, config] = [&kept, &config].map(|p| p.display().to_string());
+    let run = [
+        "run",
+        "--board",
+        "host",
+        "--config",
+        &config,
+        "--where",
+        "--report",
+        "json:-",
+        "--source",
+        &film,
+        "--blackbox",
+        &kept_in,
+    ];
+    let live = lookout(&run);
+    assert!(live.status.success(), "{}", String::from_utf8_lossy(&live.stderr));
+    let number = |v: &serde_json::Value| v.as_f64().unwrap();
+    let mut boxes: BTreeMap<u64, [f64; 4]> = BTreeMap::new();
+    for line in String::from_utf8(live.stdout).unwrap().lines() {
+        let said: serde_json::Value = serde_json::from_str(line).unwrap();
+        if said["type"] == "place" {
+            boxes.insert(said["ms"].as_u64().unwrap(), ["x", "y", "w", "h"].map(|key| number(&said[key])));
+        }
+    }
+    let (mut same, mut all) = (0, 0);
+    for clip in clips(&kept) {
+        let out = lookout(&["classify", "--json", "--where", &clip.display().to_string()]);
+        let said: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+        for found in said["where"].as_array().unwrap() {
+            // The box is followed over time, which begins anew with the clip: a little beside it is the same.
+            if let Some(live) = boxes.get(&found[0].as_u64().unwrap()) {
+                same += usize::from((0..4).all(|k| (number(&found[k + 1]) - live[k]).abs() < 0.02));
+                all += 1;
+            }
+        }
+    }
+    println!("{same} of {all} boxes of the clips are those that were said live");
+    assert!(all >= 5 && same * 10 >= all * 9, "{same} of {all}");
+}
+
 /// Blocks that a box may have counted: thirty of this score.
 fn counted(state: &Path, best: f64) {
     let digest = Sha256::digest(fs::read(state.join("novelty.json")).unwrap());

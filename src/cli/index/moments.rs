@@ -99,7 +99,7 @@ pub struct Found<'a> {
     pub clip: &'a str,
     /// Where it begins in it.
     pub start_ms: u64,
-    /// Where it ends.
+    /// Where it ends: a window further, beyond the end of a recording that is shorter.
     pub end_ms: u64,
 }
 

@@ -28,12 +28,12 @@ pub struct StandBy {
 }
 
 impl StandBy {
-    /// Opens the sinks; `begin` is when this run began.
-    pub fn open(reports: &[ReportSpec], board: &Board, state: State, begin: Timestamp) -> Result<Self, Failure> {
+    /// Opens the sinks; `begin` is when this run began, `seq` the number of the next report.
+    pub fn open(reports: &[ReportSpec], board: &Board, state: State, begin: Timestamp, seq: u32) -> Result<Self, Failure> {
         let identity = Identity { version: concat!("lookout ", env!("CARGO_PKG_VERSION")).into(), ..Identity::default() };
         let open = |spec| Ok(report::open(spec, &identity, None, Pace::Live)?);
         let sinks = reports.iter().filter(|spec| **spec != ReportSpec::Gpio).map(open).collect::<Result<_, Failure>>()?;
-        let herald = Herald { sinks, seq: 0, begun: None, alarm: false };
+        let herald = Herald { sinks, seq, begun: None, alarm: false };
         Ok(Self { herald, vitals: Vitals::open(&board.thermal), state, begin, next: Timestamp::now() })
     }
 

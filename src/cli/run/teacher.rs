@@ -10,7 +10,7 @@ use crate::cli::setup;
 use crate::config::Config;
 use crate::decision::Thresholds;
 use crate::pipeline::Probe;
-use crate::report::desk::{Command, Desk, cut};
+use crate::report::desk::{Command, Desk, Wire, cut};
 use crate::report::{ClassId, Label};
 use crate::source::Timestamp;
 use crate::store::Store;
@@ -54,22 +54,22 @@ impl Teacher {
 
     /// Looks at the desk, between two frames. `hidden`: units of the head, where it shows its state. What is known from now on, if that has changed.
     pub fn attend(&mut self, hidden: Option<usize>) -> Option<Known> {
-        if let Some(command) = self.desk.take()
-            && let Err(why) = self.done(command, hidden)
+        if let Some((command, asker)) = self.desk.take()
+            && let Err(why) = self.done(command, asker, hidden)
         {
-            self.desk.say(Err(cut(&why)));
+            self.desk.say(asker, Err(cut(&why)));
         }
         self.writing.as_ref().and_then(|_| self.fitted.1.try_recv().ok())
     }
 
-    fn done(&mut self, command: Command, hidden: Option<usize>) -> Result<(), String> {
+    fn done(&mut self, command: Command, asker: Wire, hidden: Option<usize>) -> Result<(), String> {
         if self.writing.as_ref().is_some_and(|w| !w.is_finished()) {
             return Err("still writing the last one".into());
         }
         let hidden = hidden.ok_or("this head does not show its state")?;
         let room = self.room.clone().ok_or("not armed")?;
         let said = |text: String| {
-            self.desk.say(Ok(cut(&text)));
+            self.desk.say(asker, Ok(cut(&text)));
             Ok(())
         };
         match command {
@@ -83,7 +83,7 @@ impl Teacher {
             Command::Keep(label) => match self.showing.take() {
                 Some((shown, show)) if shown == label => {
                     let example = show.example("wire").ok_or("too short to be an example")?;
-                    self.write(room, label, Some(example), hidden)
+                    self.write(room, asker, label, Some(example), hidden)
                 }
                 other => {
                     self.showing = other;
@@ -94,17 +94,24 @@ impl Teacher {
                 Some((shown, _)) if shown == label => said(format!("dropped {label}")),
                 other => {
                     self.showing = other;
-                    self.write(room, label, None, hidden)
+                    self.write(room, asker, label, None, hidden)
                 }
             },
         }
     }
 
-    fn write(&mut self, room: Arc<Room>, label: Label, example: Option<Example>, hidden: usize) -> Result<(), String> {
+    fn write(
+        &mut self,
+        room: Arc<Room>,
+        asker: Wire,
+        label: Label,
+        example: Option<Example>,
+        hidden: usize,
+    ) -> Result<(), String> {
         let (desk, fitted) = (self.desk.clone(), self.fitted.0.clone());
         let work = move || {
             let outcome = keep(&room, &label, example, hidden);
-            desk.say(match outcome {
+            let said = match outcome {
                 Ok((text, known)) => {
                     desk.list(known.labels.iter().map(|l| l.to_string()).collect());
                     // Who takes it is gone only when the run is.
@@ -112,7 +119,8 @@ impl Teacher {
                     Ok(cut(&text))
                 }
                 Err(why) => Err(cut(&why)),
-            });
+            };
+            desk.say(asker, said);
         };
         let started = std::thread::Builder::new().name("teach".into()).spawn(work);
         self.writing = Some(started.map_err(|e| e.to_string())?);
@@ -136,6 +144,8 @@ fn keep(room: &Room, label: &Label, example: Option<Example>, hidden: usize) -> 
             lesson.push(Step::Shown { label: label.to_string(), examples: vec![example] });
             format!("kept {label} {}", lesson.shown().filter(|(l, _)| *l == label.as_str()).count())
         }
+        // The next start would have no such class.
+        None if let Some(key) = config.mentions(label) => return Err(format!("named by {key}: {label}")),
         None if lesson.labels().contains(&label.as_str()) => {
             lesson.push(Step::Forgotten { label: label.to_string() });
             format!("forgot {label}")
@@ -158,7 +168,7 @@ fn keep(room: &Room, label: &Label, example: Option<Example>, hidden: usize) -> 
         return Err("256 classes in this run; start it anew".into());
     }
     let taught = Taught::new(&lesson, &bundle.contract.head.labels, hidden)?.map(|t| t.among(&all, &now));
-    let thresholds = config.decisions(crate::config::PATH, &bundle.contract.decision, &all).map_err(|e| e.to_string())?;
+    let thresholds = config.decisions(&bundle.contract.decision, &all).map_err(|e| e.to_string())?;
     let thresholds = thresholds.iter().map(Thresholds::from).collect();
     change.teach(&lesson).map_err(|e| e.to_string())?;
     labels.clone_from(&all);
@@ -168,7 +178,9 @@ fn keep(room: &Room, label: &Label, example: Option<Example>, hidden: usize) -> 
 impl Probe for Teacher {
     fn decided(&mut self, _: Timestamp, p: &[f32], _: ClassId) {
         if self.showing.is_some() {
-            self.p.copy_from_slice(&p[..self.own]);
+            // What was taught before takes from all of the bundle's own classes alike: among themselves they say what they say without it.
+            let all: f32 = p[..self.own].iter().sum();
+            self.p.iter_mut().zip(p).for_each(|(to, p)| *to = if all > 0.0 { p / all } else { 0.0 });
         }
     }
 

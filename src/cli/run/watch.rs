@@ -66,6 +66,11 @@ impl Watch<'_> {
         while !stop.load(Ordering::Relaxed) && !self.herald.is_alone() {
             let arrival = self.capture.wait(LOOK_UP);
             let mut proof = false;
+            // Without frames too: who asks is answered.
+            if let Some(known) = self.teacher.attend(self.pipeline.hidden()) {
+                let herald = &mut self.herald;
+                self.pipeline.know(known, &mut |r| herald.say(&r));
+            }
             match arrival {
                 Arrival::Frame => {
                     if round.missing.take().is_some() {
@@ -86,8 +91,9 @@ impl Watch<'_> {
                 Arrival::End => {
                     let (herald, last) = (&mut self.herald, self.capture.last()?);
                     last.iter().for_each(|frame| self.ears.tell(frame.at, None, &mut self.pipeline));
-                    self.pipeline.finish(last.as_ref(), &mut self.blackbox, &mut |r| herald.say(&r))?;
-                    return Ok(());
+                    let done = self.pipeline.finish(last.as_ref(), &mut self.blackbox, &mut |r| herald.say(&r));
+                    press(herald, &mut self.blackbox);
+                    return Ok(done?);
                 }
                 Arrival::Refused(e) => return Err(e.into()),
             }
@@ -111,14 +117,9 @@ impl Watch<'_> {
         round.first_frame.get_or_insert(frame.at);
         self.ears.tell(frame.at, Some(until), &mut self.pipeline);
         let (ticks, herald) = (self.pipeline.counts().ticks, &mut self.herald);
-        if let Some(known) = self.teacher.attend(self.pipeline.hidden()) {
-            self.pipeline.know(known, &mut |r| herald.say(&r));
-        }
         let mut probe = (&mut self.blackbox, &mut self.teacher);
         let done = self.pipeline.step(&frame, until, &mut probe, &mut |r| herald.say(&r)).map_err(Failure::from);
-        if let (Some((label, at)), Some(blackbox)) = (self.herald.begun.take(), &mut self.blackbox) {
-            blackbox.press(&label, at);
-        }
+        press(herald, &mut self.blackbox);
         if self.live && self.pipeline.counts().ticks > ticks {
             round.latency.add(Timestamp::now().since(frame.at));
         }
@@ -160,15 +161,22 @@ impl Watch<'_> {
         self.herald.say(&Report::Health(health));
     }
 
-    /// A camera counts by cause; of any other source we know the holes in its numbers and which of them came damaged.
+    /// A camera counts by cause; of any other source we know the holes in its numbers, which of them came damaged and which nobody took in time.
     fn drops(&self, drops: &mut Drops) {
         match self.capture.losses() {
             Some(l) => (drops.lost, drops.damaged, drops.unread) = (l.lost, l.damaged, l.unread),
             None => {
-                drops.damaged = self.capture.broken();
-                drops.lost = drops.lost.saturating_sub(drops.damaged);
+                (drops.damaged, drops.unread) = (self.capture.broken(), self.capture.unread());
+                drops.lost = drops.lost.saturating_sub(drops.damaged.saturating_add(drops.unread));
             }
         }
+    }
+}
+
+/// What began is a reason to keep what was seen.
+fn press(herald: &mut Herald, blackbox: &mut Option<BlackBox>) {
+    if let (Some((label, at)), Some(blackbox)) = (herald.begun.take(), blackbox) {
+        blackbox.press(&label, at);
     }
 }
 
