@@ -84,7 +84,21 @@ pub(crate) fn shapes(proto: &ModelProto, input: &[usize]) -> BTreeMap<String, Ve
 
 /// The typed model of a checked graph; only the first output is kept unless `outputs` asks for more.
 pub(crate) fn typed(proto: &ModelProto, inputs: &[(usize, InferenceFact)], outputs: usize) -> TractResult<TypedModel> {
-    infer(proto, inputs, outputs)?.into_typed()
+    bounded(infer(proto, inputs, outputs)?.into_typed()?)
+}
+
+/// Most numbers of one tensor between two operators: 128 MiB of floats. More is a mistake or malice, and would end the process when it is made.
+const MAX_NUMBERS: usize = 32 << 20;
+
+fn bounded(model: TypedModel) -> TractResult<TypedModel> {
+    for fact in model.nodes().iter().flat_map(|node| &node.outputs).map(|outlet| &outlet.fact) {
+        if let Some(shape) = fact.shape.as_concrete()
+            && shape.iter().try_fold(1usize, |all, d| all.checked_mul(*d)).is_none_or(|all| all > MAX_NUMBERS)
+        {
+            bail!("a tensor of {shape:?} between two operators, at most {MAX_NUMBERS} numbers are run");
+        }
+    }
+    Ok(model)
 }
 
 fn infer(proto: &ModelProto, inputs: &[(usize, InferenceFact)], outputs: usize) -> TractResult<InferenceModel> {

@@ -134,6 +134,13 @@ fn typed(node: &NodeProto) -> Result<(), String> {
 /// Convolutions and pools: does the window lie in a picture that could be here?
 fn window(node: &NodeProto) -> Result<(), String> {
     let windowed = node.op_type.contains("Conv") || node.op_type.ends_with("Pool");
+    let ints = |name: &str| node.attribute.iter().find(|a| a.name == name).map(|a| a.ints.as_slice()).unwrap_or_default();
+    // `auto_pad` makes a border as wide as the window reaches. A kernel that is not said is that of the weights, which are small.
+    let kernel = ints("kernel_shape");
+    let reach = |(n, d): (usize, &i64)| d.saturating_mul(kernel.get(n).map_or(64, |k| k.saturating_sub(1)));
+    if let Some(reach) = ints("dilations").iter().enumerate().map(reach).find(|r| windowed && *r > MAX_WINDOW) {
+        return Err(format!("{}: a window that reaches {reach} pixels far, at most {MAX_WINDOW} are run", qnn::label(node)));
+    }
     for attribute in node.attribute.iter().filter(|_| windowed) {
         let least = match attribute.name.as_str() {
             "pads" | "output_padding" => 0,

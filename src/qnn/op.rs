@@ -417,7 +417,8 @@ fn give<T>(to: &mut [T], edge: &Edge, arena: &[u8], value: impl Fn(u8) -> T) {
 /// Runs of one layer a second, times `each`.
 #[allow(unsafe_code, reason = "kernels work on the arena by offset")]
 pub fn rate(layer: super::kernels::Layer, isa: Isa, each: f64, clock: impl Fn() -> std::time::Duration) -> f64 {
-    let mut arena = Arena::new(layer.extent().unwrap_or(0));
+    let Some(extent) = layer.extent() else { return 0.0 };
+    let mut arena = Arena::new(extent);
     let layer = layer.prepare(isa);
     let bytes = arena.bytes();
     let mut best = f64::INFINITY;

@@ -53,7 +53,8 @@ impl Pair {
     /// Computes both.
     ///
     /// # Safety
-    /// As [`Prepared::run`] for each; and neither writes a byte that the other reads or writes.
+    /// As [`Prepared::run`] for each, one call at a time; and neither writes a byte that the other writes, or reads for a result. (A kernel reads up to SLACK
+    /// bytes behind its tensor that count for nothing; those the other may be writing.)
     pub unsafe fn run(&self, halves: &[Prepared; 2], arena: *mut u8) {
         let desk = &*self.desk;
         desk.layer.store((&raw const halves[1]).cast_mut(), Ordering::Relaxed);

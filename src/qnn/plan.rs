@@ -171,8 +171,9 @@ pub fn plan(request: &Request<'_>) -> Result<Plan, String> {
             }
             Kind::Pad(sides, byte) => {
                 let [c, h, w] = output.picture;
-                let fill = Fill { offset: output.origin, rows: h, row: output.row, bytes: w * c, value: *byte };
-                steps.push(Step::Fill(fill));
+                // In a joined tensor the channels of others lie between a pixel's and the next one's.
+                let rows = (0..h).map(|y| output.origin + y * output.row);
+                steps.extend(rows.map(|offset| Step::Fill(Fill { offset, rows: w, row: output.pixel, bytes: c, value: *byte })));
                 let inside = output.origin + sides[0] * output.row + sides[1] * output.pixel;
                 lower.copy(&inputs[0], &Place { origin: inside, picture: inputs[0].picture, ..output });
             }

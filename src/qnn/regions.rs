@@ -130,12 +130,14 @@ impl<'a> Cutter<'a> {
     /// Walks back from the graph's outputs: what stays, and what regions have to give and take.
     fn wire(&mut self, outputs: &[String]) {
         let mut names: Vec<String> = vec![];
+        let mut seen: HashSet<String> = HashSet::new();
         for name in outputs {
-            if !self.row(name, &mut names) {
+            if !seen.contains(name) && self.row(name, &mut names) {
+                seen.insert(name.clone());
+            } else {
                 names.push(name.clone());
             }
         }
-        let mut seen: HashSet<String> = HashSet::new();
         while let Some(name) = names.pop() {
             if name.is_empty() || !seen.insert(name.clone()) {
                 continue;

@@ -13,8 +13,9 @@ use tract_onnx::pb::NodeProto;
 
 /// Longest row; longer ones are pictures.
 const LONGEST: usize = 1 << 14;
-/// Tensors that are looked at for one row: a hostile graph has paths without number.
+/// Tensors that are looked at for one row, and weights that it multiplies: a hostile graph has paths without number, and one constant for all of them.
 const LOOKS: usize = 256;
+const WEIGHTS: usize = 4 << 20;
 /// Rows of bytes whose sums 16 bits hold.
 const ROWS: usize = 257;
 
@@ -57,7 +58,7 @@ pub struct Row {
 
 /// The row that the tensor `name` is; `None` where it is none.
 pub fn read(file: &File<'_>, net: &Network, name: &str) -> Option<Row> {
-    let mut reader = Reader { file, net, looks: LOOKS };
+    let mut reader = Reader { file, net, looks: LOOKS, weights: WEIGHTS };
     reader.tensor(name).filter(|row| !row.nodes.is_empty())
 }
 
@@ -65,6 +66,7 @@ struct Reader<'a> {
     file: &'a File<'a>,
     net: &'a Network,
     looks: usize,
+    weights: usize,
 }
 
 impl Reader<'_> {
@@ -85,7 +87,12 @@ impl Reader<'_> {
                 let at = (0..2).find(constant)?;
                 self.input(node, 1 - at)?.plus(self.file, &node.input[at])?
             }
-            "Gemm" => self.input(node, 0)?.times(self.file, node)?,
+            "Gemm" => {
+                let row = self.input(node, 0)?;
+                let count = self.file.dims(node.input.get(1)?)?.iter().product();
+                self.weights = self.weights.checked_sub(count)?;
+                row.times(self.file, node)?
+            }
             "Concat" => self.joined(node)?,
             _ if only_reshapes(node) => {
                 let row = self.input(node, 0)?;

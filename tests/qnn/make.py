@@ -181,6 +181,14 @@ def nets():
         fixed = n.op("Relu", n.conv(6, 3, n.constant(n.rng.uniform(0, 2, [1, 6, 10, 9]).astype(np.float32)), pads=[1, 1, 1, 1]))
         n.op("Add", n.conv(6, 1, "x"), fixed)
 
+    def padded(n):
+        a = n.op("Relu", n.conv(5, 1))
+        b = n.op("Pad", n.op("Relu", n.conv(7, 3, a)), n.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1])), n.constant(np.float32(0)))
+        n.channels = 5
+        n.op("Concat", a, b, n.op("Relu", n.conv(3, 3, a, pads=[1, 1, 1, 1])), axis=1)
+        n.channels = 15
+        n.conv(4, 3)
+
     def pools(n):
         n.conv(8, 1)
         n.op("MaxPool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
@@ -261,6 +269,7 @@ def nets():
         net("row", row),
         net("averaged", averaged),
         net("constant", constant),
+        net("padded", padded),
         net("pools", pools),
         net("pools_ceil", pools_ceil),
         net("shapes", shapes),
@@ -390,6 +399,7 @@ def hostile():
     put("strides_huge", lambda g: attribute(g, "Conv", "strides", [huge, huge]))
     put("dilations_zero", lambda g: attribute(g, "Conv", "dilations", [0, 0]))
     put("dilations_huge", lambda g: attribute(g, "Conv", "dilations", [huge, huge]))
+    put("dilations_far", lambda g: attribute(g, "Conv", "dilations", [4000, 4000]))
     put("groups_zero", lambda g: attribute(g, "Conv", "group", 0))
     put("groups_many", lambda g: attribute(g, "Conv", "group", huge))
     put("auto_pad_unknown", lambda g: attribute(g, "Conv", "auto_pad", "SAME_SAME"))
