@@ -29,7 +29,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Where it lies unless configuration or flag say otherwise.
@@ -164,13 +164,27 @@ impl Store {
     /// It cannot be made or written, or another process is changing it.
     pub fn change(&self) -> Result<Change<'_>, StoreError> {
         let lock = self.dir.join("lock");
-        let folder = |dir: &Path| DirBuilder::new().recursive(true).mode(0o755).create(dir).map_err(at(dir));
+        let folder = |dir: &Path| {
+            let new = !dir.exists();
+            DirBuilder::new().recursive(true).mode(0o755).create(dir).map_err(at(dir))?;
+            if new {
+                hand_over(dir);
+            }
+            Ok(())
+        };
         if !self.dir.exists() {
             folder(&self.dir)?;
             // The folder itself must survive as well; what lies above it was there or is flushed with it.
             self.dir.parent().filter(|d| !d.as_os_str().is_empty()).map_or(Ok(()), flush_dir)?;
         }
-        let file = OpenOptions::new().create(true).append(true).mode(0o644).open(&lock).map_err(at(&lock))?;
+        // One that is there, whoever made it, is locked as it is: that takes no right to write.
+        let file = match File::open(&lock) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                OpenOptions::new().create(true).append(true).mode(0o644).open(&lock).inspect(|_| hand_over(&lock))
+            }
+            other => other,
+        };
+        let file = file.map_err(at(&lock))?;
         flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|e| match e {
             rustix::io::Errno::WOULDBLOCK => StoreError::Lost {
                 what: self.dir.display().to_string(),
@@ -223,6 +237,7 @@ impl Change<'_> {
 
     fn write(&self, from: &Path, to: &Path, files: &BTreeMap<String, String>) -> Result<(), StoreError> {
         DirBuilder::new().mode(0o755).create(to).map_err(at(to))?;
+        hand_over(to);
         for (name, sha) in files {
             let (from, to) = (from.join(name), to.join(name));
             let bytes = fs::read(&from).map_err(at(&from))?;
@@ -233,6 +248,7 @@ impl Change<'_> {
                 });
             }
             write_new(&to, &bytes)?;
+            hand_over(&to);
         }
         fs::set_permissions(to, fs::Permissions::from_mode(0o755)).map_err(at(to))?;
         flush_dir(to)
@@ -316,6 +332,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         fs::create_dir_all(dir).map_err(at(dir))?;
         // Whatever the umask: the service reads as a user of its own.
         fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).map_err(at(dir))?;
+        hand_over(dir);
         dir.parent().filter(|d| !d.as_os_str().is_empty()).map_or(Ok(()), flush_dir)?;
     }
     remove(&new)?;
@@ -338,8 +355,21 @@ pub(crate) fn settle(part: &Path, place: &Path) -> io::Result<()> {
     rename(part, place)
 }
 
+/// What root makes in the folder of somebody else, a service's, becomes theirs: they have to change it some day. For anybody else it does nothing.
+fn hand_over(path: &Path) {
+    let Some(around) = path.parent().filter(|_| rustix::process::geteuid().is_root()) else { return };
+    let owner = |path: &Path| fs::metadata(path).map(|m| (m.uid(), m.gid()));
+    if let (Ok(own), Ok((user, group))) = (owner(path), owner(around))
+        && own.0 != user
+        && let Err(e) = std::os::unix::fs::chown(path, Some(user), Some(group))
+    {
+        log::warn!("{}: it stays root's: {e}", path.display());
+    }
+}
+
 /// [`settle`] for what is flushed already.
 fn rename(part: &Path, place: &Path) -> io::Result<()> {
+    hand_over(part);
     if let Err(e) = fs::rename(part, place) {
         let _ = remove(part);
         return Err(e);
@@ -361,6 +391,23 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("lookout-store-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         dir
+    }
+
+    /// Tests run as root in CI; anybody else cannot make what is another's.
+    #[test]
+    fn what_root_makes_in_the_folder_of_a_service_is_the_services() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let dir = folder("owner");
+        fs::create_dir_all(&dir).unwrap();
+        std::os::unix::fs::chown(&dir, Some(65534), Some(65534)).unwrap();
+        drop(Store::at(&dir).change().unwrap());
+        replace(&dir.join("taught").join("a.json"), b"{}").unwrap();
+        for name in ["lock", BUNDLES, "taught", "taught/a.json"] {
+            assert_eq!(fs::metadata(dir.join(name)).unwrap().uid(), 65534, "{name}");
+        }
+        fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]

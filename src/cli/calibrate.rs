@@ -10,10 +10,12 @@ use super::classify::timeline;
 use super::segments::Timeline;
 use super::setup::{BundleArg, GateArg, load};
 use crate::bundle::Bundle;
+use crate::config::Config;
 use crate::decision::{Decision, Thresholds};
 use crate::pipeline::Options;
 use crate::report::Edge;
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Thresholds that are tried: 0.30, 0.32 to 0.98.
@@ -30,6 +32,9 @@ pub struct Args {
     false_alarms: f32,
     #[command(flatten)]
     bundle: BundleArg,
+    /// Configuration, for the part of the picture that is looked at [default: /etc/lookout/lookout.toml where it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     gate: GateArg,
 }
@@ -40,7 +45,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         return Err(Failure::refused(format!("--false-alarms {}: a number above 0 expected", args.false_alarms)));
     }
     let bundle = load(&args.bundle)?;
-    let options = Options { gate: args.gate.on(), still_before: true, ..Options::default() };
+    let config = args.config.as_deref().map_or_else(Config::installed, Config::open);
+    let region = config.map_err(|e| Failure::refused(e.to_string()))?.looked_at();
+    let options = Options { region, gate: args.gate.on(), still_before: true, ..Options::default() };
     let timelines: Vec<Timeline> =
         args.clips.iter().map(|clip| timeline(clip, &bundle, &options, None, None)).collect::<Result<_, _>>()?;
     let ticks: usize = timelines.iter().map(Timeline::ticks).sum();

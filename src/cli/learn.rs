@@ -8,7 +8,7 @@
 use super::Failure;
 use super::classify::{Played, play};
 use super::promised;
-use super::setup::{BundleArg, StateArg, load};
+use super::setup::{BundleArg, StateArg, on_box};
 use crate::bundle::Bundle;
 use crate::config::Config;
 use crate::novelty::normal::{self, Loss, Terms};
@@ -89,7 +89,10 @@ pub struct NoveltyArgs {
 
 /// Runs `learn`.
 pub fn learn(args: &LearnArgs, out: &mut dyn Write) -> Result<(), Failure> {
-    let bundle = load(&args.bundle)?;
+    let config = args.config.as_deref().map_or_else(Config::installed, Config::open);
+    let config = config.map_err(|e| Failure::refused(e.to_string()))?;
+    let store = args.state.store(&config);
+    let bundle = on_box(&args.bundle, &config, &store)?;
     let tick_ms = bundle.contract.time.tick_ms;
     let alike = bundle.contract.input.as_ref().map_or(0, |i| i.features);
     // A bundle's own network goes on being used; what stands behind it is learnt here.
@@ -105,9 +108,7 @@ pub fn learn(args: &LearnArgs, out: &mut dyn Write) -> Result<(), Failure> {
         each: args.each,
         ..Terms::new(tick_ms, alike)
     };
-    let config = args.config.as_deref().map_or_else(Config::installed, Config::open);
-    let config = config.map_err(|e| Failure::refused(e.to_string()))?;
-    let state = args.state.store(&config).dir().to_path_buf();
+    let state = store.dir().to_path_buf();
     let path = args.out.clone().unwrap_or_else(|| state.join(FILE));
     let stretches = match &args.source {
         Some(source) => from_camera(source, args, &config, &bundle, &state)?,
@@ -127,7 +128,8 @@ pub fn learn(args: &LearnArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let hours = f64::from(tick_ms) * learnt.learnt as f64 / 3.6e6;
     let ticks = learnt.learnt;
     let promise = promised::words(&Setup::of(learnt, network).map_err(Failure::broke)?);
-    writeln!(out, "{}: learnt from {ticks} ticks ({hours:.2} h); {promise}", path.display())?;
+    let c = &bundle.contract;
+    writeln!(out, "{}: learnt from {ticks} ticks ({hours:.2} h) for bundle {} {}; {promise}", path.display(), c.name, c.version)?;
     Ok(())
 }
 
@@ -247,9 +249,10 @@ pub fn novelty(args: &NoveltyArgs, out: &mut dyn Write) -> Result<(), Failure> {
     if !(args.false_alarms.is_finite() && args.false_alarms > 0.0) {
         return Err(Failure::refused(format!("--false-alarms {}: a number above 0 expected", args.false_alarms)));
     }
-    let bundle = load(&args.bundle)?;
     let config = Config::installed().map_err(|e| Failure::refused(e.to_string()))?;
-    let state = args.state.store(&config).dir().to_path_buf();
+    let store = args.state.store(&config);
+    let bundle = on_box(&args.bundle, &config, &store)?;
+    let state = store.dir().to_path_buf();
     let setup = match &args.normal {
         Some(path) => {
             let normal = kept::read(path).map_err(Failure::refused)?;
@@ -260,15 +263,15 @@ pub fn novelty(args: &NoveltyArgs, out: &mut dyn Write) -> Result<(), Failure> {
     };
     let nothing = || format!("nothing says what is normal with bundle {}; `lookout learn` finds out", bundle.contract.name);
     let mut setup = setup.ok_or_else(|| Failure::refused(nothing()))?;
-    setup.rate = args.false_alarms / 1440.0;
+    setup.rate = args.false_alarms * f64::from(setup.block) * f64::from(setup.normal.tick_ms) / 86_400_000.0;
     writeln!(out, "clip,ms,score,threshold,now")?;
     for clip in &args.clips {
         let options = Options { novelty: Some(setup.clone()), heartbeat: Duration::ZERO, ..Options::default() };
         let mut lines = vec![];
         let mut say = |report: Report| {
             if let Report::Novelty(n) = report {
-                let threshold = if n.threshold.is_finite() { format!("{:.4}", n.threshold) } else { String::new() };
-                lines.push(format!("{},{:.4},{threshold},{}", Timestamp::ms(n.at), n.score, n.now.words()));
+                let number = |v: f32| if v.is_finite() { format!("{v:.4}") } else { String::new() };
+                lines.push(format!("{},{},{},{}", Timestamp::ms(n.at), number(n.score), number(n.threshold), n.now.words()));
             }
         };
         play(clip, &bundle, Played::whole(&options), &mut (), &mut |_| {}, &mut say)?;

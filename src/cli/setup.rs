@@ -76,6 +76,16 @@ pub fn load(arg: &BundleArg) -> Result<Bundle, Failure> {
     })
 }
 
+/// The bundle that runs on this box, to learn for it: the one that is named, here or in the configuration, else what `run` would take.
+pub fn on_box(arg: &BundleArg, config: &Config, store: &Store) -> Result<Bundle, Failure> {
+    if let Some(dir) = arg.bundle.as_ref().or(config.bundle.as_ref()) {
+        return Ok(Bundle::open(dir)?);
+    }
+    let chosen = choose(None, config, store)?;
+    chosen.trouble.iter().for_each(|trouble| log::warn!("{trouble}"));
+    Ok(chosen.bundle)
+}
+
 /// `--state`, for commands that look at what is installed.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct StateArg {
@@ -95,7 +105,7 @@ impl StateArg {
 /// and boxes are said in the picture that was seen then.
 pub fn recall(source: &dyn Source, novelty: Option<&Setup>, pipeline: &mut Pipeline) {
     let past = source.past();
-    past.and_then(|past| past.region).into_iter().for_each(|region| pipeline.recall_region(region));
+    past.into_iter().for_each(|past| pipeline.recall_region(past.region.unwrap_or_default()));
     if past.is_some_and(|past| !past.head.is_empty() && !pipeline.recall_head(past.head)) {
         log::warn!("{}: the state of the head in it cannot be read, so it begins anew", source.describe());
     }

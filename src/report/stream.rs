@@ -25,6 +25,9 @@ const SYNC: Duration = Duration::from_secs(30);
 /// A file that failed is tried again this often: some file systems log four lines at each try.
 const AGAIN: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 5_000 });
 
+/// Longest report file of a live source, bytes: some two days. It becomes `FILE.1` then, in the place of an older one, so that a card never fills.
+const LONGEST: u64 = if cfg!(test) { 64 } else { 8 << 20 };
+
 /// How lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -66,7 +69,9 @@ pub(super) fn file(path: &Path, format: Format, pace: Pace) -> Result<Writer, Re
     let path = file.metadata().is_ok_and(|m| m.is_file()).then(|| path.to_path_buf());
     let torn = path.as_deref().is_some_and(|path| ends_in_mid_line(path).unwrap_or(false));
     let name = what.clone();
-    Ok(Writer::start("file", pace, move |outbox| Stream::new(name, file, path, torn).run(format, outbox))?.may_wait())
+    let live = pace == Pace::Live;
+    Ok(Writer::start("file", pace, move |outbox| Stream { live, ..Stream::new(name, file, path, torn) }.run(format, outbox))?
+        .may_wait())
 }
 
 /// A run that was killed leaves half a line at the end.
@@ -90,6 +95,8 @@ struct Stream {
     torn: bool,
     /// When it is to be synced, or, where it was let go, opened again.
     due: Instant,
+    /// A recording's reports are one file however long.
+    live: bool,
     complaint: Complaint,
 }
 
@@ -98,7 +105,7 @@ struct End;
 
 impl Stream {
     fn new(name: String, file: File, path: Option<PathBuf>, torn: bool) -> Self {
-        Self { name, file: Some(file), path, torn, due: Instant::now() + SYNC, complaint: Complaint::default() }
+        Self { name, file: Some(file), path, torn, due: Instant::now() + SYNC, live: false, complaint: Complaint::default() }
     }
 
     fn run(mut self, format: Format, outbox: &Outbox) {
@@ -148,7 +155,7 @@ impl Stream {
         {
             let synced = file.sync_data();
             self.due = Instant::now() + SYNC;
-            if let Err(e) = synced {
+            if let Err(e) = synced.and_then(|()| self.turn_over()) {
                 self.let_go();
                 self.lost(&e.to_string());
             }
@@ -156,6 +163,19 @@ impl Stream {
         if self.file.is_some() && !self.torn {
             self.complaint.end(format_args!("{}: written again", self.name));
         }
+        Ok(())
+    }
+
+    /// A file that has become long makes way for a new one.
+    fn turn_over(&mut self) -> std::io::Result<()> {
+        let (Some(file), Some(path)) = (&self.file, &self.path) else { return Ok(()) };
+        if !self.live || self.torn || file.metadata()?.len() < LONGEST {
+            return Ok(());
+        }
+        let mut older = path.clone().into_os_string();
+        older.push(".1");
+        std::fs::rename(path, older)?;
+        self.file = Some(File::options().append(true).create(true).open(path)?);
         Ok(())
     }
 
@@ -213,6 +233,24 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_file_makes_way_for_a_new_one_and_one_older_is_kept() {
+        let dir = std::env::temp_dir().join(format!("lookout-turn-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let (path, older) = (dir.join("r.nmea"), dir.join("r.nmea.1"));
+        let outbox = Outbox::new(Pace::Live).unwrap();
+        let file = File::options().append(true).create(true).open(&path).unwrap();
+        let mut stream = Stream { live: true, ..Stream::new("file".into(), file, Some(path.clone()), false) };
+        for n in 0..20 {
+            stream.due = Instant::now(); // as if half a minute had passed
+            assert!(stream.write(format!("line {n:02}\n").as_bytes(), &outbox).is_ok());
+        }
+        let text = |path: &Path| std::fs::read_to_string(path).unwrap();
+        assert_eq!(text(&older).lines().count(), 8, "{}", text(&older));
+        assert_eq!(text(&path), "line 16\nline 17\nline 18\nline 19\n");
+        std::fs::remove_dir_all(dir).unwrap();
+    }
 
     #[test]
     fn a_file_that_fails_is_let_go_and_opened_again_but_never_made() {

@@ -97,7 +97,11 @@ pub fn look(state: &Path, bundle: &Bundle) -> (Option<Setup>, Vec<String>) {
     match counted {
         Ok(Some(c)) if c.normal == name(&setup.normal) => {
             setup.blocks = c.blocks;
-            setup.block = if c.ticks > 0 { c.ticks } else { setup.block };
+            if c.ticks > 0 {
+                // As many false alarms a day, in blocks of this length.
+                setup.rate *= f64::from(c.ticks) / f64::from(setup.block);
+                setup.block = c.ticks;
+            }
         }
         Ok(_) => {}
         Err(why) => trouble.push(format!("{why}; counting begins anew")),
