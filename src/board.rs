@@ -42,6 +42,13 @@ pub struct Wiring {
     pub alarm: Option<Line>,
 }
 
+impl Wiring {
+    /// Is there nothing to drive?
+    pub fn is_empty(&self) -> bool {
+        self.heartbeat.is_none() && self.lines.is_empty() && self.alarm.is_none()
+    }
+}
+
 /// The `compatible` strings of this machine, most specific first; empty where there is no device tree (a PC).
 pub fn machine() -> Vec<String> {
     strings(&std::fs::read(DEVICE_TREE).unwrap_or_default())

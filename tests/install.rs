@@ -287,7 +287,8 @@ fn classes_that_are_named_do_not_stop_the_box_when_another_bundle_has_to_run() {
     let film = here.dir.join("film.y4m");
     let frame = [b"FRAME\n".to_vec(), vec![90; 32 * 32]].concat();
     fs::write(&film, [b"YUV4MPEG2 W32 H32 F10:1 Cmono\n".to_vec(), frame.repeat(40)].concat()).unwrap();
-    let out = here.call("run", &["--source", &format!("y4m:{}", film.display()), "--report", "stdout"]);
+    let film = format!("y4m:{}", film.display());
+    let out = here.call("run", &["--source", &film, "--report", "stdout", "--report", "gpio"]);
     let log = String::from_utf8(out.stderr).unwrap();
     assert!(out.status.success() && log.contains("the built-in one runs instead") && log.contains("no class \"west\""), "{log}");
     assert!(String::from_utf8(out.stdout).unwrap().contains(",FALLBACK,"), "{log}");

@@ -60,12 +60,17 @@ pub fn of(ticks: &[Novelty], tick_ms: u32) -> Vec<Alarm> {
 }
 
 fn highest(ticks: &[Novelty]) -> Option<&Novelty> {
-    ticks.iter().max_by(|a, b| a.score.total_cmp(&b.score))
+    scored(ticks).max_by(|a, b| a.score.total_cmp(&b.score))
+}
+
+/// Those that have a score: an alarm that a gap ends is said to end without one.
+fn scored(ticks: &[Novelty]) -> impl DoubleEndedIterator<Item = &Novelty> {
+    ticks.iter().filter(|n| n.score.is_finite())
 }
 
 /// For people: a line an alarm, and one for the whole.
 pub fn write(ticks: &[Novelty], tick_ms: u32, out: &mut dyn Write) -> Result<(), Failure> {
-    let (Some(highest), Some(last)) = (highest(ticks), ticks.last()) else {
+    let (Some(highest), Some(last)) = (highest(ticks), scored(ticks).next_back()) else {
         return Ok(writeln!(out, "  novelty: too short for a score")?);
     };
     let alarms = of(ticks, tick_ms);
@@ -100,10 +105,10 @@ pub fn json(ticks: &[Novelty], places: &[(Timestamp, Region)], tick_ms: u32) -> 
         })
         .collect();
     let all: Vec<Value> = ticks.iter().map(|n| json!([n.at.ms(), round(n.score), round(n.threshold), n.now.words()])).collect();
+    let last = scored(ticks).next_back();
     json!({
         "score": highest(ticks).map(|n| round(n.score)), "at_ms": highest(ticks).map(|n| n.at.ms()),
-        "threshold": ticks.last().and_then(|n| round(n.threshold)), "blocks": ticks.last().map_or(0, |n| n.blocks),
-        "one_in": ticks.last().and_then(|n| n.one_in),
+        "threshold": last.and_then(|n| round(n.threshold)), "blocks": last.map_or(0, |n| n.blocks), "one_in": last.and_then(|n| n.one_in),
         "alarms": alarms, "ticks": all,
     })
 }

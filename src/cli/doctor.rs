@@ -203,6 +203,7 @@ fn this_bundle(config: &Config, all: &mut Findings) -> Option<Bundle> {
     match choose(config.bundle.as_deref(), config, &Store::at(&config.state)) {
         Ok(Chosen { mut bundle, from, trouble }) => {
             let taught = fit_taught(&mut bundle, &Store::at(&config.state));
+            let meant = trouble.is_none() && taught.is_ok();
             let labels: Vec<&str> = bundle.labels.iter().map(|l| l.as_str()).collect();
             let c = &bundle.contract;
             let text = format!("{} {} {} ({from}), hashes and golden vectors right", c.name, c.version, &bundle.hash[..8]);
@@ -221,8 +222,15 @@ fn this_bundle(config: &Config, all: &mut Findings) -> Option<Bundle> {
             if let Some(trouble) = trouble {
                 all.add(Finding::note("bundle", trouble).fix("`lookout install` it once more, or `lookout install --undo`"));
             }
-            let fits = config.names(&bundle.labels).and_then(|()| config.decisions(&c.decision, &bundle.labels));
-            if let Err(e) = fits {
+            match config.names(&bundle.labels) {
+                Err(e) if meant => all.add(Finding::broken("config", 2, e.to_string())),
+                Err(e) => all.add(Finding::note(
+                    "config",
+                    format!("{e}; left alone while another bundle runs than the one that was meant"),
+                )),
+                Ok(()) => {}
+            }
+            if let Err(e) = config.decisions(&c.decision, &bundle.labels) {
                 all.add(Finding::broken("config", 2, e.to_string()));
             }
             all.extend(senses::look(config, &bundle));

@@ -127,13 +127,13 @@ fn undo(args: &Args, config: &Config, store: &Store, out: &mut dyn Write) -> Res
     let tried = record.current.as_ref().map(|hash| trial::run(&store.folder(hash), true)).transpose();
     let tried = tried.map_err(|why| Failure::refused(format!("the bundle before is broken, nothing was changed: {why}")))?;
     let cannot = |why: String| Failure::refused(format!("this box cannot use the bundle before, nothing was changed: {why}"));
-    match &tried {
-        Some(tried) => fits(&tried.thresholds(), &tried.labels, config).map_err(cannot)?,
-        None => {
-            let c = baked::bundle()?.contract;
-            fits(&c.decision, &c.head.labels, config).map_err(cannot)?;
-        }
-    }
+    let (hash, thresholds, mut labels) = match &tried {
+        Some(tried) => (tried.hash.clone(), tried.thresholds(), tried.labels.clone()),
+        None => baked::bundle().map(|b| (b.hash, b.contract.decision, b.contract.head.labels))?,
+    };
+    // What was taught on that bundle comes back with it.
+    labels.extend(store.taught(&hash)?.iter().flat_map(|lesson| lesson.labels()).map(String::from));
+    fits(&thresholds, &labels, config).map_err(cannot)?;
     change.commit(&record)?;
     say(args, &record, tried.as_ref(), out)
 }

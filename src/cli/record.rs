@@ -216,6 +216,16 @@ pub fn record(args: &RecordArgs, out: &mut dyn Write) -> Result<(), Failure> {
     Extra::check(&extra).map_err(Failure::refused)?;
     let (ears, mut senses, live) =
         (Listener::start(&extra, &given).map_err(Failure::refused)?, Extras::new(&extra, 0), source.is_live());
+    // A whole clip; true when there is no room for another.
+    let mut ended = |file: Clip| -> Result<bool, Failure> {
+        writeln!(out, "{}", file.end()?.display())?;
+        out.flush()?;
+        let full = megabytes(&dir);
+        if full >= args.limit_mb {
+            log::warn!("{}: {full} MB, {} allowed; recording ends", dir.display(), args.limit_mb);
+        }
+        Ok(full >= args.limit_mb)
+    };
     let mut past: VecDeque<(Vec<u8>, Vec<f32>)> = VecDeque::new();
     let mut clip: Option<(Clip, usize)> = None;
     let (mut due, tick) = (None::<Timestamp>, Duration::from_millis(tick_ms.into()));
@@ -252,7 +262,9 @@ pub fn record(args: &RecordArgs, out: &mut dyn Write) -> Result<(), Failure> {
                     "{name}: no frames for {:.1} s; the clip ends with tick {n} of {length}",
                     tick.as_secs_f64() * late as f64
                 );
-                writeln!(out, "{}", file.end()?.display())?;
+                if ended(file)? {
+                    return Ok(());
+                }
             }
         }
         due = Some(at + tick * copies as u32);
@@ -282,21 +294,17 @@ pub fn record(args: &RecordArgs, out: &mut dyn Write) -> Result<(), Failure> {
                 }
                 None => {}
             }
-            if let Some((file, _)) = clip.take_if(|(_, n)| *n >= length) {
-                writeln!(out, "{}", file.end()?.display())?;
-                out.flush()?;
-                let full = megabytes(&dir);
-                if full >= args.limit_mb {
-                    log::warn!("{}: {full} MB, {} allowed; recording ends", dir.display(), args.limit_mb);
-                    return Ok(());
-                }
+            if let Some((file, _)) = clip.take_if(|(_, n)| *n >= length)
+                && ended(file)?
+            {
+                return Ok(());
             }
         }
     }
     if let Some((file, n)) = clip {
         // Told to stop in the middle: what is there is a shorter clip.
         log::info!("the last clip has {n} ticks of {length}");
-        writeln!(out, "{}", file.end()?.display())?;
+        ended(file)?;
     }
     Ok(())
 }
@@ -312,7 +320,7 @@ pub fn label(args: &LabelArgs, out: &mut dyn Write) -> Result<(), Failure> {
     if source.is_live() {
         return Err(Failure::refused(format!("{}: a camera never ends; `lookout record` takes clips from it", args.recording)));
     }
-    let (extra, mut beside) = extra::table::Table::all(&args.recording).map_err(Failure::refused)?;
+    let (extra, mut beside) = extra::table::Table::all(&args.recording, &bundle.contract.extra).map_err(Failure::refused)?;
     let mut senses = Extras::new(&extra, 0);
     let stem = Path::new(&args.recording).file_stem().map(|s| s.to_string_lossy().replace([':', ' '], "-")).unwrap_or_default();
     let mut open: Vec<(usize, Clip)> = Vec::new();

@@ -105,9 +105,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
     let born = Timestamp::now();
-    let stop = Arc::new(AtomicBool::new(false));
+    // Told to stop, the loop ends; while a recording's last reports wait for a slow reader there is no loop, and the signal itself ends it.
+    let (stop, ended) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, stop.clone()).map_err(|e| Failure::broke(format!("signal {signal}: {e}")))?;
+        signal_hook::flag::register_conditional_default(signal, ended.clone())
+            .and_then(|_| signal_hook::flag::register(signal, stop.clone()))
+            .map_err(|e| Failure::broke(format!("signal {signal}: {e}")))?;
     }
     let config = match &args.config {
         Some(path) => Config::open(path),
@@ -139,17 +142,17 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
         let taught = setup::run_taught(&mut chosen.bundle, &store);
         let ready = || {
             let labels = &chosen.bundle.labels;
-            match config.names(labels) {
+            let left_alone = match config.names(labels) {
                 // Another bundle runs than the one that was meant, or without what was taught: its classes cannot be the ones that are named.
-                Err(e) if chosen.trouble.is_some() || taught.is_none() => log::error!("{e}; left alone"),
-                named => named.map_err(refuse)?,
-            }
+                Err(e) if chosen.trouble.is_some() || taught.is_none() => Some(e),
+                named => named.map_err(refuse).map(|()| None)?,
+            };
             let wiring = board.wiring(&config.gpio, labels).map_err(refused)?;
             let mut options = options(&config, args, &board, &chosen.bundle)?;
             let here = store::novelty::of_place(store.dir(), &chosen.bundle);
             options.novelty = here.and_then(|setup| config.novelty.apply(setup));
             let pipeline = Pipeline::new(&chosen.bundle, &options)?;
-            Ok::<_, Failure>((pipeline, wiring, options.novelty))
+            Ok::<_, Failure>((pipeline, wiring, left_alone, options.novelty))
         };
         match (ready(), &chosen.trouble) {
             (Err(e), Some(trouble)) => Err(Failure { why: format!("{trouble}; {}", e.why), ..e }),
@@ -157,7 +160,7 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
         }
     };
     let (mut standby, mut complaint) = (None, Complaint::default());
-    let (chosen, taught, (mut pipeline, wiring, novelty)) = loop {
+    let (chosen, taught, (mut pipeline, wiring, left_alone, novelty)) = loop {
         match prepare() {
             Ok(ready) => break ready,
             Err(e) if stop.load(Ordering::Relaxed) || !args.wait => return if args.wait { Ok(()) } else { Err(e) },
@@ -173,6 +176,12 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
     drop(standby);
     if let Some(trouble) = &chosen.trouble {
         log::error!("{trouble}");
+    }
+    let mut reports = reports;
+    if let Some(names) = left_alone {
+        log::error!("{names}; left alone");
+        // Lines for classes that are not there are no reason to stop.
+        reports.retain(|spec| *spec != ReportSpec::Gpio || wiring.as_ref().is_some_and(|wiring| !wiring.is_empty()));
     }
     if let Some(taught) = taught.filter(|taught| *taught > 0) {
         log::info!("{taught} taught classes behind the bundle's own");
@@ -240,6 +249,7 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
     watch.notifier.stopping();
     // The end of a recording is as whole as the rest of it: a slow reader is waited for as in the middle.
     let told = live || stop.load(Ordering::Relaxed);
+    ended.store(!told, Ordering::Relaxed);
     watch.herald.close(if told { DRAIN } else { report::outbox::PATIENCE });
     watch.blackbox.iter_mut().for_each(|b| b.close(DRAIN));
     done

@@ -250,7 +250,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let (listing, ticks) = ticks(listing, &kinds, &extra, tick_ms, &cache)?;
     let width = ticks[0].1.width;
     let alike = if input.is_some() { width - 2 * extra.len() } else { 0 };
-    let mut set = Set::new(&listing, ticks, tick_ms, window, args.delay_ms).alike(alike);
+    let mut set = Set::new(&listing, ticks, tick_ms, window, args.delay_ms).alike(alike, extra.len());
     set.turns = turns;
     set.mirror = mirror(args.mirror.as_deref().unwrap_or_default(), &set.labels)?;
     if gait {

@@ -129,10 +129,11 @@ impl Device for Rows {
                 }
                 self.from = Some(From::File(now));
                 let mut file = File::open(&self.path).map_err(|e| e.to_string())?;
-                let back = MAX_ROW as u64;
+                // The longest row, and the line ends on either side of it.
+                let back = MAX_ROW as u64 + 2;
                 let first = u64::try_from(now.1).unwrap_or(0).saturating_sub(back);
                 file.seek(SeekFrom::Start(first)).map_err(|e| e.to_string())?;
-                let mut tail = Vec::with_capacity(MAX_ROW);
+                let mut tail = Vec::with_capacity(MAX_ROW + 2);
                 file.take(back).read_to_end(&mut tail).map_err(|e| e.to_string())?;
                 let whole = tail.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
                 let before = tail[..whole.saturating_sub(1)].iter().rposition(|b| *b == b'\n').map(|n| n + 1);

@@ -59,16 +59,29 @@ impl Table {
         file(clip.trim_end_matches('/')).or_else(|| file(path))
     }
 
-    /// Everything in the table beside `clip`, and what it is called; of none, nothing.
+    /// Everything in the table beside `clip` that can be an extra, and what it is called; of none, nothing. `known`: those of which more is known.
     ///
     /// # Errors
-    /// As [`Table::of`], and names that no extra can have.
-    pub fn all(clip: &str) -> Result<(Vec<Extra>, Self), String> {
+    /// As [`Table::of`].
+    pub fn all(clip: &str, known: &[Extra]) -> Result<(Vec<Extra>, Self), String> {
         let Some(file) = Self::beside(clip) else { return Ok(Default::default()) };
         let named = |why: String| format!("{}: {why}", file.display());
         let table = table::Table::read(&file)?;
-        let extra: Vec<Extra> = table.columns().filter(|name| *name != "ms").map(Extra::named).collect();
-        Extra::check(&extra).and_then(|()| Self::parse(&table, &extra)).map(|found| (extra, found)).map_err(named)
+        let mut extra: Vec<Extra> = vec![];
+        for (n, name) in table.columns().enumerate().filter(|(_, name)| *name != "ms") {
+            let number = |text: &str| text.is_empty() || text.parse::<f32>().is_ok();
+            let one = known.iter().find(|e| e.name == name).cloned().unwrap_or_else(|| Extra::named(name));
+            let fits = Extra::check(&[extra.as_slice(), std::slice::from_ref(&one)].concat()).is_ok();
+            if fits && table.rows().all(|(_, row)| number(row.get(n))) {
+                extra.push(one);
+            } else {
+                log::warn!("{}: column {name:?} is no number that a bundle could read, and is left out", file.display());
+            }
+        }
+        if extra.is_empty() {
+            return Ok(Default::default());
+        }
+        Self::parse(&table, &extra).map(|found| (extra, found)).map_err(named)
     }
 
     /// Reads a table.

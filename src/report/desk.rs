@@ -56,10 +56,12 @@ pub type Wire = u32;
 /// What was done, or why not.
 pub type Outcome = Result<Text<40>, Text<40>>;
 
+/// What lies there and from where, and when the last one was put down.
+type Place = (Option<(Command, Wire)>, Option<Instant>);
+
 #[derive(Debug, Default)]
 struct Top {
-    /// What lies there and from where, and when the last one was put down.
-    command: Mutex<(Option<(Command, Wire)>, Option<Instant>)>,
+    command: Mutex<Place>,
     outcomes: Mutex<Deque<(Wire, Outcome), 4>>,
     labels: Mutex<Vec<String>>,
     wires: AtomicU32,

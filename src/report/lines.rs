@@ -83,12 +83,12 @@ impl Class {
                 true
             }
             Report::Health(h) => {
-                // A class that goes on is said again only now and then; that it is still being decided, every second.
                 let decides = h.state.decides();
                 if !decides {
                     *self = Self::default();
                 }
-                decides && h.state != State::Invalid
+                // A class that goes on is said again only now and then; that frames come and are decided on, every second.
+                decides && h.state != State::Invalid && h.fps_tenths > 0
             }
             Report::Novelty(n) => {
                 self.alarm = n.now == Novel::Alarm;
@@ -112,6 +112,7 @@ impl Class {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Health;
     use crate::report::tests::{class, event, health, novelty};
 
     /// Each step: at ms, is its label the class; expected: is the line on, and when it changes by itself.
@@ -123,6 +124,25 @@ mod tests {
             line.follow(current, now);
             assert_eq!(line.settle(now), on, "{mode:?} at {ms} ms");
             assert_eq!(line.due(), due_ms.map(|ms| start + Duration::from_millis(ms)), "{mode:?} at {ms} ms");
+        }
+    }
+
+    #[test]
+    fn health_proves_decisions_only_while_frames_come() {
+        let Report::Health(h) = health() else { unreachable!() };
+        for (state, fps_tenths, proves) in [
+            (State::Ok, 299, true),
+            (State::Fallback, 10, true),
+            // The capture thread hangs in a driver, and nobody has noticed yet.
+            (State::Ok, 0, false),
+            (State::Invalid, 299, false),
+            (State::NoFrames, 299, false),
+        ] {
+            assert_eq!(
+                Class::default().take(&Report::Health(Health { state: state.clone(), fps_tenths, ..h.clone() })),
+                proves,
+                "{state:?}"
+            );
         }
     }
 

@@ -8,7 +8,7 @@
 //! it is opened again and waits for the next writer.
 
 use super::input::{PATIENCE, lost, ready, refused, words};
-use super::{Frame, Image, MAX_PIXELS, MAX_SIDE, Payload, PixelFormat, Rate, Seq, Source, SourceError, Timestamp};
+use super::{Fault, Frame, Image, MAX_PIXELS, MAX_SIDE, Payload, PixelFormat, Rate, Seq, Source, SourceError, Timestamp};
 use rustix::fs::{FileType, Mode, OFlags};
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -98,7 +98,7 @@ impl Pipe {
     /// Opens the pipe; does not wait for a writer. `replay`: stamp by count instead of by the clock.
     ///
     /// # Errors
-    /// [`SourceError::Refused`] for a path that is not there or is neither a FIFO nor a file.
+    /// [`SourceError::Lost`] for a path that is not there, [`SourceError::Refused`] for one that is neither a FIFO nor a file.
     pub fn open(spec: &PipeSpec, replay: bool) -> Result<Self, SourceError> {
         let end = if spec.path == "-" { End::Stdin } else { open(&spec.path)? };
         let stdin = rustix::fs::fstat(rustix::stdio::stdin()).map(|s| FileType::from_raw_mode(s.st_mode));
@@ -157,7 +157,14 @@ impl Pipe {
 /// Opens a FIFO or a file without waiting.
 fn open(path: &str) -> Result<End, SourceError> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| refused(path, words(&e.into())))?;
+    let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| match e {
+        // Whoever makes it has not come yet.
+        rustix::io::Errno::NOENT => {
+            let why = "no such file; mkfifo makes a pipe".into();
+            SourceError::Lost { device: path.into(), why, fault: Fault::Absent }
+        }
+        e => refused(path, words(&e.into())),
+    })?;
     let kind = rustix::fs::fstat(&fd).map(|s| FileType::from_raw_mode(s.st_mode));
     match kind {
         Ok(FileType::Fifo | FileType::CharacterDevice | FileType::Socket) => Ok(End::Fifo(fd)),

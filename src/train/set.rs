@@ -112,18 +112,18 @@ impl Set {
             planes: None,
             scale: Default::default(),
         };
-        set.scale = set.measure(0);
+        set.scale = set.measure(0, 0);
         set
     }
 
-    /// The first `alike` numbers of a row are of one kind, as an encoder's are.
-    pub fn alike(mut self, alike: usize) -> Self {
-        self.scale = self.measure(alike);
+    /// The first `alike` numbers of a row are of one kind, as an encoder's are; the last ones are `extras` pairs of a value and its mark.
+    pub fn alike(mut self, alike: usize, extras: usize) -> Self {
+        self.scale = self.measure(alike, extras);
         self
     }
 
-    fn measure(&self, alike: usize) -> (Vec<f32>, Vec<f32>) {
-        let (mean, mut deviation) = Ticks::spread(self.sequences.iter().map(|s| &s.ticks));
+    fn measure(&self, alike: usize, extras: usize) -> (Vec<f32>, Vec<f32>) {
+        let (mut mean, mut deviation) = Ticks::spread(self.sequences.iter().map(|s| &s.ticks));
         let alike = alike.min(mean.len());
         let (first, others) = deviation.split_at_mut(alike);
         // Of those that are of one kind, one that hardly ever moves must not become the loudest.
@@ -132,6 +132,9 @@ impl Set {
         // One that has never moved says nothing, and must not shout when it does.
         let still = |(d, m): &(&mut f32, &f32)| **d <= 1e-6 * m.abs().max(1e-3);
         others.iter_mut().zip(&mean[alike..]).filter(still).for_each(|(d, _)| *d = 1.0);
+        // A mark is 0 or 1 as it is: one that was hardly ever 0 must not be the loudest when a sensor falls silent.
+        mean.iter_mut().rev().step_by(2).take(extras).for_each(|m| *m = 0.0);
+        deviation.iter_mut().rev().step_by(2).take(extras).for_each(|d| *d = 1.0);
         (mean, deviation)
     }
 
@@ -416,11 +419,13 @@ mod tests {
             s.ticks = Ticks { width: 3, data: Data::Numbers((0..60).flat_map(row).collect()), size: [0; 2] };
         }
         let near = |found: f32, wanted: f32| (found / wanted - 1.0).abs() < 0.01;
-        let set = set.alike(0);
+        let set = set.alike(0, 0);
         let [loud, faint, still] = set.scale.1[..] else { panic!("three") };
         assert!(near(loud, 408.2) && near(faint, 0.001) && still == 1.0, "{:?}", set.scale.1);
-        let set = set.alike(2);
+        let set = set.alike(2, 0);
         assert!(near(set.scale.1[1], 0.1 * 408.2 / 2.0), "{:?}", set.scale.1);
+        let set = set.alike(1, 1);
+        assert!(near(set.scale.1[1], 0.001) && (set.scale.0[2], set.scale.1[2]) == (0.0, 1.0), "{:?}", set.scale);
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Herald {
 
     /// A run whose only readers went away for good has nobody to watch for.
     pub fn is_alone(&self) -> bool {
-        self.sinks.iter().all(|s| s.gone())
+        !self.sinks.is_empty() && self.sinks.iter().all(|s| s.gone())
     }
 
     /// Has every writer come round since the last time this was asked?

@@ -65,7 +65,7 @@ pub fn summary(set: &Set, course: &Course, o: &Outcome) -> String {
         t.enter,
         course.false_alarms,
         if o.found.false_alarms.is_nan() {
-            ", which no threshold reaches or there is no background".into()
+            ", which no threshold reaches; or not chosen, for no background was judged".into()
         } else {
             format!(", found {:.3}", o.found.false_alarms)
         }
