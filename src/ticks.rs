@@ -13,7 +13,7 @@ use crate::extra::{Extra, Extras, Table};
 use crate::gate::Gate;
 use crate::shaper::{Region, Shaper};
 use crate::source::ahead::Ahead;
-use crate::source::open::{self, Options};
+use crate::source::open::{self, Options, Spec};
 use crate::source::{Payload, SourceError, Timestamp};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -22,6 +22,8 @@ use std::time::Duration;
 
 /// Longest time that one frame may stand for: a year between two frames would be a year of ticks in memory.
 const MAX_GAP: Duration = Duration::from_secs(3600);
+/// Damaged frames at the beginning of a recording after which it is none.
+const MOST_DAMAGED: u32 = 100;
 
 /// What a tick is made into.
 #[derive(Clone, Debug)]
@@ -161,7 +163,9 @@ impl Maker {
     /// One recording, from the cache if it is there.
     fn one(&self, source: &str) -> Result<Ticks, String> {
         let make = || self.make(source).map_err(|e| if e.starts_with(source) { e } else { format!("{source}: {e}") });
-        let Some(cache) = &self.cache else { return make() };
+        // What comes through standard input comes once.
+        let once = source.parse::<Spec>().is_ok_and(|spec| spec.path() == "-");
+        let Some(cache) = self.cache.as_ref().filter(|_| !once) else { return make() };
         let file = cache.join(format!("{}.ticks", self.key(source)?));
         let levels = matches!(self.kind, Kind::Planes(_));
         if let Some(ticks) = std::fs::read(&file).ok().and_then(|bytes| Ticks::from_bytes(&bytes, levels).ok()) {
@@ -182,7 +186,8 @@ impl Maker {
 
     /// What the result depends on, in hex: another file of the same name is another recording.
     fn key(&self, source: &str) -> Result<String, String> {
-        let path = Path::new(source.strip_prefix("features:").unwrap_or(source));
+        let spec: Spec = source.parse().map_err(|e: SourceError| e.to_string())?;
+        let path = Path::new(spec.path());
         let mut files = vec![path.to_path_buf()];
         if path.is_dir() {
             let list = std::fs::read_dir(path).map_err(|e| format!("{source}: {e}"))?;
@@ -218,7 +223,7 @@ impl Maker {
         let mut table = Table::of(source, None, &self.extra)?.unwrap_or_default();
         let mut walk = Walk::new(Duration::from_millis(self.tick_ms.into()));
         let mut from = Ahead::new(opened);
-        let mut broken = None;
+        let (mut broken, mut damaged) = (None, 0);
         loop {
             match from.read() {
                 Ok(Some((frame, until))) => {
@@ -239,10 +244,14 @@ impl Maker {
                 }
                 Ok(None) => break,
                 Err(SourceError::Broken { what, why }) => {
-                    if broken.replace(format!("{what}: {why}")).is_some() && stages.rows == 0 {
+                    broken = Some(format!("{what}: {why}"));
+                    damaged += 1;
+                    if damaged >= MOST_DAMAGED && stages.rows == 0 {
                         break;
                     }
                 }
+                // Whoever writes the stream pauses.
+                Err(SourceError::Stalled { .. }) => {}
                 Err(e) => return Err(e.to_string()),
             }
         }

@@ -51,6 +51,45 @@ fn json_lines_are_objects() {
     }
 }
 
+/// Whoever writes a recording into standard input may take his time: its reports are of its own time.
+#[test]
+fn a_recording_that_pauses_gives_the_same_reports() {
+    use std::io::Write;
+    let film = Command::new(env!("CARGO_BIN_EXE_lookout")).args(["demo", "--save", "-"]).output().unwrap().stdout;
+    assert!(film.len() > 1_000_000);
+    let said = |pause: Duration| {
+        let args = ["run", "--board", "host", "--source", "y4m:-", "--report", "stdout"];
+        let mut run =
+            Command::new(env!("CARGO_BIN_EXE_lookout")).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (mut to, film) = (run.stdin.take().unwrap(), film.clone());
+        let writer = std::thread::spawn(move || {
+            // In the middle of an event, and of a frame.
+            let (first, second) = film.split_at(film.len() / 8);
+            to.write_all(first).and_then(|()| to.flush()).unwrap();
+            std::thread::sleep(pause);
+            to.write_all(second).unwrap();
+        });
+        let mut text = String::new();
+        run.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        writer.join().unwrap();
+        assert!(run.wait().unwrap().success());
+        // Without numbers and checksums, and without health, which says that frames were missing.
+        let plain =
+            |line: &str| line.split(',').enumerate().filter(|(n, _)| *n != 1).map(|(_, f)| f.to_string()).collect::<Vec<_>>();
+        let lines: Vec<Vec<String>> = text.lines().filter(|l| !l.starts_with("$PLKTH")).map(plain).collect();
+        lines
+            .into_iter()
+            .map(|mut fields| {
+                fields.pop();
+                fields.join(",")
+            })
+            .collect::<Vec<_>>()
+    };
+    let at_once = said(Duration::ZERO);
+    assert!(at_once.len() > 20);
+    assert_eq!(said(Duration::from_millis(2500)), at_once);
+}
+
 #[test]
 fn what_cannot_be_written_is_refused_at_once() {
     for path in ["/", "/nowhere/at/all"] {

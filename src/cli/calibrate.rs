@@ -8,7 +8,7 @@
 use super::Failure;
 use super::classify::timeline;
 use super::segments::Timeline;
-use super::setup::{BundleArg, GateArg, load};
+use super::setup::{BundleArg, GateArg, StateArg, on_box};
 use crate::bundle::Bundle;
 use crate::config::Config;
 use crate::decision::{Decision, Thresholds};
@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Thresholds that are tried: 0.30, 0.32 to 0.98.
-const STEPS: u32 = 34;
+const STEPS: u32 = 35;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -32,9 +32,11 @@ pub struct Args {
     false_alarms: f32,
     #[command(flatten)]
     bundle: BundleArg,
-    /// Configuration, for the part of the picture that is looked at [default: /etc/lookout/lookout.toml where it exists]
+    /// Configuration: which bundle, which part of the picture, how long a class must hold [default: /etc/lookout/lookout.toml where it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    state: StateArg,
     #[command(flatten)]
     gate: GateArg,
 }
@@ -44,10 +46,10 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     if !(args.false_alarms.is_finite() && args.false_alarms > 0.0) {
         return Err(Failure::refused(format!("--false-alarms {}: a number above 0 expected", args.false_alarms)));
     }
-    let bundle = load(&args.bundle)?;
     let config = args.config.as_deref().map_or_else(Config::installed, Config::open);
-    let region = config.map_err(|e| Failure::refused(e.to_string()))?.looked_at();
-    let options = Options { region, gate: args.gate.on(), still_before: true, ..Options::default() };
+    let config = config.map_err(|e| Failure::refused(e.to_string()))?;
+    let bundle = on_box(&args.bundle, &config, &args.state.store(&config))?;
+    let options = Options { region: config.looked_at(), gate: args.gate.on(), still_before: true, ..Options::default() };
     let timelines: Vec<Timeline> =
         args.clips.iter().map(|clip| timeline(clip, &bundle, &options, None, None)).collect::<Result<_, _>>()?;
     let ticks: usize = timelines.iter().map(Timeline::ticks).sum();
@@ -55,6 +57,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     if ticks == 0 {
         return Err(Failure::refused("no tick could be decided in this footage; longer recordings are needed"));
     }
+    let held = config.decisions(&bundle.contract.decision, &bundle.labels).map_err(|e| Failure::refused(e.to_string()))?;
     let d = &bundle.contract.decision;
     let classes = bundle.labels.len() - 1;
     let allowed = args.false_alarms * hours / classes as f32;
@@ -65,7 +68,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     )?;
     let mut all = 0;
     for class in (0..bundle.labels.len()).filter(|c| *c != bundle.background) {
-        let count = |enter: f32| timelines.iter().map(|t| alarms(t, &bundle, class, enter)).sum::<u32>();
+        let min = Duration::from_millis(held[class].min_ms.into());
+        let count = |enter: f32| timelines.iter().map(|t| alarms(t, &bundle, class, enter, min)).sum::<u32>();
         let tried = (0..STEPS).rev().map(|n| 0.3 + 0.02 * n as f32).map(|enter| (enter, count(enter)));
         let Some((enter, found)) = tried.take_while(|(_, n)| *n as f32 <= allowed).last() else {
             writeln!(
@@ -95,10 +99,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Alarms of one class alone at a threshold.
-fn alarms(timeline: &Timeline, bundle: &Bundle, class: usize, enter: f32) -> u32 {
+/// Alarms of one class alone at a threshold that it has to hold for `min`.
+fn alarms(timeline: &Timeline, bundle: &Bundle, class: usize, enter: f32, min: Duration) -> u32 {
     let d = &bundle.contract.decision;
-    let min = Duration::from_millis(d.min_ms.into());
     let mut thresholds = vec![Thresholds { enter: 2.0, leave: 2.0, min }; bundle.labels.len()];
     thresholds[class] = Thresholds { enter, leave: enter * (d.leave / d.enter.max(0.01)).min(1.0), min };
     let mut decision = Decision::new(&bundle.labels, &thresholds, bundle.background);

@@ -58,6 +58,9 @@ pub struct Args {
     /// Draw probabilities over time with events and pictures: a file for one recording, a folder for several
     #[arg(long, value_name = "SVG|DIR")]
     plot: Option<PathBuf>,
+    /// Configuration, for the part of the picture that is looked at
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Recordings of known classes: write a page with accuracy, confusion and the worst mistakes. The class is the folder's name
     #[arg(long, value_name = "HTML")]
     report: Option<PathBuf>,
@@ -83,10 +86,21 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let plots =
         args.plot.as_ref().map(|to| args.clips.iter().map(|c| plot_file(to, c, args.clips.len())).collect::<Result<Vec<_>, _>>());
     let plots = plots.transpose()?;
+    if let Some((n, file)) =
+        plots.iter().flatten().enumerate().find(|(n, file)| plots.iter().flatten().take(*n).any(|other| other == *file))
+    {
+        return Err(Failure::refused(format!(
+            "--plot: {} would be the drawing of {} and of another",
+            file.display(),
+            args.clips[n]
+        )));
+    }
+    let config = args.config.as_deref().map(Config::open).transpose().map_err(|e| Failure::refused(e.to_string()))?;
+    let region = config.map_or_else(Default::default, |config| config.looked_at());
     let mut score = truths.as_ref().map(|_| Score::new(&bundle));
     for (n, clip) in args.clips.iter().enumerate() {
         let mut thumbs = (args.plot.is_some() || score.is_some()).then(Thumbs::new);
-        let options = Options { gate: args.gate.on(), place: args.place.on, still_before: true, ..Options::default() };
+        let options = Options { region, gate: args.gate.on(), place: args.place.on, still_before: true, ..Options::default() };
         // Every tick's score is asked for.
         let heartbeat = if novelty.is_some() { Duration::ZERO } else { options.heartbeat };
         let options = Options { novelty: novelty.clone(), heartbeat, ..options };

@@ -131,7 +131,8 @@ pub fn wilson(right: u32, all: u32) -> (f64, f64) {
     let centre = p + Z * Z / (2.0 * n);
     let spread = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
     let scale = 100.0 / (1.0 + Z * Z / n);
-    ((centre - spread) * scale, (centre + spread) * scale)
+    // Of none and of all by rounding a little beyond.
+    (((centre - spread) * scale).max(0.0), ((centre + spread) * scale).min(100.0))
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use crate::bundle::Bundle;
 use crate::config::{self, Config};
 use crate::report::{Label, ReportSpec};
 use crate::source::SourceError;
+use crate::source::open::is_camera;
 use crate::source::open::{Spec, camera_spec};
 use crate::store::Store;
 use crate::vitals::{self, Vitals};
@@ -149,7 +150,11 @@ impl Needs {
 /// The camera that frames come from, if they come from one.
 fn this_camera(config: &Config, board: Option<&Board>) -> Result<Option<Wanted>, SourceError> {
     let ask = board.map(|b| &b.camera);
-    Ok(match config.source.as_deref().map(str::parse).transpose()? {
+    let source = config.source.as_deref().map(str::parse).transpose()?.map(|spec| match spec {
+        Spec::Guess(path) if is_camera(&path) => Spec::V4l2(path),
+        spec => spec,
+    });
+    Ok(match source {
         Some(Spec::V4l2(text)) => {
             let spec = camera_spec(&text, ask)?;
             Some(Wanted { paths: vec![spec.path.clone()], spec })

@@ -48,7 +48,7 @@ pub struct LearnArgs {
     #[arg(long, value_enum, default_value_t = Loss::Squared)]
     loss: Loss,
     /// How far ahead is foreseen, ms
-    #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=30_000))]
     horizon_ms: u32,
     /// How long what is strange stays so, ms
     #[arg(long, value_name = "MS", default_value_t = 8000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
@@ -108,12 +108,14 @@ pub fn learn(args: &LearnArgs, out: &mut dyn Write) -> Result<(), Failure> {
         each: args.each,
         ..Terms::new(tick_ms, alike)
     };
+    // Before the long work.
+    terms.check().map_err(Failure::refused)?;
     let state = store.dir().to_path_buf();
     let path = args.out.clone().unwrap_or_else(|| state.join(FILE));
     let stretches = match &args.source {
         Some(source) => from_camera(source, args, &config, &bundle, &state)?,
         None => {
-            let (mut taken, options) = (Taken::default(), Options::default());
+            let (mut taken, options) = (Taken::default(), Options { region: config.looked_at(), ..Options::default() });
             for clip in &args.clips {
                 play(clip, &bundle, Played::whole(&options), &mut taken, &mut |_| {}, &mut |_| {})?;
             }
@@ -255,9 +257,10 @@ pub fn novelty(args: &NoveltyArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let state = store.dir().to_path_buf();
     let setup = match &args.normal {
         Some(path) => {
-            let normal = kept::read(path).map_err(Failure::refused)?;
-            let setup = normal.map(|n| Setup::of(n, bundle.file(NETWORK))).transpose();
-            setup.map_err(|why| Failure::refused(format!("{}: {why}", path.display())))?
+            let named = |why: String| Failure::refused(format!("{}: {why}", path.display()));
+            let normal = kept::read(path).map_err(Failure::refused)?.ok_or_else(|| named("no such file".into()))?;
+            normal.fits(bundle.features(), bundle.contract.time.tick_ms).map_err(named)?;
+            Some(Setup::of(normal, bundle.file(NETWORK)).map_err(named)?)
         }
         None => kept::of_place(&state, &bundle),
     };
@@ -266,7 +269,8 @@ pub fn novelty(args: &NoveltyArgs, out: &mut dyn Write) -> Result<(), Failure> {
     setup.rate = args.false_alarms * f64::from(setup.block) * f64::from(setup.normal.tick_ms) / 86_400_000.0;
     writeln!(out, "clip,ms,score,threshold,now")?;
     for clip in &args.clips {
-        let options = Options { novelty: Some(setup.clone()), heartbeat: Duration::ZERO, ..Options::default() };
+        let region = config.looked_at();
+        let options = Options { novelty: Some(setup.clone()), heartbeat: Duration::ZERO, region, ..Options::default() };
         let mut lines = vec![];
         let mut say = |report: Report| {
             if let Report::Novelty(n) = report {

@@ -380,14 +380,31 @@ pub fn label(args: &LabelArgs, out: &mut dyn Write) -> Result<(), Failure> {
         writeln!(out, "{}", clip.end()?.display())?;
         written += 1;
     }
-    if written < stretches.len() {
-        let why = format!(
-            "{}: {} of {} stretches lie beyond the end at {:.1} s",
+    let end = due.ms();
+    if let Some((_, to, name)) = stretches.iter().find(|(from, to, _)| *from < end && *to > end + u64::from(tick_ms)) {
+        log::warn!(
+            "{}: {name} up to {:.1} s ends with the recording at {:.1} s",
             args.recording,
-            stretches.len() - written,
-            stretches.len(),
-            due.ms() as f64 / 1e3
+            *to as f64 / 1e3,
+            end as f64 / 1e3
         );
+    }
+    if written < stretches.len() {
+        let beyond = stretches.iter().filter(|(from, ..)| *from >= end).count();
+        let why = match beyond {
+            0 => format!(
+                "{}: {} of {} stretches are shorter than a tick of {tick_ms} ms",
+                args.recording,
+                stretches.len() - written,
+                stretches.len()
+            ),
+            n => format!(
+                "{}: {n} of {} stretches lie beyond the end at {:.1} s",
+                args.recording,
+                stretches.len(),
+                end as f64 / 1e3
+            ),
+        };
         return Err(Failure::refused(why));
     }
     Ok(())

@@ -12,7 +12,7 @@ use crate::bundle::{Input, one_line, plain};
 use crate::config::read_text;
 use crate::shaper::{Region, Shaper};
 use crate::source::clip::Clip;
-use crate::source::{Payload, Source, Timestamp};
+use crate::source::{Payload, Source, SourceError, Timestamp};
 use crate::ticks::Walk;
 use anyhow::{Context, bail, ensure};
 use std::fs::File;
@@ -111,7 +111,14 @@ fn shape(
     let (mut clips, mut per_clip, mut ticks, mut index) = (0, 0, 0u64, 0u64);
     // A recording's own time ends with its last frame: the tick at that very time is the last.
     let end = |last: Timestamp| Some(Timestamp(last.0.saturating_add(1)));
-    while let Some(frame) = clip.next()? {
+    loop {
+        let frame = match clip.next() {
+            Ok(Some(frame)) => frame,
+            Ok(None) => break,
+            // Whoever writes the stream pauses.
+            Err(SourceError::Stalled { .. }) => continue,
+            Err(e) => return Err(e.into()),
+        };
         let Payload::Image(image) = frame.payload else { bail!("rows of numbers have no pixels to shape") };
         if index == 0 {
             shaper.reset();

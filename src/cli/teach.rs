@@ -150,7 +150,7 @@ struct Pupil {
     bundle: Bundle,
     hidden: usize,
     gate: bool,
-    /// What is shown live is looked at and heard as `run` does.
+    /// What is shown is looked at as `run` does, and what is shown live is heard so.
     region: Region,
     extra: BTreeMap<String, String>,
 }
@@ -181,8 +181,7 @@ impl Pupil {
     fn play(&self, clip: &str, most: Option<Duration>, ordinary: Option<&mut Ordinary>) -> Result<Show, Failure> {
         let show = Show::new(self.hidden, self.names().len(), self.bundle.background);
         let mut watch = Watch { show, ordinary, p: vec![0.0; self.names().len()] };
-        let region = if most.is_some() { self.region } else { Region::default() };
-        let options = Options { gate: self.gate, still_before: true, region, ..Options::default() };
+        let options = Options { gate: self.gate, still_before: true, region: self.region, ..Options::default() };
         let heard = most.map(|_| &self.extra);
         play(clip, &self.bundle, Played { most, heard, ..Played::whole(&options) }, &mut watch, &mut |_| {}, &mut |_| {})?;
         Ok(watch.show)

@@ -87,6 +87,20 @@ impl Terms {
         let (horizon_ms, hold_ms, block) = (1000, 8000, (60_000 / tick_ms).max(1));
         Self { tick_ms, horizon_ms, hold_ms, hidden: 64, seed: 1, loss: Loss::default(), back: false, alike, block, each: false }
     }
+
+    /// Are its spans such that can be run?
+    ///
+    /// # Errors
+    /// One sentence: what, found, expected.
+    pub fn check(&self) -> Result<(), String> {
+        for (what, ms) in [("horizon", self.horizon_ms), ("hold", self.hold_ms)] {
+            let ticks = ms.div_ceil(self.tick_ms.max(1));
+            if ticks > MOST_TICKS {
+                return Err(format!("{what}: {ms} ms are {ticks} ticks of {} ms, at most {MOST_TICKS} can be run", self.tick_ms));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// See the module's documentation.
@@ -133,6 +147,9 @@ pub struct Normal {
     /// Blocks of the judged pieces.
     pub blocks: Blocks,
 }
+
+/// Ticks of the longest horizon and hold.
+const MOST_TICKS: u32 = 6000;
 
 /// Stretches in pieces: what is learnt from, and every third to judge by.
 fn pieces<'a>(features: usize, stretches: &'a [Vec<f32>], terms: &Terms) -> Result<[Vec<&'a [f32]>; 2], String> {
@@ -392,7 +409,11 @@ impl Normal {
     /// As there.
     pub fn fits(&self, features: usize, tick_ms: u32) -> Result<(), String> {
         // Before anything is multiplied.
-        for (what, found, high) in [("hidden", self.hidden, 1024), ("horizon", self.horizon, 6000), ("hold", self.hold, 6000)] {
+        for (what, found, high) in [
+            ("hidden", self.hidden, 1024),
+            ("horizon", self.horizon, MOST_TICKS as usize),
+            ("hold", self.hold, MOST_TICKS as usize),
+        ] {
             if !(1..=high).contains(&found) {
                 return Err(format!("{what} = {found}, expected 1 to {high}"));
             }

@@ -232,7 +232,7 @@ fn headers(input: &mut Input) -> Result<Video, SourceError> {
                             frames = number(&body, 32).filter(|n| *n > 0).map(u64::from);
                         }
                     }
-                    _ if &kind == b"vids" && video.is_none() => {
+                    _ if &kind == b"vids" && video.is_none() && streams > 0 => {
                         video = Some((streams - 1, picture(&body).map_err(|w| input.refuse(w))?))
                     }
                     _ => {}

@@ -136,6 +136,19 @@ impl FromStr for Spec {
     }
 }
 
+impl Spec {
+    /// The file, folder or device that it reads; `-`: standard input.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Pipe(spec) => &spec.path,
+            Self::Faulty(_, inner) => inner.path(),
+            Self::Frames(path, _) => path,
+            Self::V4l2(path) | Self::Y4m(path) | Self::Avi(path) | Self::Features(path) => path,
+            Self::BlackBox(path) | Self::Ffmpeg(path) | Self::Guess(path) => path,
+        }
+    }
+}
+
 impl fmt::Display for Spec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -169,10 +182,13 @@ pub fn open(spec: &Spec, options: &Options) -> Result<Box<dyn Source>, SourceErr
         Spec::Features(path) => Box::new(Rows::open(path, tick, options.columns)?),
         Spec::BlackBox(path) => Box::new(Replay::open(path, options.shaped.as_ref())?),
         Spec::Ffmpeg(path) => Box::new(Ffmpeg::open(path)?),
-        Spec::Faulty(_, inner) if matches!(**inner, Spec::BlackBox(_)) => {
-            return Err(refused(&inner.to_string(), "faults are made before the shaper, a black box comes after it"));
+        Spec::Faulty(faults, inner) => {
+            let inner = if let Spec::Guess(path) = &**inner { guess(path)? } else { (**inner).clone() };
+            if matches!(inner, Spec::BlackBox(_)) {
+                return Err(refused(&inner.to_string(), "faults are made before the shaper, a black box comes after it"));
+            }
+            Box::new(Faulty::new(open(&inner, options)?, *faults))
         }
-        Spec::Faulty(faults, inner) => Box::new(Faulty::new(open(inner, options)?, *faults)),
         Spec::Guess(path) => return open(&guess(path)?, options),
     })
 }
@@ -197,17 +213,24 @@ pub fn camera_spec(text: &str, board: Option<&board::Camera>) -> Result<CameraSp
     spec.read(text)
 }
 
+/// Does a bare path mean a camera: a device, or the name of one that is not there?
+pub fn is_camera(path: &str) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    path.starts_with("/dev/") && std::fs::metadata(path).map_or(true, |meta| meta.file_type().is_char_device())
+}
+
 /// What a bare path is, from its first bytes.
 fn guess(path: &str) -> Result<Spec, SourceError> {
+    // Also one that is not there yet; a recording that somebody keeps below /dev (/dev/shm) is one.
+    if is_camera(path) {
+        return Ok(Spec::V4l2(path.into()));
+    }
     let meta = std::fs::metadata(path).map_err(|e| match path.split_once(':') {
         Some((scheme, _)) => refused(path, format!("{}, and {scheme}: is no kind of source; expected {SCHEMES}", words(&e))),
         None => refused(path, words(&e)),
     })?;
     if meta.is_dir() || (meta.is_file() && is_picture(Path::new(path))) {
         return Ok(Spec::Frames(path.into(), None));
-    }
-    if path.starts_with("/dev/") {
-        return Ok(Spec::V4l2(path.into()));
     }
     if !meta.is_file() {
         return Err(refused(path, "expected a file; a FIFO needs y4m:PATH or pipe:PATH,FORMAT,WxH@RATE"));
@@ -266,6 +289,20 @@ mod tests {
             "clip.y4m",
         ] {
             assert_eq!(text.parse::<Spec>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_bare_device_is_a_camera_also_before_it_is_there_and_a_recording_below_dev_is_one() {
+        let absent = open(&"/dev/nowhere".parse().unwrap(), &Options::default()).err().unwrap();
+        assert!(matches!(&absent, SourceError::Lost { .. }), "{absent}");
+        if let Ok(()) = std::fs::write("/dev/shm/lookout-open.y4m", b"YUV4MPEG2 W16 H16 F10:1 Cmono\n") {
+            let found = guess("/dev/shm/lookout-open.y4m").unwrap();
+            std::fs::remove_file("/dev/shm/lookout-open.y4m").unwrap();
+            assert_eq!(found.to_string(), "y4m:/dev/shm/lookout-open.y4m");
+        }
+        for (text, path) in [("faulty:drop=0.1:frames:a@12", "a"), ("pipe:-,gray,32x32@5", "-"), ("x.y4m", "x.y4m")] {
+            assert_eq!(text.parse::<Spec>().unwrap().path(), path);
         }
     }
 

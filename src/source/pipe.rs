@@ -137,8 +137,15 @@ impl Pipe {
 
     /// End of the stream, or a FIFO without a writer.
     fn writer_gone(&mut self) -> Result<(), SourceError> {
-        match self.end {
-            End::Fifo(_) if !self.replay => self.end = open(&self.spec.path)?,
+        match &self.end {
+            End::Fifo(fd) if !self.replay => {
+                let kind = rustix::fs::fstat(fd).map(|s| FileType::from_raw_mode(s.st_mode));
+                // A device that is at its end would be so again at once.
+                if kind != Ok(FileType::Fifo) {
+                    return Err(lost(&self.spec.path, "it ended"));
+                }
+                self.end = open(&self.spec.path)?;
+            }
             _ => self.done = true,
         }
         match std::mem::take(&mut self.got) {

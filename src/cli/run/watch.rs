@@ -80,10 +80,12 @@ impl Watch<'_> {
                 }
                 Arrival::Trouble(trouble) => {
                     let herald = &mut self.herald;
-                    // What comes back is another stream: nothing connects it with the frame in hand.
-                    self.capture.last()?;
-                    self.pipeline.interrupt(&mut |r| herald.say(&r));
-                    self.blackbox.iter_mut().for_each(BlackBox::cut);
+                    // What comes back is another stream: nothing connects it with the frame in hand. A recording that stalls goes on where it was.
+                    if self.live || !matches!(trouble, Trouble::NoFrames | Trouble::AllDamaged) {
+                        self.capture.last()?;
+                        self.pipeline.interrupt(&mut |r| herald.say(&r));
+                        self.blackbox.iter_mut().for_each(BlackBox::cut);
+                    }
                     round.missing = Some(in_words(trouble));
                     self.health.hasten();
                 }
