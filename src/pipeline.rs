@@ -69,8 +69,8 @@ pub struct Pipeline {
 struct Time {
     /// Stamp of the first frame, or of the first after a clock that went far back.
     start: Option<Timestamp>,
-    /// What reports had counted by then.
-    before: Duration,
+    /// What reports had counted by then, ns.
+    before: u64,
     /// The tick that is open.
     next: u64,
     /// A picture or row is staged and waits for its tick.
@@ -202,7 +202,7 @@ impl Pipeline {
             }
             let before = self.now() + self.tick;
             self.forget(out);
-            (self.time.start, self.time.before) = (Some(frame.at), Duration::from_nanos(before.0));
+            (self.time.start, self.time.before) = (Some(frame.at), before.0);
             self.time.next = self.ticks_at(frame.at);
         }
         // Ticks that nothing filled: a frame out of order took the place of the one they were for.
@@ -537,8 +537,7 @@ impl Pipeline {
     /// Stamp of tick `k`.
     fn tick_at(&self, k: u64) -> Timestamp {
         let since = k.saturating_mul(self.tick.as_nanos() as u64);
-        let (start, before) = (self.time.start.unwrap_or_default().0, self.time.before.as_nanos() as u64);
-        Timestamp(start.saturating_add(since).saturating_sub(before))
+        Timestamp(self.time.start.unwrap_or_default().0.saturating_add(since).saturating_sub(self.time.before))
     }
 
     /// Ticks up to a stamp.
@@ -547,8 +546,7 @@ impl Pipeline {
     }
 
     fn since_start(&self, at: Timestamp) -> Timestamp {
-        let (start, before) = (self.time.start.unwrap_or_default().0, self.time.before.as_nanos() as u64);
-        Timestamp(at.0.saturating_add(before).saturating_sub(start))
+        Timestamp(at.0.saturating_add(self.time.before).saturating_sub(self.time.start.unwrap_or_default().0))
     }
 }
 

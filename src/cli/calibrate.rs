@@ -49,6 +49,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let config = args.config.as_deref().map_or_else(Config::installed, Config::open);
     let config = config.map_err(|e| Failure::refused(e.to_string()))?;
     let bundle = on_box(&args.bundle, &config, &args.state.store(&config))?;
+    let held = config.decisions(&bundle.contract.decision, &bundle.labels).map_err(|e| Failure::refused(e.to_string()))?;
     let options = Options { region: config.looked_at(), gate: args.gate.on(), still_before: true, ..Options::default() };
     let timelines: Vec<Timeline> =
         args.clips.iter().map(|clip| timeline(clip, &bundle, &options, None, None)).collect::<Result<_, _>>()?;
@@ -57,7 +58,6 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     if ticks == 0 {
         return Err(Failure::refused("no tick could be decided in this footage; longer recordings are needed"));
     }
-    let held = config.decisions(&bundle.contract.decision, &bundle.labels).map_err(|e| Failure::refused(e.to_string()))?;
     let d = &bundle.contract.decision;
     let classes = bundle.labels.len() - 1;
     let allowed = args.false_alarms * hours / classes as f32;

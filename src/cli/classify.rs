@@ -17,7 +17,7 @@ use crate::shaper::Region;
 use crate::source::ahead::Ahead;
 use crate::source::open::{self, Spec};
 use crate::source::{Frame, Payload, SourceError, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,9 +86,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let plots =
         args.plot.as_ref().map(|to| args.clips.iter().map(|c| plot_file(to, c, args.clips.len())).collect::<Result<Vec<_>, _>>());
     let plots = plots.transpose()?;
-    if let Some((n, file)) =
-        plots.iter().flatten().enumerate().find(|(n, file)| plots.iter().flatten().take(*n).any(|other| other == *file))
-    {
+    let mut drawn = BTreeSet::new();
+    if let Some((n, file)) = plots.iter().flatten().enumerate().find(|(_, file)| !drawn.insert(*file)) {
         return Err(Failure::refused(format!(
             "--plot: {} would be the drawing of {} and of another",
             file.display(),

@@ -296,11 +296,11 @@ mod tests {
     fn a_bare_device_is_a_camera_also_before_it_is_there_and_a_recording_below_dev_is_one() {
         let absent = open(&"/dev/nowhere".parse().unwrap(), &Options::default()).err().unwrap();
         assert!(matches!(&absent, SourceError::Lost { .. }), "{absent}");
-        if let Ok(()) = std::fs::write("/dev/shm/lookout-open.y4m", b"YUV4MPEG2 W16 H16 F10:1 Cmono\n") {
-            let found = guess("/dev/shm/lookout-open.y4m").unwrap();
-            std::fs::remove_file("/dev/shm/lookout-open.y4m").unwrap();
-            assert_eq!(found.to_string(), "y4m:/dev/shm/lookout-open.y4m");
-        }
+        let film = format!("/dev/shm/lookout-open-{}.y4m", std::process::id());
+        std::fs::write(&film, b"YUV4MPEG2 W16 H16 F10:1 Cmono\n").unwrap();
+        let found = guess(&film).unwrap();
+        std::fs::remove_file(&film).unwrap();
+        assert_eq!(found.to_string(), format!("y4m:{film}"));
         for (text, path) in [("faulty:drop=0.1:frames:a@12", "a"), ("pipe:-,gray,32x32@5", "-"), ("x.y4m", "x.y4m")] {
             assert_eq!(text.parse::<Spec>().unwrap().path(), path);
         }

@@ -21,7 +21,8 @@ use std::path::Path;
 /// The logit of the class that stands for "none of them" where no background was learnt: it never wins by itself.
 const NEVER: f32 = -30.0;
 
-/// Part of the weights on rows that rounding may take away. It takes .5 to 1 % where all numbers of a row are of one kind.
+/// Part of the weights on rows that rounding may take away. A byte is off by a 254th of a row's largest weight at most: far below this where all
+/// numbers of a row are of one kind.
 const LOST: f32 = 0.02;
 
 /// The head as the device will run it: scaling folded in, weights rounded, a class "none" added if `none`. What reads rows whose numbers have units too
