@@ -12,7 +12,8 @@ pub use schema::{
     from_toml,
 };
 
-use crate::config;
+use crate::bundle;
+use crate::config::{self, Button};
 use crate::report::{Flow, Label, NOVELTY, ReportError, ReportSpec};
 use std::path::{Path, PathBuf};
 
@@ -40,12 +41,19 @@ pub struct Wiring {
     pub lines: Vec<(usize, Line)>,
     /// The line of the alarm for what was never here before (`lines.novelty`); a class of this name goes before.
     pub alarm: Option<Line>,
+    /// Classes to teach, and the button that is held while one is shown.
+    pub buttons: Vec<(Label, Button)>,
 }
 
 impl Wiring {
     /// Is there nothing to drive?
     pub fn is_empty(&self) -> bool {
         self.heartbeat.is_none() && self.lines.is_empty() && self.alarm.is_none()
+    }
+
+    /// The same without what is driven.
+    pub fn buttons_only(self) -> Self {
+        Self { heartbeat: None, lines: Vec::new(), alarm: None, ..self }
     }
 }
 
@@ -149,7 +157,7 @@ impl Board {
         let lines = if wanted.lines.is_empty() { own.map(|g| &g.lines) } else { Some(&wanted.lines) };
         let heartbeat = wanted.heartbeat.as_ref().or(own.and_then(|g| g.heartbeat.as_ref()));
         let Some(chip) = wanted.chip.as_ref().or(own.map(|g| &g.chip)) else {
-            return match (&wanted.heartbeat, wanted.lines.is_empty()) {
+            return match (&wanted.heartbeat, wanted.lines.is_empty() && wanted.buttons.is_empty()) {
                 (None, true) => Ok(None),
                 _ => Err(self.refuse("it has no GPIO chip; lines in the configuration need gpio.chip as well")),
             };
@@ -158,9 +166,12 @@ impl Board {
         let alarm = lines.and_then(|lines| lines.get(NOVELTY)).filter(|_| index(NOVELTY).is_none()).cloned();
         let lines: Vec<_> = lines.into_iter().flatten().filter_map(|(name, line)| Some((index(name)?, line.clone()))).collect();
         let jobs = lines.iter().map(|(i, line)| (labels[*i].as_str(), &line.line));
-        check_lines("gpio", jobs.chain(alarm.iter().map(|line| (NOVELTY, &line.line))), heartbeat)
-            .map_err(|why| self.refuse(why))?;
-        Ok(Some(Wiring { chip: chip.clone(), heartbeat: heartbeat.cloned(), lines, alarm }))
+        let jobs = jobs.chain(alarm.iter().map(|line| (NOVELTY, &line.line)));
+        let jobs = jobs.chain(wanted.buttons.values().map(|button| ("a button", &button.line)));
+        check_lines("gpio", jobs, heartbeat).map_err(|why| self.refuse(why))?;
+        let named = |(name, button): (&String, &Button)| Ok((bundle::class("gpio.buttons", name)?, button.clone()));
+        let buttons = wanted.buttons.iter().map(named).collect::<Result<_, String>>().map_err(|why| self.refuse(why))?;
+        Ok(Some(Wiring { chip: chip.clone(), heartbeat: heartbeat.cloned(), lines, alarm, buttons }))
     }
 
     /// How far the file can be trusted, for a person: a date, or the plain word.

@@ -7,12 +7,12 @@
 mod amended;
 
 use crate::extra::Extra;
-use crate::report::{Label, MAX_LABEL};
+use crate::report::{INVALID, Label, MAX_LABEL, NOVELTY};
 use crate::taught::lesson::{self, Lesson};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Longest window, in ticks: 25.6 s at 100 ms.
 pub const MAX_WINDOW: usize = 256;
@@ -435,11 +435,6 @@ impl Bundle {
     pub fn refuse(&self, why: impl Into<String>) -> BundleError {
         BundleError { bundle: self.origin.clone(), why: why.into() }
     }
-
-    /// Where bundles lie beside an executable or in the project.
-    pub fn folder(name: &str) -> PathBuf {
-        Path::new("models").join(name)
-    }
 }
 
 impl Contract {
@@ -492,7 +487,7 @@ impl Contract {
         }
         let mut labels: Vec<Label> = Vec::new();
         for text in &self.head.labels {
-            let l = label("head.labels", text)?;
+            let l = class("head.labels", text)?;
             if labels.contains(&l) {
                 return Err(format!("head.labels: {text:?} stands twice"));
             }
@@ -547,6 +542,15 @@ pub(crate) fn label(key: &str, text: &str) -> Result<Label, String> {
     match Label::try_from(text) {
         Ok(l) if good && !text.is_empty() => Ok(l),
         _ => Err(format!("{key}: {text:?}, expected 1 to {MAX_LABEL} of a-z 0-9 _ -")),
+    }
+}
+
+/// Checks the name of a class: a label, and none that reports say of something else.
+pub(crate) fn class(key: &str, text: &str) -> Result<Label, String> {
+    match text {
+        NOVELTY => Err(format!("{key}: {text:?} is what an alarm for what was never here is called, expected another name")),
+        INVALID => Err(format!("{key}: {text:?} is what numbers that are not finite are called, expected another name")),
+        _ => label(key, text),
     }
 }
 

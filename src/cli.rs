@@ -27,6 +27,7 @@ mod segments;
 mod setup;
 pub mod shape;
 mod stillness;
+mod stop;
 mod stopwatch;
 mod teach;
 #[cfg(feature = "train")]

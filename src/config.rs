@@ -5,7 +5,7 @@
 //! `board/lookout.toml` is the example that is installed; a test keeps it equal to the defaults here.
 
 use crate::board::{Line, LineSpec, check_lines, from_toml};
-use crate::bundle::Decision;
+use crate::bundle::{Decision, class};
 use crate::extra;
 use crate::novelty::Setup;
 use crate::novelty::promise::Blocks;
@@ -150,6 +150,25 @@ pub struct Gpio {
     pub heartbeat: Option<LineSpec>,
     /// Label to line. If any is given, the board's own lines are not used.
     pub lines: BTreeMap<String, Line>,
+    /// Label of a class to teach to the button that is held while it is shown.
+    pub buttons: BTreeMap<String, Button>,
+}
+
+/// A button in `[gpio.buttons]`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Button {
+    /// Which line.
+    pub line: LineSpec,
+    /// Pressed means 0 V, and the line is pulled up; false: 3.3 V, and it is pulled down.
+    #[serde(default = "Button::default_active_low")]
+    pub active_low: bool,
+}
+
+impl Button {
+    fn default_active_low() -> bool {
+        true
+    }
 }
 
 /// `[blackbox]`: what was seen around an event, kept as a clip that `lookout classify` replays.
@@ -301,7 +320,9 @@ impl Config {
         all.check("decision")?;
         d.label.iter().try_for_each(|(name, one)| one.check(&format!("decision.label.{name}")))?;
         let lines = self.gpio.lines.iter().map(|(l, line)| (l.as_str(), &line.line));
-        check_lines("gpio", lines, self.gpio.heartbeat.as_ref())?;
+        let buttons = self.gpio.buttons.values().map(|button| ("a button", &button.line));
+        check_lines("gpio", lines.chain(buttons), self.gpio.heartbeat.as_ref())?;
+        self.gpio.buttons.keys().try_for_each(|name| class("gpio.buttons", name).map(drop))?;
         self.gpio.lines.iter().try_for_each(|(label, line)| line.check(&format!("gpio.lines.{label}")))
     }
 
@@ -453,6 +474,9 @@ mod tests {
     fn two_classes_on_one_line_are_refused() {
         let why = refused("[gpio.lines]\nleft = { line = \"GPIO5\" }\nright = { line = \"GPIO5\" }\n");
         assert!(why.contains("left") && why.contains("right") && why.contains("GPIO5"), "{why}");
+        let why = refused("[gpio.lines]\nleft = { line = \"GPIO5\" }\n[gpio.buttons]\nwave = { line = \"GPIO5\" }\n");
+        assert!(why.contains("left and a button are both on line GPIO5"), "{why}");
+        assert!(refused("[gpio.buttons]\n\"a,b\" = { line = 5 }\n").contains("gpio.buttons"));
         let why = refused("[gpio]\nheartbeat = 7\n[gpio.lines]\nleft = { line = 7 }\n");
         assert!(why.contains("heartbeat") && why.contains("left"), "{why}");
     }

@@ -13,12 +13,19 @@ use std::time::Duration;
 /// When one class counts as seen.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Thresholds {
-    /// Probability at which it may start, 0 to 1.
+    /// Probability at which it may start, 0 to 1; 1: never.
     pub enter: f32,
     /// Probability below which it may end, at most `enter`.
     pub leave: f32,
     /// How long either must hold.
     pub min: Duration,
+}
+
+impl Thresholds {
+    /// May a class of this probability start? A softmax can round to 1, and 1 is how a class is switched off.
+    fn admits(&self, p: f32) -> bool {
+        p >= self.enter && self.enter < 1.0
+    }
 }
 
 impl From<&crate::bundle::Decision> for Thresholds {
@@ -112,7 +119,7 @@ impl Decision {
             State::On(run) | State::Fading { on: run, .. } => Some(run.class),
             State::Background => None,
         };
-        let best = (0..p.len()).filter(|&c| c != self.background && Some(c) != on && p[c] >= self.thresholds[c].enter);
+        let best = (0..p.len()).filter(|&c| c != self.background && Some(c) != on && self.thresholds[c].admits(p[c]));
         let class = best.reduce(|a, b| if p[b] > p[a] { b } else { a })?;
         Some(match self.entering {
             Some(run) if run.class == class => Run { peak: run.peak.max(p[class]), ..run },

@@ -163,7 +163,13 @@ impl Encoder {
             let mut model = onnx::typed(&proto, &[(0, datum.fact(&*shape).into())], 1 + usize::from(mapped))?;
             qnn::fill(&mut model, &regions)?;
             let model = model.into_optimized()?;
-            let out = model.output_fact(0)?;
+            let (inputs, out) = (model.input_outlets()?.len(), model.output_fact(0)?);
+            if inputs != 1 {
+                bail!("the graph wants {inputs} inputs, a picture is all there is");
+            }
+            if out.datum_type != f32::datum_type() {
+                bail!("the graph gives {:?}, features are F32", out.datum_type);
+            }
             let len = out.shape.as_concrete().map_or(0, |dims| dims.iter().product());
             let map = mapped.then(|| Map::new(model.output_fact(1)?)).transpose()?;
             let plan = model.into_runnable()?;
@@ -176,7 +182,10 @@ impl Encoder {
         let plane_len = h * w;
         let levels = vec![0; planes * want.clip * plane_len].into();
         let clip = Clip { levels, planes, ticks: want.clip, plane_len, seen: 0 };
-        Ok(Self { state, input, kind, clip, features: vec![0.0; len].into(), map, report })
+        let mut encoder = Self { state, input, kind, clip, features: vec![0.0; len].into(), map, report };
+        // What runs once, runs: a graph that fails is refused here and not on the road.
+        encoder.infer().map_err(|e| bundle.refuse(e.to_string()))?;
+        Ok(encoder)
     }
 
     /// Where things are in the picture that was encoded last; `None` where it does not say or was not asked to.
@@ -252,7 +261,7 @@ impl Encoder {
                 }
             }
         }
-        let result = self.state.run(tvec![TValue::from_const(self.input.clone())])?;
+        let result = onnx::run(ENCODER, || self.state.run(tvec![TValue::from_const(self.input.clone())]))?;
         let plain = result[0].try_as_plain_ram()?;
         self.features.copy_from_slice(plain.as_slice::<f32>()?);
         if let Some(map) = &mut self.map {

@@ -156,8 +156,9 @@ pub fn array<T: ReadableElement>(bytes: &[u8]) -> Result<ArrayD<T>, String> {
         Some(needed) if needed == held => {}
         _ => {
             return Err(format!(
-                "its shape ({}) of {size} bytes each does not fit the {held} bytes behind the header",
-                plain(shape)
+                "its shape ({}) of {size} bytes each does not fit the {held} bytes of kind {} behind the header",
+                plain(shape),
+                plain(header.split("'descr': ").nth(1).and_then(|d| d.split(',').next()).unwrap_or("unknown"))
             ));
         }
     }

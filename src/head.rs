@@ -116,7 +116,7 @@ impl Plain {
 
     fn run(&mut self, rows: &[f32], logits: &mut [f32]) -> Result<(), HeadError> {
         lend(&mut self.input, |t| t.copy_from_slice(rows))?;
-        let out = self.plan.run(tvec![TValue::from_const(self.input.clone())])?;
+        let out = onnx::run(HEAD, || self.plan.run(tvec![TValue::from_const(self.input.clone())]))?;
         copy_out(&out[0], logits)?;
         self.place.iter_mut().try_for_each(|place| copy_out(&out[1], place))
     }

@@ -14,7 +14,7 @@
 //!   announced by number.
 //! - A ring slot is a tick of time, not a frame that happened to arrive ([`ring`], [`pipeline`]).
 //! - Int8 parts of an encoder are one operator of our own ([`qnn`]); what it does not know stays with tract in float.
-//! - Beside the head, and by the same features: what was never here before ([`novelty`]), classes taught on the box ([`taught`]), where it moves ([`place`]).
+//! - Beside the head, and by the same features: what was never here before ([`novelty`]), classes taught on the box ([`taught`], with a finger too: [`button`]), where it moves ([`place`]).
 //! - A model is data ([`bundle`]), a board is data ([`board`]), an installation is data ([`config`]).
 //! - Once running, our own code allocates nothing per tick; `lookout bench` counts it ([`sys::alloc`]).
 #![deny(unsafe_code)]
@@ -38,6 +38,7 @@ pub mod ticks;
 pub mod blackbox;
 pub mod health;
 pub mod report;
+pub mod button;
 
 // What they are told: the model, the board, this installation.
 pub mod bundle;
@@ -56,6 +57,7 @@ pub mod cli;
 #[cfg(feature = "train")]
 pub mod train;
 mod complaint;
+pub mod gpio;
 mod lanes;
 mod past;
 pub mod rng;

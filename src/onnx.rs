@@ -6,11 +6,12 @@
 
 mod any;
 mod guard;
+mod mend;
 mod precheck;
 
 use crate::bundle::{MAX_FILE_BYTES, plain};
 pub use any::Any;
-pub(crate) use guard::{caught, guarded};
+pub(crate) use guard::{caught, guarded, run};
 pub use precheck::MAX_NODES;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::OnceLock;
@@ -62,7 +63,7 @@ fn framework() -> tract_onnx::Onnx {
 pub(crate) fn shapes(proto: &ModelProto, input: &[usize]) -> BTreeMap<String, Vec<usize>> {
     let mut found = BTreeMap::new();
     let mut run = || -> TractResult<()> {
-        let mut model = framework().model_for_proto_model(proto)?;
+        let mut model = framework().model_for_proto_model(&mend::mended(proto))?;
         let fact = model.input_fact(0)?.clone().without_value().with_shape(input);
         model.set_input_fact(0, fact)?;
         // What tract cannot tell is left out below.
@@ -102,7 +103,7 @@ fn bounded(model: TypedModel) -> TractResult<TypedModel> {
 }
 
 fn infer(proto: &ModelProto, inputs: &[(usize, InferenceFact)], outputs: usize) -> TractResult<InferenceModel> {
-    let mut model = framework().model_for_proto_model(proto)?;
+    let mut model = framework().model_for_proto_model(&mend::mended(proto))?;
     for (n, fact) in inputs {
         model.set_input_fact(*n, fact.clone())?;
     }
@@ -113,7 +114,7 @@ fn infer(proto: &ModelProto, inputs: &[(usize, InferenceFact)], outputs: usize) 
 
 /// As [`typed`], with the first input `[1, S, features]` of a symbolic length; returns the symbol too.
 pub(crate) fn typed_over_time(proto: &ModelProto, features: usize) -> TractResult<(TypedModel, Symbol)> {
-    let mut model = framework().model_for_proto_model(proto)?;
+    let mut model = framework().model_for_proto_model(&mend::mended(proto))?;
     let s = model.symbols.sym("S");
     model.set_input_fact(0, f32::fact(&[1.to_dim(), s.clone().into(), features.to_dim()]).into())?;
     let first = model.output_outlets()?[0];

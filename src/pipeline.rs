@@ -16,7 +16,7 @@ use crate::gate::Gate;
 use crate::head::{Arithmetic, Head, boxes};
 use crate::novelty::Novelty;
 use crate::place::Place;
-use crate::report::{ClassId, ClassNow, Label, NOVELTY, Novel, Report, Spot, State};
+use crate::report::{self, ClassId, ClassNow, Label, Novel, Report, Spot, State};
 use crate::ring::{Held, Ring};
 use crate::shaper::{Region, Shaper};
 use crate::source::{Frame, Payload, Seq, Shaped, Timestamp};
@@ -160,14 +160,14 @@ impl Pipeline {
         self.novelty.as_mut().is_some_and(|novelty| novelty.recall(past))
     }
 
-    /// What comes was made of this part of the camera's picture by an earlier run: boxes are said in the whole.
-    pub fn recall_region(&mut self, region: Region) {
-        self.shaper.iter_mut().for_each(|shaper| shaper.recall(region));
-    }
-
     /// The same in a head that carries its state.
     pub fn recall_head(&mut self, past: &[u8]) -> bool {
         self.head.recall(past)
+    }
+
+    /// What comes was made of this part of the camera's picture by an earlier run: boxes are said in the whole.
+    pub fn recall_region(&mut self, region: Region) {
+        self.shaper.iter_mut().for_each(|shaper| shaper.recall(region));
     }
 
     /// What goes on from tick to tick.
@@ -201,7 +201,7 @@ impl Pipeline {
                 return Ok(());
             }
             let before = self.now() + self.tick;
-            self.forget(out);
+            self.interrupt(out);
             (self.time.start, self.time.before) = (Some(frame.at), before.0);
             self.time.next = self.ticks_at(frame.at);
         }
@@ -239,18 +239,23 @@ impl Pipeline {
             None => Ok(()),
         };
         let at = self.since_start(self.tick_at(self.time.next));
-        self.decision.interrupt(at).map(Report::Event).into_iter().for_each(out);
+        self.end_event(at, out);
         outcome
     }
 
     /// The camera is gone or silent: ends what is on and warms up again with the next frame.
     pub fn interrupt(&mut self, out: &mut impl FnMut(Report)) {
-        self.forget(out);
+        let at = self.now();
+        if !self.ring.is_empty() {
+            self.ring.clear();
+            self.emptied(at, out);
+        }
+        self.time.fresh = false;
     }
 
     /// Goes on with what was taught meanwhile. What is on ends: it may be what was forgotten.
     pub fn know(&mut self, known: Known, out: &mut impl FnMut(Report)) {
-        self.decision.interrupt(self.now()).map(Report::Event).into_iter().for_each(out);
+        self.end_event(self.now(), out);
         self.decision.grow(&known.labels, &known.thresholds);
         (self.taught, self.labels) = (known.taught, known.labels.into());
     }
@@ -312,9 +317,10 @@ impl Pipeline {
         self.time.next += 1;
         self.counts.ticks += 1;
         let fresh = std::mem::take(&mut self.time.fresh);
-        let taken = if fresh { self.encode(tick, probe) } else { self.hold(at, out) };
-        if taken.is_err() {
-            self.hold(at, out)?;
+        probe.start();
+        let taken = if fresh { self.encode(tick, probe) } else { Ok(()) };
+        if !fresh || taken.is_err() {
+            self.hold(at, out);
         }
         let mut spot = self.spot(fresh);
         probe.lap(Stage::Place);
@@ -335,7 +341,7 @@ impl Pipeline {
         };
         let age_ms = u32::try_from(tick.since(self.time.newest).as_millis()).unwrap_or(u32::MAX);
         let finite = window.finite && softmax(p, self.temperature);
-        let mut now = ClassNow { at, class: None, label: invalid(), p: 0.0, valid_slots: window.fresh, age_ms };
+        let mut now = ClassNow { at, class: None, label: report::invalid(), p: 0.0, valid_slots: window.fresh, age_ms };
         if finite {
             let p: &[f32] = match &mut self.taught {
                 Some(taught) => {
@@ -356,7 +362,7 @@ impl Pipeline {
             now.p = verdict.p;
             verdict.events.into_iter().map(Report::Event).for_each(&mut *out);
         } else {
-            self.decision.interrupt(at).map(Report::Event).into_iter().for_each(&mut *out);
+            self.end_event(at, out);
         }
         self.state = if finite { self.view.state() } else { State::Invalid };
         if self.said.class != Some(now.class) || at.since(self.said.at) >= self.heartbeat {
@@ -377,7 +383,7 @@ impl Pipeline {
         let (alarm, held) = (said.now == Novel::Alarm, novelty.held());
         out(Report::Novelty(said));
         if let Some((_, place)) = self.lately.filter(|(then, _)| alarm && at.since(*then) < held) {
-            out(Report::Place(Spot { at, label: Label::try_from(NOVELTY).unwrap_or_default(), place }));
+            out(Report::Place(Spot { at, label: report::novelty(), place }));
         }
     }
 
@@ -397,7 +403,6 @@ impl Pipeline {
 
     /// The staged picture (or row) into the ring.
     fn encode(&mut self, tick: Timestamp, probe: &mut impl Probe) -> Result<(), PipelineError> {
-        probe.start();
         let news = self.extras.look(tick);
         let mut still = false;
         let (at, first) = (self.since_start(self.time.newest), self.ring.is_empty());
@@ -454,7 +459,7 @@ impl Pipeline {
     }
 
     /// A tick without a new frame.
-    fn hold(&mut self, at: Timestamp, out: &mut impl FnMut(Report)) -> Result<(), PipelineError> {
+    fn hold(&mut self, at: Timestamp, out: &mut impl FnMut(Report)) {
         self.counts.held += 1;
         if let Some(shaper) = &mut self.shaper {
             shaper.hold();
@@ -462,16 +467,6 @@ impl Pipeline {
         if !self.ring.is_empty() && self.ring.hold() == Held::Emptied {
             self.emptied(at, out);
         }
-        Ok(())
-    }
-
-    fn forget(&mut self, out: &mut impl FnMut(Report)) {
-        let at = self.since_start(self.time.newest);
-        if !self.ring.is_empty() {
-            self.ring.clear();
-            self.emptied(at, out);
-        }
-        self.time.fresh = false;
     }
 
     /// The ring has just become empty: nothing that remembers may go on remembering.
@@ -488,6 +483,11 @@ impl Pipeline {
         self.said.class = None;
         self.state = State::Warming { have: 0, need: self.ring.capacity() as u16 };
         self.novelty.as_mut().and_then(|novelty| novelty.gap(at)).map(Report::Novelty).into_iter().for_each(&mut *out);
+        self.end_event(at, out);
+    }
+
+    /// What is on ends here.
+    fn end_event(&mut self, at: Timestamp, out: &mut impl FnMut(Report)) {
         self.decision.interrupt(at).map(Report::Event).into_iter().for_each(out);
     }
 
@@ -556,9 +556,4 @@ fn taught(bundle: &Bundle, lesson: &Lesson, head: &Head) -> Result<Option<Taught
     let state =
         head.state().ok_or_else(|| refuse("tract runs this head and does not show its state; see `lookout check`".into()))?;
     Taught::new(lesson, &bundle.contract.head.labels, state.len()).map_err(refuse)
-}
-
-/// What stands in the place of a label when a number is not finite.
-fn invalid() -> Label {
-    Label::try_from("invalid").unwrap_or_default()
 }

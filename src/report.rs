@@ -30,6 +30,18 @@ pub const MAX_LABEL: usize = 32;
 pub type Label = Text<MAX_LABEL>;
 /// What stands for the alarm for what was never here before, where else the name of a class stands: a line, a box, a clip of the black box.
 pub const NOVELTY: &str = "novelty";
+/// What stands in the place of a label when a number was not finite.
+pub const INVALID: &str = "invalid";
+
+/// [`NOVELTY`] as a label.
+pub fn novelty() -> Label {
+    Label::try_from(NOVELTY).unwrap_or_default()
+}
+
+/// [`INVALID`] as a label.
+pub fn invalid() -> Label {
+    Label::try_from(INVALID).unwrap_or_default()
+}
 
 /// Index of a class in the bundle's `labels`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -27,8 +27,13 @@ impl Table {
     /// # Errors
     /// A table without a first line.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let mut lines =
-            text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(|(n, line)| (n + 1, fields(line)));
+        // Excel's UTF-8 begins with a mark that is no part of the first name.
+        let mut lines = text
+            .trim_start_matches('\u{feff}')
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.trim().is_empty())
+            .map(|(n, line)| (n + 1, fields(line)));
         let (_, columns) = lines.next().ok_or("an empty table, a first line with the names of the columns expected")?;
         Ok(Self { columns: columns.iter().map(|c| c.to_lowercase()).collect(), rows: lines.collect() })
     }

@@ -23,8 +23,6 @@ pub mod tiny;
 pub mod unlabelled;
 pub mod write;
 
-pub use crate::rng;
-
 /// Why training ended without a bundle.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {

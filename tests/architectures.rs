@@ -10,10 +10,10 @@
 use lookout::bundle::{Bundle, BundleError, ENCODER, HEAD};
 use lookout::encoder::{Encoder, Form};
 use lookout::rng::Rng;
+use lookout::store::sha256;
 use ndarray::ArrayD;
 use ndarray_npy::ReadNpyExt;
 use prost::Message;
-use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{ModelProto, TensorProto};
@@ -66,15 +66,14 @@ impl Case {
         std::fs::create_dir_all(&dir).unwrap();
         // Only the encoder is looked at here; a bundle needs a head to be one.
         let head = std::fs::read(kept("../bundles/vgg/head.onnx")).unwrap();
-        let hash = |bytes: &[u8]| -> String { Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect() };
         let contract = format!(
             "name = \"architecture\"\nversion = \"1.0.0\"\n[input]\nwidth = {side}\nheight = {side}\nchannels = [\"rgb\"]\n{levels}\nclip = {}\n\
              features = {}\n[time]\ntick_ms = 100\nwindow = 8\nmax_held = 3\n[head]\nlabels = [\"idle\", \"left\"]\nbackground = \"idle\"\n\
              [files]\n\"{ENCODER}\" = \"{}\"\n\"{HEAD}\" = \"{}\"\n",
             self.ticks,
             self.features,
-            hash(network),
-            hash(&head),
+            sha256(network),
+            sha256(&head),
             side = self.side,
             levels = if self.ticks == 1 { PICTURES } else { CLIPS },
         );

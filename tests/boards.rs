@@ -134,5 +134,5 @@ fn every_example_in_the_configuration_works_once_uncommented() {
     let labels: Vec<Label> = CLASSES.iter().map(|c| Label::try_from(*c).expect("short")).collect();
     let board = boards.iter().find(|b| b.name == "raspberry-pi-4").expect("it is there");
     let wiring = board.wiring(&config.gpio, &labels).expect("good").expect("some");
-    assert_eq!(wiring.lines.len(), 2);
+    assert_eq!((wiring.lines.len(), wiring.buttons.len()), (2, 1));
 }

@@ -4,11 +4,11 @@
 
 mod program;
 
+use ::lookout::store::sha256;
 use ::lookout::train::onnx::{Attribute, Graph};
 use program::lookout;
-use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 fn folder(name: &str) -> PathBuf {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -27,17 +27,12 @@ fn sentence(out: &Output) -> String {
 
 /// A good bundle with the head replaced by a network with an axis beyond its rank, and its hash put right.
 fn bundle_that_makes_tract_panic(dir: &Path) -> String {
-    std::fs::create_dir_all(dir).unwrap();
-    for entry in std::fs::read_dir("tests/bundles/rows-lstm").unwrap() {
-        let path = entry.unwrap().path();
-        std::fs::copy(&path, dir.join(path.file_name().unwrap())).unwrap();
-    }
-    let hash = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect::<String>();
+    program::copy_bundle("tests/bundles/rows-lstm", dir);
     let (head, hostile) = (dir.join("head.onnx"), std::fs::read("tests/qnn/hostile/axis_beyond.onnx").unwrap());
-    let (contract, was) = (dir.join("bundle.toml"), hash(&std::fs::read(&head).unwrap()));
+    let (contract, was) = (dir.join("bundle.toml"), sha256(&std::fs::read(&head).unwrap()));
     let text = std::fs::read_to_string(&contract).unwrap();
     assert!(text.contains(&was));
-    std::fs::write(&contract, text.replace(&was, &hash(&hostile))).unwrap();
+    std::fs::write(&contract, text.replace(&was, &sha256(&hostile))).unwrap();
     std::fs::write(&head, hostile).unwrap();
     dir.display().to_string()
 }
@@ -129,9 +124,9 @@ fn what_is_asked_wrongly_gets_one_sentence_and_its_exit_code() {
 
 /// The program with its output somewhere else.
 fn writing_to(args: &[&str], out: Stdio, dir: &Path) -> Output {
-    let (program, root) = (Path::new(env!("CARGO_BIN_EXE_lookout")), Path::new(env!("CARGO_MANIFEST_DIR")));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let args = args.iter().map(|a| if a.starts_with("tests/") || a.starts_with("models/") { root.join(a) } else { a.into() });
-    let child = Command::new(program).args(args).current_dir(dir).stdin(Stdio::null()).stdout(out).stderr(Stdio::piped()).spawn();
+    let child = program::command(&[]).args(args).current_dir(dir).stdout(out).stderr(Stdio::piped()).spawn();
     child.unwrap().wait_with_output().unwrap()
 }
 

@@ -76,12 +76,10 @@ fn clips_are_recorded_with_what_was_before_and_within_bounds() {
 
 #[test]
 fn a_camera_that_stalls_while_recording_is_said_once_and_when_it_goes_on() {
-    use rustix::fs::{CWD, FileType, Mode, mknodat};
     use std::io::Write;
     let dir = folder("stall");
     let record = |name: &str, seconds: &str, clips: &str| {
-        let fifo = dir.join(name);
-        mknodat(CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        let fifo = program::fifo(dir.join(name));
         let path = fifo.clone();
         let camera = std::thread::spawn(move || {
             let mut camera = fs::OpenOptions::new().write(true).open(path).unwrap();
@@ -121,16 +119,13 @@ fn a_camera_that_stalls_while_recording_is_said_once_and_when_it_goes_on() {
 /// What is pressed for has happened already: the clip begins `--before` earlier, and has its length, however long nothing was pressed.
 #[test]
 fn a_recording_begins_before_the_key_was_pressed() {
-    use rustix::fs::{CWD, FileType, Mode, mknodat};
     use std::io::Write;
-    use std::process::{Command, Stdio};
+    use std::process::Stdio;
     let dir = folder("before");
-    let fifo = dir.join("camera");
-    mknodat(CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    let fifo = program::fifo(dir.join("camera"));
     let (source, out) = (format!("pipe:{},gray,256x256@20", fifo.display()), dir.join("clips"));
-    let mut child = Command::new(env!("CARGO_BIN_EXE_lookout"))
-        .args(["record", "--label", "walk", "--source", &source, "--out", out.to_str().unwrap(), "--width", "64"])
-        .args(["--seconds", "1.5", "--before", "0.5"])
+    let mut child = program::command(&["record", "--label", "walk", "--source", &source, "--out", out.to_str().unwrap()])
+        .args(["--width", "64", "--seconds", "1.5", "--before", "0.5"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -164,14 +159,9 @@ fn a_recording_begins_before_the_key_was_pressed() {
 
 #[test]
 fn numbers_beside_the_pictures_are_recorded_in_a_table() {
-    use rustix::fs::{CWD, FileType, Mode, mknodat};
     use std::io::Write;
     let dir = folder("extra");
-    let fifo = |name: &str| {
-        mknodat(CWD, dir.join(name), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
-        dir.join(name)
-    };
-    let (eye, ear) = (fifo("camera"), fifo("level"));
+    let [eye, ear] = ["camera", "level"].map(|name| program::fifo(dir.join(name)));
     let film = street(&dir.join("film.y4m"), 120, 0.5, 0..120);
     let write = |path: PathBuf, pause: u64, what: Box<dyn Fn(u32) -> Vec<u8> + Send>| {
         std::thread::spawn(move || {
@@ -270,6 +260,7 @@ fn thresholds_for_a_site_keep_to_the_wanted_rate_and_say_what_footage_proves() {
     let (text, said) = (String::from_utf8(run.stdout).unwrap(), String::from_utf8(run.stderr).unwrap());
     assert_eq!(run.status.code(), Some(0), "{said}");
     assert!(said.contains("proves no rate below 36") && text.contains("[decision.label.left]"), "{said}{text}");
+    assert!(said.contains("no threshold is lower than the bundle's") && !text.contains("enter = 0.3"), "{said}{text}");
     // What it prints is a configuration that `run` takes, and under it the same footage is quiet.
     let config = dir.join("site.toml");
     fs::write(&config, &text).unwrap();
@@ -287,6 +278,22 @@ fn thresholds_for_a_site_keep_to_the_wanted_rate_and_say_what_footage_proves() {
     ]);
     let wire = String::from_utf8(run.stdout).unwrap();
     assert!(wire.contains("$PLKTC") && !wire.contains("$PLKTE"), "{wire}{}", String::from_utf8_lossy(&run.stderr));
+    // Into a configuration: an earlier run's makes way, everything else stays, and what would not be one is left as it was.
+    let site = config.display().to_string();
+    fs::write(&config, "heartbeat_s = 2\n").unwrap();
+    for rate in ["10", "5"] {
+        let done = lookout(&["calibrate", &busy, "--false-alarms", rate, "--into", &site]);
+        assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+    let text = fs::read_to_string(&config).unwrap();
+    assert!(text.starts_with("heartbeat_s = 2\n\n# >>>") && text.matches("[decision.label.left]").count() == 1, "{text}");
+    assert!(text.contains("at most 5 false alarms an hour") && !text.contains("at most 10"), "{text}");
+    let own = "[decision.label.left]\nenter = 0.9\n";
+    fs::write(&config, own).unwrap();
+    let done = lookout(&["calibrate", &busy, "--into", &site, "--config", &site]);
+    let said = String::from_utf8(done.stderr).unwrap();
+    assert!(done.status.code() == Some(2) && said.contains("site.toml") && said.contains("duplicate key"), "{said}");
+    assert_eq!(fs::read_to_string(&config).unwrap(), own);
 }
 
 /// Every tick's probabilities, as `run` and `classify` decide by them.
@@ -354,17 +361,17 @@ fn other_recordings_come_through_ffmpeg_with_its_own_words_when_they_cannot() {
     }
     let path = format!("{}:/usr/bin:/bin", dir.display());
     let classify = |name: &str, path: &str| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lookout"));
-        command.args(["classify", "--json", &dir.join(name).display().to_string()]).env("PATH", path).output().unwrap()
+        program::command(&["classify", "--json", &dir.join(name).display().to_string()]).env("PATH", path).output().unwrap()
     };
     let out = classify("good.mp4", &path);
     assert!(out.status.success() && String::from_utf8_lossy(&out.stdout).contains("\"ticks\":30"), "{out:?}");
     let out = classify("bad.mp4", &path);
     assert!(out.status.code() == Some(2) && String::from_utf8_lossy(&out.stderr).contains("bad.mp4: ffmpeg: "), "{out:?}");
     assert!(String::from_utf8_lossy(&out.stderr).contains("moov atom not found"), "{out:?}");
-    // What came before it broke is answered, and said to be damaged.
+    // What came before it broke (60 000 bytes, three pictures and a piece) is answered, and the rest said to be damaged.
     let out = classify("cut.mp4", &path);
-    assert!(String::from_utf8_lossy(&out.stderr).contains("cut.mp4"), "{out:?}");
+    assert!(out.status.success() && String::from_utf8_lossy(&out.stdout).contains("\"ticks\":3}"), "{out:?}");
+    assert!(String::from_utf8_lossy(&out.stderr).contains("cut.mp4 frame 3: cut off"), "{out:?}");
     let out = classify("good.mp4", "/nowhere");
     assert!(out.status.code() == Some(2) && String::from_utf8_lossy(&out.stderr).contains("ffmpeg reads the rest"), "{out:?}");
 }

@@ -14,7 +14,7 @@ use serialport::{SerialPort, TTYPort};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
@@ -48,11 +48,7 @@ impl Place {
     }
 
     fn fifo(&self, name: &str) -> PathBuf {
-        use rustix::fs::{CWD, FileType, Mode, mknodat};
-        let path = self.0.join(name);
-        let _ = fs::remove_file(&path);
-        mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
-        path
+        program::fifo(self.0.join(name))
     }
 
     /// A new pty behind the name `tty`: the far end, and the near one held open.
@@ -74,10 +70,8 @@ impl Place {
         let stop = Arc::new(AtomicBool::new(false));
         let theirs = stop.clone();
         let source = format!("pipe:{},gray,32x32@20", camera.display());
-        let child = Command::new(env!("CARGO_BIN_EXE_lookout"))
-            .args(["run", "--board", "host", "--bundle", BUNDLE, "--source", &source])
+        let child = program::command(&["run", "--board", "host", "--bundle", BUNDLE, "--source", &source])
             .args(["--config", &self.path("lookout.toml"), "--report", &format!("json:{}", self.path("said"))])
-            .stdin(Stdio::null())
             .stderr(File::create(self.0.join("log")).unwrap())
             .spawn()
             .unwrap();
@@ -413,10 +407,7 @@ fn a_recording_is_classified_with_the_table_beside_it() {
 #[test]
 fn a_contract_with_extras_is_held_against_its_head() {
     let place = Place::new("contract");
-    for entry in fs::read_dir("tests/bundles/rows-lstm").unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), place.0.join(entry.file_name())).unwrap();
-    }
+    program::copy_bundle("tests/bundles/rows-lstm", &place.0);
     let toml = fs::read_to_string(place.path("bundle.toml")).unwrap();
     let check = |features: &str, extra: &str| {
         let text = toml.replace("features = 6", features).replace("\n[time]", &format!("{extra}\n[time]"));
@@ -442,10 +433,8 @@ fn a_box_learns_what_is_normal_with_its_other_senses() {
         format!("state = {:?}\n[extra]\nspeed = \"rows:{},1\"\naudio = \"none\"\n", place.path("state"), speed.display());
     fs::write(place.0.join("lookout.toml"), config).unwrap();
     let source = format!("pipe:{},gray,32x32@20", camera.display());
-    let child = Command::new(env!("CARGO_BIN_EXE_lookout"))
-        .args(["learn", "--bundle", BUNDLE, "--source", &source, "--minutes", "4", "--out", &place.path("normal.json")])
-        .args(["--config", &place.path("lookout.toml")])
-        .stdin(Stdio::null())
+    let child = program::command(&["learn", "--bundle", BUNDLE, "--source", &source, "--minutes", "4"])
+        .args(["--out", &place.path("normal.json"), "--config", &place.path("lookout.toml")])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -1,12 +1,15 @@
 //! The GPIO sink on a real kernel driver, gpio-sim. Needs root, configfs and that module: `tests/vm/gpio.sh` runs these in
 //! a virtual machine, nobody runs them by accident.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod samples;
 
 use gpiocdev::line::Value;
 use lookout::board::{Line, LineMode, LineSpec, Wiring};
-use lookout::report::{Edge, Novel, Pace, Report, ReportError, ReportSpec, Sink, open};
+use lookout::button::Buttons;
+use lookout::config::Button;
+use lookout::report::desk::{Command, Desk};
+use lookout::report::{Edge, Label, Novel, Pace, Report, ReportError, ReportSpec, Sink, open};
 use samples::{class, event, health, identity, novelty};
 use std::fs;
 use std::path::PathBuf;
@@ -54,6 +57,11 @@ impl Chip {
         fs::write(self.attribute(line, "pull"), "pull-up").unwrap();
     }
 
+    /// A button to ground.
+    fn press(&self, line: usize, down: bool) {
+        fs::write(self.attribute(line, "pull"), if down { "pull-down" } else { "pull-up" }).unwrap();
+    }
+
     fn attribute(&self, line: usize, name: &str) -> String {
         let (platform, chip) = (self.read("dev_name"), self.dev());
         format!("/sys/devices/platform/{platform}/{chip}/sim_gpio{line}/{name}")
@@ -72,7 +80,7 @@ impl Chip {
     }
 
     fn wiring(&self, lines: Vec<(usize, Line)>) -> Wiring {
-        Wiring { chip: self.name.clone(), heartbeat: Some(LineSpec::Name("A".into())), lines, alarm: None }
+        Wiring { chip: self.name.clone(), heartbeat: Some(LineSpec::Name("A".into())), lines, alarm: None, buttons: vec![] }
     }
 }
 
@@ -234,9 +242,52 @@ fn wrong_lines_are_refused_and_an_absent_chip_is_awaited() {
         assert!(matches!(&error, ReportError::Refused { .. }) && error.to_string().contains(words), "{error}");
     }
     drop(chip);
-    let wiring = Wiring { chip: "late".into(), heartbeat: None, lines: vec![(1, level(name("D")))], alarm: None };
+    let wiring =
+        Wiring { chip: "late".into(), heartbeat: None, lines: vec![(1, level(name("D")))], alarm: None, buttons: vec![] };
     let mut sink = sink(&wiring).unwrap();
     sink.send(0, &left(Edge::Start));
     let chip = Chip::new("late");
     assert!(chip.becomes(3, 1, SOON));
+}
+
+/// Pressed: an example begins; let go: it is kept; however quickly that was. Another button meanwhile is nobody's.
+#[test]
+#[ignore = "needs gpio-sim"]
+fn a_button_shows_and_keeps_examples_of_its_class() {
+    let chip = Chip::new("finger");
+    let button = |line: LineSpec| Button { line, active_low: true };
+    let label = |text: &str| Label::try_from(text).unwrap();
+    let buttons = vec![(label("circling"), button(name("B"))), (label("meeting"), button(LineSpec::Offset(5)))];
+    let wiring = Wiring { buttons, ..chip.wiring(vec![]) };
+    let desk = Desk::open(false);
+    let own = ["idle".to_string(), "meeting".to_string()];
+    let why = Buttons::start(&wiring, &own, &desk).unwrap_err();
+    assert!(why.contains("meeting is a class of the bundle"), "{why}");
+
+    let buttons = Buttons::start(&wiring, &own[..1], &desk).unwrap();
+    assert_eq!(desk.for_a_wire().put(Command::Forget(label("circling"))), Err("not armed; see [commands]"), "wires stay unarmed");
+    let next = || {
+        let start = Instant::now();
+        loop {
+            match desk.take() {
+                Some((command, _)) => return command,
+                None => assert!(start.elapsed() < SOON, "nothing was commanded"),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    for (line, class, other) in [(1, "circling", 5), (5, "meeting", 1)] {
+        chip.press(line, true);
+        assert_eq!(next(), Command::Teach(label(class)));
+        chip.press(other, true);
+        chip.press(other, false);
+        chip.press(line, false);
+        assert_eq!(next(), Command::Keep(label(class)));
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(desk.take(), None);
+    drop(buttons);
+    chip.press(1, true);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(desk.take(), None, "nobody listens any more");
 }

@@ -3,11 +3,13 @@
 //! says so when it is not the one that should run.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test stops where something is missing and says what it saw")]
 
+mod program;
+
+use lookout::store::sha256;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 /// A state folder, a bundle to install and a configuration, all in a folder of this test's own.
@@ -36,20 +38,14 @@ impl Box {
     fn copy(&self, name: &str) -> PathBuf {
         let to = self.dir.join("bundle");
         let _ = fs::remove_dir_all(&to);
-        fs::create_dir_all(&to).unwrap();
-        for entry in fs::read_dir(Path::new("tests/bundles").join(name)).unwrap() {
-            let entry = entry.unwrap();
-            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-        }
+        program::copy_bundle(Path::new("tests/bundles").join(name), &to);
         to
     }
 
     fn call(&self, command: &str, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_lookout"))
-            .arg(command)
+        program::command(&[command])
             .args(["--config".into(), self.dir.join("lookout.toml"), "--state".into(), self.state()])
             .args(args)
-            .stdin(Stdio::null())
             .output()
             .unwrap()
     }
@@ -111,8 +107,8 @@ fn rehash(dir: &Path) {
     let text = fs::read_to_string(dir.join("bundle.toml")).unwrap();
     let line = |line: &str| match line.strip_prefix('"').and_then(|l| l.split_once('"')) {
         Some((name, _)) => {
-            let hash = Sha256::digest(fs::read(dir.join(name)).unwrap());
-            format!("\"{name}\" = \"{}\"\n", hash.iter().map(|b| format!("{b:02x}")).collect::<String>())
+            let hash = sha256(&fs::read(dir.join(name)).unwrap());
+            format!("\"{name}\" = \"{hash}\"\n")
         }
         None => format!("{line}\n"),
     };
@@ -162,7 +158,7 @@ fn what_is_installed_runs_and_one_step_back_is_possible() {
 type Mismatch = (&'static str, fn(&Path), &'static [&'static str]);
 
 #[test]
-fn twelve_kinds_of_mismatch_are_refused_and_the_last_good_one_stays() {
+fn every_kind_of_mismatch_is_refused_and_the_last_good_one_stays() {
     const KINDS: [Mismatch; 14] = [
         ("labels", |d| replace(&d.join("bundle.toml"), r#", "shake"]"#, "]"), &["head.onnx", "3", "4"]),
         ("label not allowed", |d| replace(&d.join("bundle.toml"), "left", "Left!"), &["head.labels", "Left!"]),
@@ -377,21 +373,4 @@ fn a_network_that_runs_for_ever_is_stopped() {
     println!("{said}, after {} s", begun.elapsed().as_secs());
     assert!(code == 2 && (said.contains("60 s of processor time") || said.contains("120 s")), "{said}");
     assert!(begun.elapsed() < Duration::from_secs(150));
-}
-
-#[test]
-fn a_full_disk_costs_lines_and_nothing_else() {
-    let here = Box::new("full");
-    let rows = here.dir.join("rows.csv");
-    fs::write(&rows, "0 0 0 0 0 0\n".repeat(60)).unwrap();
-    let source = format!("features:{}", rows.display());
-    let all = ["--bundle", "tests/bundles/rows-gru", "--source", &source, "--report", "stdout"];
-    let plain = here.call("run", &all);
-    let full = here.call("run", &[&all[..], &["--report", "file:/dev/full"]].concat());
-    assert!(plain.status.success() && full.status.success(), "{}", String::from_utf8_lossy(&full.stderr));
-    assert!(!plain.stdout.is_empty() && plain.stdout == full.stdout, "the other sink says the same");
-    let log = String::from_utf8(full.stderr).unwrap();
-    assert_eq!(log.matches("/dev/full: reports are lost: No space left").count(), 1, "said once: {log}");
-    let lines = full.stdout.iter().filter(|b| **b == b'\n').count();
-    println!("P4: {lines} of {lines} lines on the other sink, one sentence about the full one");
 }

@@ -3,7 +3,7 @@
 //! Written from the rules of NMEA 0183 (framing, checksum, proprietary address, reserved characters, 82 characters) and
 //! from the table in `src/report/sentence.rs`. `print_corpus` prints the same sentences for other parsers:
 //! `cargo test --test nmea -- --ignored --nocapture print_corpus | grep '^\$' | python3 tests/nmea_pynmea2.py`
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod samples;
 
@@ -123,7 +123,7 @@ fn assembler_gives_back_the_lines_of_a_stream() {
 
 #[test]
 #[ignore = "prints the sentences for another parser"]
-#[allow(clippy::print_stdout)]
+#[allow(clippy::print_stdout, reason = "that is what it is for")]
 fn print_corpus() {
     println!();
     for said in corpus() {

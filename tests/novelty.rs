@@ -2,13 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test stops where something is missing and says what it saw")]
 
+mod program;
+
+use program::lookout;
 use std::io::{BufRead, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-
-fn lookout(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_lookout")).args(args).output().expect("lookout starts")
-}
+use std::process::{Output, Stdio};
 
 fn folder(name: &str) -> PathBuf {
     let dir = std::env::temp_dir().join(format!("lookout-novelty-{}-{name}", std::process::id()));
@@ -21,13 +20,13 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Noise that is the same everywhere: the sum of four even numbers, of deviation about 1.
+/// Noise that is the same everywhere: the sum of four uniform numbers, of deviation about 1.
 fn noise(x: &mut u64) -> f64 {
-    let mut even = || {
+    let mut uniform = || {
         *x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (*x >> 11) as f64 / (1u64 << 53) as f64 - 0.5
     };
-    (even() + even() + even() + even()) * 1.7
+    (uniform() + uniform() + uniform() + uniform()) * 1.7
 }
 
 /// What is done to the signal in a stretch.
@@ -460,8 +459,7 @@ fn learning_survives_a_kill() {
     let args = ["learn", "--bundle", bundle.to_str().unwrap(), "--state", state.to_str().unwrap(), "--source", "features:-"];
     let mut said = 0;
     for (n, lines) in [1300, 700, 2000].into_iter().enumerate() {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lookout"))
-            .args(args)
+        let mut child = program::command(&args)
             .args(["--minutes", "5"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

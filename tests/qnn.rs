@@ -244,3 +244,39 @@ fn hostile_networks_are_refused_or_left_and_bits_thrown_at_good_ones_never_panic
     }
     let _ = std::panic::take_hook();
 }
+
+/// What is easily computed wrongly: the same numbers as ONNX Runtime's, by our operator and by tract alone, or a refusal.
+#[test]
+fn odd_networks_give_what_onnx_runtime_gives_or_are_refused() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/qnn/odd");
+    let of = |dir: &Path| -> Vec<PathBuf> {
+        let all = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
+        all.filter(|p| p.extension().is_some_and(|e| e == "onnx")).collect()
+    };
+    let (networks, refused) = (of(&folder), of(&folder.join("refused")));
+    assert!(networks.len() >= 7 && refused.len() >= 7, "{} and {} found", networks.len(), refused.len());
+    for path in networks {
+        let bytes = std::fs::read(path.with_extension("in.npy")).unwrap();
+        let tensor = match ArrayD::<f32>::read_npy(bytes.as_slice()) {
+            Ok(x) => Tensor::from_shape(x.shape(), x.as_slice().unwrap()).unwrap(),
+            Err(_) => {
+                let x = ArrayD::<i8>::read_npy(bytes.as_slice()).unwrap();
+                Tensor::from_shape(x.shape(), x.as_slice().unwrap()).unwrap()
+            }
+        };
+        let wanted = ArrayD::<f32>::read_npy(std::fs::read(path.with_extension("out.npy")).unwrap().as_slice()).unwrap();
+        for engine in [Some(Engine::best()), None] {
+            let name = format!("{} {engine:?}", path.display());
+            let mut any = Any::load(&std::fs::read(&path).unwrap(), engine).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let found = any.run(tensor.clone()).unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert_eq!(found.shape(), wanted.shape(), "{name}");
+            let worst = found.iter().zip(&wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(worst <= 1e-4, "{name}: {worst}");
+        }
+    }
+    for path in refused {
+        let why = Any::load(&std::fs::read(&path).unwrap(), Some(Engine::best())).map(drop).unwrap_err();
+        println!("{}: {why}", path.display());
+        assert!(["expected", "run"].iter().any(|word| why.contains(word)) && !why.contains("src/"), "{}: {why}", path.display());
+    }
+}

@@ -1,11 +1,13 @@
 //! Sentences and JSON lines to files and to standard output, a pipe that is closed included.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
+mod program;
 mod samples;
 
 use lookout::report::sentence::Sentence;
 use lookout::report::{Pace, ReportError, open};
 use lookout::sys::alloc::{Counting, count};
+use program::lookout;
 use samples::{any, identity};
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
@@ -55,12 +57,11 @@ fn json_lines_are_objects() {
 #[test]
 fn a_recording_that_pauses_gives_the_same_reports() {
     use std::io::Write;
-    let film = Command::new(env!("CARGO_BIN_EXE_lookout")).args(["demo", "--save", "-"]).output().unwrap().stdout;
+    let film = lookout(&["demo", "--save", "-"]).stdout;
     assert!(film.len() > 1_000_000);
     let said = |pause: Duration| {
         let args = ["run", "--board", "host", "--source", "y4m:-", "--report", "stdout"];
-        let mut run =
-            Command::new(env!("CARGO_BIN_EXE_lookout")).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut run = program::command(&args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (mut to, film) = (run.stdin.take().unwrap(), film.clone());
         let writer = std::thread::spawn(move || {
             // In the middle of an event, and of a frame.
@@ -104,6 +105,21 @@ fn full_disk_costs_reports_and_nothing_else() {
     let start = Instant::now();
     send("file:/dev/full", 500);
     assert!(start.elapsed() < Duration::from_secs(5));
+    // The program says the same on its other sink, and one sentence about the full one.
+    let rows = temporary("full");
+    std::fs::write(&rows, "0 0 0 0 0 0\n".repeat(60)).unwrap();
+    let source = format!("features:{}", rows.display());
+    let run = |more: &[&str]| {
+        let args = ["run", "--board", "host", "--bundle", "tests/bundles/rows-gru", "--source", &source, "--report", "stdout"];
+        let out = lookout(&[&args[..], more].concat());
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        (String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap())
+    };
+    let ((plain, _), (beside, log)) = (run(&[]), run(&["--report", "file:/dev/full"]));
+    std::fs::remove_file(&rows).unwrap();
+    assert!(plain.lines().count() > 4, "{plain}");
+    assert_eq!(beside, plain);
+    assert_eq!(log.matches("/dev/full: reports are lost: No space left").count(), 1, "said once: {log}");
 }
 
 /// What is sent just before the end is there, whatever the writer did at that moment. Many at once, so that each is now and then interrupted anywhere.
@@ -127,19 +143,18 @@ fn nothing_is_lost_between_the_last_look_and_the_end() {
 /// A reader who is away for longer than a run that is told to stop waits: the end of a recording is as whole as the rest of it.
 #[test]
 fn the_end_of_a_recording_waits_for_a_slow_reader() {
-    let (fifo, rows) = (temporary("slow"), temporary("rows"));
+    let (fifo, rows) = (program::fifo(temporary("slow")), temporary("rows"));
     // Classes that change, so that more is said than a pipe holds.
     let row = |n: usize| if n % 60 < 30 { "2.5,-2.5,2.5,-2.5,2.5,-2.5\n" } else { "0,0,0,0,0,0\n" };
     std::fs::write(&rows, (0..1_500).map(row).collect::<String>()).unwrap();
     let run = |report: &str| {
         let source = format!("features:{}", rows.display());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lookout"));
-        command.args(["run", "--board", "host", "--bundle", "tests/bundles/rows-lstm", "--source", &source, "--report", report]);
-        command.stdin(Stdio::null()).stderr(Stdio::null());
+        let args = ["run", "--board", "host", "--bundle", "tests/bundles/rows-lstm", "--source", &source, "--report", report];
+        let mut command = program::command(&args);
+        command.stderr(Stdio::null());
         command
     };
     let whole = run("stdout").output().unwrap().stdout;
-    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
     let mut child = run(&format!("file:{}", fifo.display())).spawn().unwrap();
     let mut reader = std::fs::File::open(&fifo).unwrap();
     rustix::pipe::fcntl_setpipe_size(&reader, 4096).unwrap();

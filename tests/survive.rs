@@ -2,12 +2,14 @@
 //! of it. A real process, a real notify socket, a FIFO for a camera and a pty for a wire; the rows T3 and W2 of FAULTS.md.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test stops where something is missing and says what it saw")]
 
+mod program;
+
 use serialport::{SerialPort, TTYPort};
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -39,10 +41,9 @@ impl Place {
         let mut buffer = [0; 64];
         while self.manager.recv(&mut buffer).is_ok() {} // what an earlier run said
         let _ = fs::remove_file(self.dir.join("said"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lookout"));
-        command.args(["run", "--board", "host", "--report", &format!("file:{}", self.path("said"))]).args(args);
+        let mut command = program::command(&["run", "--board", "host", "--report", &format!("file:{}", self.path("said"))]);
+        command.args(args).stderr(File::create(self.dir.join("log")).unwrap());
         command.env("NOTIFY_SOCKET", self.dir.join("notify")).env("RUNTIME_DIRECTORY", &self.dir);
-        command.stderr(File::create(self.dir.join("log")).unwrap()).stdin(Stdio::null());
         Run { place: self, started: Instant::now(), child: command.spawn().unwrap() }
     }
 
@@ -112,10 +113,7 @@ struct Camera {
 
 impl Camera {
     fn new(place: &Place) -> Self {
-        use rustix::fs::{CWD, FileType, Mode, mknodat};
-        let fifo = place.dir.join("camera");
-        let _ = fs::remove_file(&fifo);
-        mknodat(CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        let fifo = program::fifo(place.dir.join("camera"));
         let stop = Arc::new(AtomicBool::new(false));
         let (theirs, path) = (stop.clone(), fifo.clone());
         let thread = std::thread::spawn(move || {
@@ -199,10 +197,7 @@ fn a_bundle_that_comes_later_is_taken_without_a_restart() {
     let run = place.start(&["--wait", "--source", &camera.spec(), "--bundle", &bundle]);
     run.says(",NO BUNDLE,");
     let half = place.dir.join("half");
-    fs::create_dir(&half).unwrap();
-    for file in fs::read_dir(BUNDLE).unwrap().filter_map(Result::ok) {
-        fs::copy(file.path(), half.join(file.file_name())).unwrap();
-    }
+    program::copy_bundle(BUNDLE, &half);
     fs::rename(half, &bundle).unwrap();
     let took = run.says(",OK,");
     println!("figure: T3 a bundle that comes later: OK after {} ms (8000: it is looked for every 2 s)", took.as_millis());

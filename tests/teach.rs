@@ -16,7 +16,7 @@ use serialport::{SerialPort, TTYPort};
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 const BUNDLE: &str = "tests/bundles/rows-lstm2";
@@ -39,7 +39,8 @@ impl Random {
     }
 }
 
-/// A recording of 6 s: ordinary numbers wander slowly; `wave` goes up and down in one of them, `pair` in two against each other.
+/// A recording of 6 s: ordinary numbers wander slowly; `wave` goes up and down in one of them, `ripple` half as high, `pair` in two against each
+/// other.
 fn rows(dir: &Path, kind: &str, seed: u32) -> String {
     let (mut random, mut at, mut text) = (Random(seed * 7_919 + 17), [0.0f32; 6], String::new());
     for _ in 0..50 {
@@ -53,6 +54,7 @@ fn rows(dir: &Path, kind: &str, seed: u32) -> String {
             let swing = high * (std::f32::consts::TAU * tick as f32 / period + phase).sin();
             match kind {
                 "wave" => row[0] += swing,
+                "ripple" => row[0] += 0.5 * swing,
                 "pair" => (row[3], row[4]) = (row[3] + swing, row[4] - swing),
                 _ => {}
             }
@@ -152,15 +154,12 @@ fn what_numpy_computes_of_a_lesson_is_what_we_say() {
 #[test]
 fn what_resembles_a_motion_without_a_name_stays_unknown() {
     let dir = folder("nameless");
-    let (bundle, motions) = (dir.join("bundle"), dir.join("motions/pair"));
-    std::fs::create_dir_all(&bundle).unwrap();
+    let (bundle, motions) = (dir.join("bundle"), dir.join("motions/ripple"));
     std::fs::create_dir_all(&motions).unwrap();
-    for file in std::fs::read_dir(BUNDLE).unwrap().map(|f| f.unwrap().path()) {
-        std::fs::copy(&file, bundle.join(file.file_name().unwrap())).unwrap();
-    }
-    (0..8).for_each(|seed| drop(rows(&motions, "pair", 300 + seed)));
+    program::copy_bundle(BUNDLE, &bundle);
+    (0..8).for_each(|seed| drop(rows(&motions, "ripple", 300 + seed)));
     let (bundle, to) = (bundle.to_str().unwrap().to_string(), bundle.join("ordinary.json"));
-    let (pairs, waves) = (some(&dir, "pair", 1000..1020), some(&dir, "wave", 1000..1020));
+    let (ripples, waves) = (some(&dir, "ripple", 1000..1020), some(&dir, "wave", 1000..1020));
     let ordinary = some(&dir, "ordinary", 100..120);
     let mut called = [[0; 2]; 2];
     for (round, nameless) in [false, true].into_iter().enumerate() {
@@ -174,14 +173,13 @@ fn what_resembles_a_motion_without_a_name_stays_unknown() {
         let mut args = vec!["teach", "--bundle", &bundle, "--state", state.to_str().unwrap(), "wave"];
         args.extend(shown.iter().map(String::as_str));
         said(lookout(&args));
-        for (n, clips) in [&pairs, &waves].into_iter().enumerate() {
+        for (n, clips) in [&ripples, &waves].into_iter().enumerate() {
             called[round][n] = answers(&dir, &bundle, true, clips).iter().filter(|a| *a == "wave").count();
         }
     }
     let [[before, _], [after, right]] = called;
-    println!("called a wave: {before} of 20 pairs, {after} with pairs among the motions without a name; {right} of 20 waves");
-    assert!(after <= 2 && right >= 17);
-    assert!(before >= after);
+    println!("called a wave: {before} of 20 ripples, {after} with ripples among the motions without a name; {right} of 20 waves");
+    assert!(before >= 10 && after <= 2 && right >= 17, "{before}, {after}, {right}");
 }
 
 #[test]
@@ -280,19 +278,8 @@ fn a_kill_at_any_instant_loses_nothing_that_was_acknowledged() {
     for round in 0..40u32 {
         let clip = rows(&dir, "wave", 500 + round);
         let (state, config) = (dir.join("state"), dir.join("empty.toml"));
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lookout"))
-            .args([
-                "teach",
-                "--bundle",
-                BUNDLE,
-                "--json",
-                "wave",
-                &clip,
-                "--state",
-                state.to_str().unwrap(),
-                "--config",
-                config.to_str().unwrap(),
-            ])
+        let mut child = program::command(&["teach", "--bundle", BUNDLE, "--json", "wave", &clip])
+            .args(["--state", state.to_str().unwrap(), "--config", config.to_str().unwrap()])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -336,9 +323,8 @@ impl Wired {
         let config = dir.join(if armed { "armed.toml" } else { "asleep.toml" });
         std::fs::write(&config, if armed { "[commands]\narmed = true\n" } else { "" }).unwrap();
         let serial = format!("serial:{}", near.name().unwrap());
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lookout"))
-            .args(["run", "--board", "host", "--bundle", BUNDLE, "--source", "features:-", "--report", &serial])
-            .args(["--state", dir.join("state").to_str().unwrap(), "--config", config.to_str().unwrap()])
+        let mut child = program::command(&["run", "--board", "host", "--bundle", BUNDLE, "--source", "features:-"])
+            .args(["--report", &serial, "--state", dir.join("state").to_str().unwrap(), "--config", config.to_str().unwrap()])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -2,14 +2,13 @@
 //! clips is said in one sentence.
 #![allow(clippy::print_stdout, reason = "it prints its figures")]
 
+mod program;
+
+use program::lookout;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Output, Stdio};
 use std::time::Duration;
-
-fn lookout(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_lookout")).args(args).output().expect("it starts")
-}
 
 fn said(out: &Output) -> String {
     String::from_utf8_lossy(&out.stderr).into_owned()
@@ -190,8 +189,9 @@ fn an_interrupted_training_goes_on_to_the_same_bundle() {
         list.into_iter().chain(["--epochs", "12", "--hidden", "16", "--mirror", "left=right"].map(String::from)).collect()
     };
     let start = |out: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lookout"));
-        command.args(args(out)).stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::null());
+        let args = args(out);
+        let mut command = program::command(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        command.stderr(Stdio::piped()).stdout(Stdio::null());
         command
     };
     let whole = start("whole").output().expect("it starts");

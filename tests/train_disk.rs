@@ -4,6 +4,8 @@
 //! Rows of numbers and a small recurrent network on a tmpfs of its own, in a namespace; says `SKIPPED` and why where nothing can be mounted.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test stops where something is missing and says what it saw")]
 
+mod program;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
@@ -40,8 +42,8 @@ fn on_a_small_disk(dir: &Path, script: &str) -> Option<Output> {
         {script}
         "#
     );
-    let program = env!("CARGO_BIN_EXE_lookout");
-    let out = Command::new("unshare").args(["-rm", "bash", "-c", &whole, program]).arg(dir).stdin(Stdio::null()).output();
+    let args = ["-rm", "bash", "-c", &whole, program::BUILT];
+    let out = Command::new("unshare").args(args).arg(dir).stdin(Stdio::null()).output();
     let why = match out {
         Ok(out) if out.status.success() => return Some(out),
         Ok(out) => {

@@ -3,19 +3,21 @@
 //! Most of what a bundle gets wrong at a new place is calibration: another distance, another light, a tree. Footage of an ordinary day says how high
 //! each class climbs there with no cause; the lowest threshold that keeps to the wanted rate finds the most. Each class may use an even share
 //! of the rate. What comes out is a piece of lookout.toml. Footage of T hours without an alarm only proves, with 95 % confidence, a rate below 3 / T
-//! (the rule of three), so that is said beside it.
+//! (the rule of three), so that is said beside it, and less footage than that lowers no threshold.
 
 use super::Failure;
 use super::classify::timeline;
 use super::segments::Timeline;
-use super::setup::{BundleArg, GateArg, StateArg, on_box};
+use super::setup::{self, BundleArg, GateArg, StateArg, on_box};
 use crate::bundle::Bundle;
-use crate::config::Config;
+use crate::config::{Config, read_text};
 use crate::decision::{Decision, Thresholds};
 use crate::pipeline::Options;
 use crate::report::Edge;
+use crate::store::replace;
+use std::fmt::Write as _;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Thresholds that are tried: 0.30, 0.32 to 0.98.
@@ -27,6 +29,9 @@ pub struct Args {
     /// Ordinary footage of this site, in which nothing happens that should be called out: files, folders of images, or any source that ends
     #[arg(required = true, value_name = "CLIP")]
     clips: Vec<String>,
+    /// Put it into this configuration, in the place of an earlier run's
+    #[arg(long, value_name = "FILE")]
+    into: Option<PathBuf>,
     /// False alarms an hour that are allowed, all classes together
     #[arg(long, value_name = "N", default_value_t = 1.0)]
     false_alarms: f32,
@@ -43,13 +48,10 @@ pub struct Args {
 
 /// Runs the command: a piece of configuration on stdout, what it is worth on stderr.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
-    if !(args.false_alarms.is_finite() && args.false_alarms > 0.0) {
-        return Err(Failure::refused(format!("--false-alarms {}: a number above 0 expected", args.false_alarms)));
-    }
-    let config = args.config.as_deref().map_or_else(Config::installed, Config::open);
-    let config = config.map_err(|e| Failure::refused(e.to_string()))?;
+    setup::false_alarms(args.false_alarms)?;
+    let config = setup::config(args.config.as_deref())?;
     let bundle = on_box(&args.bundle, &config, &args.state.store(&config))?;
-    let held = config.decisions(&bundle.contract.decision, &bundle.labels).map_err(|e| Failure::refused(e.to_string()))?;
+    let held = config.decisions(&bundle.contract.decision, &bundle.labels)?;
     let options = Options { region: config.looked_at(), gate: args.gate.on(), still_before: true, ..Options::default() };
     let timelines: Vec<Timeline> =
         args.clips.iter().map(|clip| timeline(clip, &bundle, &options, None, None)).collect::<Result<_, _>>()?;
@@ -61,42 +63,72 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let d = &bundle.contract.decision;
     let classes = bundle.labels.len() - 1;
     let allowed = args.false_alarms * hours / classes as f32;
-    writeln!(
-        out,
-        "# lookout calibrate, bundle {} {}: at most {} false alarms an hour, by {:.2} hours of footage",
+    // Footage that proves nothing may make a class more careful, never less.
+    let proves = args.false_alarms * hours >= 3.0;
+    let least = if proves { 0.0 } else { d.enter };
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "{BEGIN}\n# bundle {} {}: at most {} false alarms an hour, by {:.2} hours of footage",
         bundle.contract.name, bundle.contract.version, args.false_alarms, hours
-    )?;
+    );
     let mut all = 0;
     for class in (0..bundle.labels.len()).filter(|c| *c != bundle.background) {
         let min = Duration::from_millis(held[class].min_ms.into());
         let count = |enter: f32| timelines.iter().map(|t| alarms(t, &bundle, class, enter, min)).sum::<u32>();
-        let tried = (0..STEPS).rev().map(|n| 0.3 + 0.02 * n as f32).map(|enter| (enter, count(enter)));
+        let tried = (0..STEPS)
+            .rev()
+            .map(|n| 0.3 + 0.02 * n as f32)
+            .filter(|enter| *enter > least - 0.01)
+            .map(|enter| (enter, count(enter)));
         let Some((enter, found)) = tried.take_while(|(_, n)| *n as f32 <= allowed).last() else {
-            writeln!(
-                out,
+            let _ = writeln!(
+                text,
                 "\n# {}: {} alarms even at 0.98; it cannot be used here\n[decision.label.{0}]\nenter = 1.0",
                 bundle.labels[class],
                 count(0.98)
-            )?;
+            );
             continue;
         };
         all += found;
         let leave = enter * (d.leave / d.enter.max(0.01)).min(1.0);
-        writeln!(out, "\n# {found} alarms in the footage; the bundle's {:.2} would give {}", d.enter, count(d.enter))?;
-        writeln!(out, "[decision.label.{}]\nenter = {enter:.2}\nleave = {leave:.2}", bundle.labels[class])?;
+        let _ = writeln!(text, "\n# {found} alarms in the footage; the bundle's {:.2} would give {}", d.enter, count(d.enter));
+        let _ = writeln!(text, "[decision.label.{}]\nenter = {enter:.2}\nleave = {leave:.2}", bundle.labels[class]);
+    }
+    text.push_str(END);
+    match &args.into {
+        Some(file) => put_into(file, &text)?,
+        None => writeln!(out, "{text}")?,
     }
     let mut err = std::io::stderr();
     let _ = writeln!(err, "{all} alarms in {hours:.2} hours of footage with these thresholds");
-    if args.false_alarms * hours < 3.0 {
+    if !proves {
         let needed = 3.0 / args.false_alarms;
         let _ = writeln!(
             err,
-            "that much footage proves no rate below {:.1} an hour (95 % confidence); for {} an hour {needed:.1} hours without an alarm are needed",
+            "that much footage proves no rate below {:.1} an hour (95 % confidence), so no threshold is lower than the bundle's; for {} an hour {needed:.1} hours without an alarm are needed",
             3.0 / hours,
             args.false_alarms
         );
     }
     Ok(())
+}
+
+/// First and last line of what is printed: between them an earlier run's stands in a configuration.
+const BEGIN: &str = "# >>> lookout calibrate";
+const END: &str = "# <<< lookout calibrate";
+
+/// Puts the piece into a configuration, which has to be one with it.
+fn put_into(file: &Path, piece: &str) -> Result<(), Failure> {
+    let refuse = |why: String| Failure::refused(format!("{}: {why}", file.display()));
+    let before = if file.exists() { read_text(file).map_err(refuse)? } else { String::new() };
+    let after = match (before.find(BEGIN), before.find(END)) {
+        (Some(begin), Some(end)) if begin < end => format!("{}{piece}{}", &before[..begin], &before[end + END.len()..]),
+        (None, None) => format!("{}{}{piece}\n", before.trim_end(), if before.trim().is_empty() { "" } else { "\n\n" }),
+        _ => return Err(refuse(format!("{BEGIN} and {END} do not stand around one piece; correct or delete both"))),
+    };
+    Config::parse(&file.display().to_string(), &after).map_err(|e| Failure::refused(format!("with what was found: {e}")))?;
+    replace(file, after.as_bytes()).map_err(|e| Failure::broke(e.to_string()))
 }
 
 /// Alarms of one class alone at a threshold that it has to hold for `min`.

@@ -94,7 +94,13 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
             args.clips[n]
         )));
     }
-    let config = args.config.as_deref().map(Config::open).transpose().map_err(|e| Failure::refused(e.to_string()))?;
+    for file in args.report.iter().chain(plots.iter().flatten()) {
+        let folder = file.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !folder.is_dir() {
+            return Err(Failure::refused(format!("{}: {} is no folder that is there", file.display(), folder.display())));
+        }
+    }
+    let config = args.config.as_deref().map(Config::open).transpose()?;
     let region = config.map_or_else(Default::default, |config| config.looked_at());
     let mut score = truths.as_ref().map(|_| Score::new(&bundle));
     for (n, clip) in args.clips.iter().enumerate() {
@@ -176,11 +182,20 @@ pub fn timeline(
     };
     let counts =
         play(clip, bundle, Played { extra, ..Played::whole(options) }, &mut timeline, &mut look, &mut |r| ends.take(&r))?;
-    if timeline.ticks() == 0 {
+    if timeline.ticks() == 0 && counts.ticks >= bundle.contract.time.window as u32 {
+        log::warn!("{clip}: none of its {} ticks gave a whole window of finite numbers; no answer", counts.ticks);
+    } else if timeline.ticks() == 0 {
         let (found, needed) = (counts.ticks, bundle.contract.time.window);
         log::warn!(
             "{clip}: {found} ticks of {} ms are too few for a window of {needed}; no answer",
             bundle.contract.time.tick_ms
+        );
+    }
+    // Once is a break in the recording.
+    let apart = (bundle.contract.time.max_held + 1) as u32 * bundle.contract.time.tick_ms;
+    if counts.gaps > 1 && counts.gaps * 2 > counts.frames {
+        log::warn!(
+            "{clip}: its frames are more than {apart} ms apart, so no window is whole; the answer is a guess from single pictures"
         );
     }
     timeline.adopt(ends);
@@ -379,22 +394,21 @@ impl<'a> Progress<'a> {
     fn step(&mut self) {
         self.done += 1;
         // Short work needs no bar: the first line comes after half a second, then four a second.
-        let Some(shown) = self.shown.filter(|s| s.elapsed() > Duration::from_millis(if self.done < 50 { 500 } else { 250 }))
-        else {
+        let pause = Duration::from_millis(if self.done < 50 { 500 } else { 250 });
+        if self.shown.is_none_or(|shown| shown.elapsed() <= pause) {
             return;
-        };
-        let _ = shown;
+        }
         self.shown = Some(Instant::now());
         let mut err = std::io::stderr();
         let _ = match self.all {
             Some(all) if all > 0 => {
-                let tenths = (self.done * 20 / all).min(20) as usize;
+                let twentieths = (self.done * 20 / all).min(20) as usize;
                 write!(
                     err,
                     "\r\x1b[K{} [{}{}] {} %",
                     self.clip,
-                    "#".repeat(tenths),
-                    ".".repeat(20 - tenths),
+                    "#".repeat(twentieths),
+                    ".".repeat(20 - twentieths),
                     (self.done * 100 / all).min(100)
                 )
             }

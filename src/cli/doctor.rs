@@ -16,7 +16,7 @@ mod serial;
 mod strange;
 
 use super::Failure;
-use super::setup::{Chosen, choose, fit_taught};
+use super::setup::{self, Chosen, choose, fit_taught};
 use crate::baked;
 use crate::board::{self, Board, Wiring};
 use crate::bundle::Bundle;
@@ -137,8 +137,9 @@ impl Needs {
         if let Some(bundle) = bundle {
             match board.wiring(&config.gpio, &bundle.labels) {
                 Ok(wiring) => {
-                    let used = wiring.filter(|_| reports.contains(&ReportSpec::Gpio));
-                    needs.gpio = used.map(|w| (w, bundle.labels.clone()));
+                    let driven = reports.contains(&ReportSpec::Gpio);
+                    let used = wiring.map(|w| if driven { w } else { w.buttons_only() });
+                    needs.gpio = used.filter(|w| driven || !w.buttons.is_empty()).map(|w| (w, bundle.labels.clone()));
                 }
                 Err(e) => all.add(Finding::broken("gpio", 2, e.to_string())),
             }
@@ -169,20 +170,18 @@ fn this_camera(config: &Config, board: Option<&Board>) -> Result<Option<Wanted>,
 }
 
 fn configuration(args: &Args, all: &mut Findings) -> Config {
-    let found = match &args.config {
-        Some(path) => Config::open(path).map(|c| (c, path.display().to_string())),
-        None => {
-            let there = if Path::new(config::PATH).exists() { config::PATH } else { "none installed, the defaults hold" };
-            Config::installed().map(|c| (c, there.to_string()))
-        }
+    let from = match &args.config {
+        Some(path) => path.display().to_string(),
+        None if Path::new(config::PATH).exists() => config::PATH.into(),
+        None => "none installed, the defaults hold".into(),
     };
-    match found {
-        Ok((config, from)) => {
+    match setup::config(args.config.as_deref()) {
+        Ok(config) => {
             all.add(Finding::ok("config", from));
             config
         }
         Err(e) => {
-            all.add(Finding::broken("config", 2, e.to_string()).fix("correct it; below, the defaults are assumed"));
+            all.add(Finding::broken("config", 2, e.why).fix("correct it; below, the defaults are assumed"));
             Config::default()
         }
     }

@@ -1,6 +1,8 @@
 //! Why a command ends early: one sentence and its exit code.
 
+use crate::board::BoardError;
 use crate::bundle::BundleError;
+use crate::config::ConfigError;
 use crate::pipeline::PipelineError;
 use crate::report::ReportError;
 use crate::source::SourceError;
@@ -23,6 +25,18 @@ impl Failure {
     /// Lost a device or broke: exit code 1.
     pub fn broke(why: impl Into<String>) -> Self {
         Self { code: 1, why: why.into() }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(e: ConfigError) -> Self {
+        Self::refused(e.to_string())
+    }
+}
+
+impl From<BoardError> for Failure {
+    fn from(e: BoardError) -> Self {
+        Self::refused(e.to_string())
     }
 }
 

@@ -14,8 +14,12 @@ use crate::bundle::Bundle;
 use crate::store::settle;
 use crate::ticks::{Kind, Maker, Ticks};
 use moments::{Header, Index, KIND};
-use std::io::{BufWriter, IsTerminal, Write};
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
+
+/// Largest index that is read, bytes, because all of it is in memory while it is searched: ten million moments of 96 features are 3.9 GB.
+const MAX_BYTES: u64 = 4 << 30;
 
 /// Arguments of `index`.
 #[derive(Debug, clap::Args)]
@@ -95,27 +99,38 @@ pub fn index(args: &IndexArgs, out: &mut dyn Write) -> Result<(), Failure> {
     }
     let (window, tick_ms) = (bundle.contract.time.window, bundle.contract.time.tick_ms);
     let header = Header { kind: KIND.into(), bundle: bundle.hash.clone(), window, tick_ms, mean, deviation, clips };
-    let failed_to = |e: std::io::Error| Failure::broke(format!("{}: {e}", args.out.display()));
-    let part = args.out.with_extension("part");
-    let mut file = BufWriter::new(std::fs::File::create(&part).map_err(failed_to)?);
+    let failed_to = |e: io::Error| Failure::broke(format!("{}: {e}", args.out.display()));
     let line = serde_json::to_string(&header).map_err(|e| Failure::broke(e.to_string()))?;
-    writeln!(file, "{line}").map_err(failed_to)?;
-    let mut moments = 0;
-    for (n, ticks) in all.iter().enumerate() {
-        moments += header.write(n, ticks, &mut file).map_err(failed_to)?;
-    }
-    file.into_inner().map_err(|e| failed_to(e.into_error()))?;
+    // Behind the whole name: a.x and a.y may lie side by side.
+    let part = args.out.with_added_extension("part");
+    let file = File::create(&part).map_err(failed_to)?;
+    // What is half there would take the room of what could be whole.
+    let moments = write(file, &line, &header, &all).inspect_err(|_| drop(std::fs::remove_file(&part))).map_err(failed_to)?;
     settle(&part, &args.out).map_err(failed_to)?;
     writeln!(out, "{moments} moments of {} recordings in {}", all.len(), args.out.display())?;
     if failed { Err(Failure { code: 2, why: String::new() }) } else { Ok(()) }
+}
+
+/// Writes an index after its first `line`, and gives how many moments are in it.
+fn write(file: File, line: &str, header: &Header, all: &[Ticks]) -> io::Result<usize> {
+    let mut file = BufWriter::new(file);
+    writeln!(file, "{line}")?;
+    let mut moments = 0;
+    for (n, ticks) in all.iter().enumerate() {
+        moments += header.write(n, ticks, &mut file)?;
+    }
+    file.flush()?;
+    Ok(moments)
 }
 
 /// Runs `find`.
 pub fn find(args: &FindArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let place = args.index.display();
     let refuse = |why: String| Failure::refused(format!("{place}: {why}"));
-    if args.index.metadata().is_ok_and(|m| !m.is_file()) {
-        return Err(refuse("a file is expected here, found something else".into()));
+    match args.index.metadata() {
+        Ok(m) if !m.is_file() => return Err(refuse("a file is expected here, found something else".into())),
+        Ok(m) if m.len() > MAX_BYTES => return Err(refuse(format!("{} bytes, at most {MAX_BYTES} are read", m.len()))),
+        _ => {}
     }
     let index = Index::parse(std::fs::read(&args.index).map_err(|e| refuse(e.to_string()))?).map_err(refuse)?;
     let header = &index.header;

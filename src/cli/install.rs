@@ -6,7 +6,7 @@
 //! instant is harmless. A running `lookout run` is not disturbed: it takes the new bundle when it starts next.
 
 use super::Failure;
-use super::setup::{StateArg, choose};
+use super::setup::{self, StateArg, choose};
 use crate::baked;
 use crate::board::{self, Board};
 use crate::bundle::Decision;
@@ -41,8 +41,7 @@ pub struct Args {
 /// # Errors
 /// The sentence and its exit code: 2 where the bundle is wrong, 1 where the card is.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
-    let config =
-        args.config.as_deref().map_or_else(Config::installed, Config::open).map_err(|e| Failure::refused(e.to_string()))?;
+    let config = setup::config(args.config.as_deref())?;
     let store = args.state.store(&config);
     match (&args.dir, args.undo) {
         (Some(dir), _) => install(dir, args, &config, &store, out),

@@ -8,7 +8,8 @@
 use super::Failure;
 use super::classify::{Played, play};
 use super::promised;
-use super::setup::{BundleArg, StateArg, on_box};
+use super::setup::{self, BundleArg, StateArg, on_box};
+use super::stop;
 use crate::bundle::Bundle;
 use crate::config::Config;
 use crate::novelty::normal::{self, Loss, Terms};
@@ -20,13 +21,12 @@ use crate::store::novelty as kept;
 use crate::store::rows::Kept;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Features that are kept in memory while learning, bytes: a day of the built-in bundle's 96 numbers at 10 Hz is 332 MB.
 const MAX_BYTES: u64 = 384 << 20;
-/// Ticks of one piece of what is kept, ms.
+/// What is learnt from goes onto the disk in pieces of this length.
 const PIECE: Duration = Duration::from_secs(60);
 
 /// Arguments of `learn`.
@@ -89,8 +89,7 @@ pub struct NoveltyArgs {
 
 /// Runs `learn`.
 pub fn learn(args: &LearnArgs, out: &mut dyn Write) -> Result<(), Failure> {
-    let config = args.config.as_deref().map_or_else(Config::installed, Config::open);
-    let config = config.map_err(|e| Failure::refused(e.to_string()))?;
+    let config = setup::config(args.config.as_deref())?;
     let store = args.state.store(&config);
     let bundle = on_box(&args.bundle, &config, &store)?;
     let tick_ms = bundle.contract.time.tick_ms;
@@ -146,10 +145,7 @@ fn from_camera(source: &str, args: &LearnArgs, config: &Config, bundle: &Bundle,
             args.minutes
         )));
     }
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, stop.clone()).map_err(|e| Failure::broke(format!("signal {signal}: {e}")))?;
-    }
+    let stop = stop::flag()?;
     let mut minutes = Minutes {
         kept: Kept::open(state, bundle).map_err(Failure::broke)?,
         piece: vec![],
@@ -248,10 +244,8 @@ impl Probe for Minutes<'_> {
 
 /// Runs `novelty`: one line a tick.
 pub fn novelty(args: &NoveltyArgs, out: &mut dyn Write) -> Result<(), Failure> {
-    if !(args.false_alarms.is_finite() && args.false_alarms > 0.0) {
-        return Err(Failure::refused(format!("--false-alarms {}: a number above 0 expected", args.false_alarms)));
-    }
-    let config = Config::installed().map_err(|e| Failure::refused(e.to_string()))?;
+    setup::false_alarms(args.false_alarms)?;
+    let config = setup::config(None)?;
     let store = args.state.store(&config);
     let bundle = on_box(&args.bundle, &config, &store)?;
     let state = store.dir().to_path_buf();

@@ -6,6 +6,7 @@
 
 use super::Failure;
 use super::setup::{BundleArg, load};
+use super::stop;
 use crate::bundle::{Bundle, Channel, plain};
 use crate::complaint::Complaint;
 use crate::extra::table::Draft;
@@ -195,11 +196,8 @@ pub fn record(args: &RecordArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let dir = class(&args.out, &args.label)?;
     let spec: Spec = args.source.parse()?;
     let mut source = open::open(&spec, &Options::for_bundle(&bundle))?;
-    let (stop, presses) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(args.count.unwrap_or(0))));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, stop.clone()).map_err(|e| Failure::broke(format!("signal {signal}: {e}")))?;
-    }
-    let over = Arc::new(AtomicBool::new(args.count.is_some()));
+    let stop = stop::flag()?;
+    let (presses, over) = (Arc::new(AtomicU32::new(args.count.unwrap_or(0))), Arc::new(AtomicBool::new(args.count.is_some())));
     if args.count.is_none() {
         log::info!("{}; press Enter when it happens, Ctrl-C or Ctrl-D to end", source.describe());
         let (presses, over) = (presses.clone(), over.clone());

@@ -9,41 +9,40 @@ mod keeper;
 mod latency;
 mod notify;
 mod panic;
+mod ready;
 mod standby;
 mod teacher;
 mod watch;
 
 use super::Failure;
 use super::ears::Ears;
-use super::setup::{self, BundleArg, GateArg, StateArg, ThreadsArg, WhereArg, choose};
+use super::setup::{self, BundleArg, Chosen, GateArg, Origin, StateArg, ThreadsArg, WhereArg};
+use super::stop;
 use crate::baked;
 use crate::blackbox::Header;
 use crate::blackbox::writer::{BlackBox, Wish};
 use crate::board::{self, Board, Wiring};
 use crate::bundle::Bundle;
-use crate::capture::Capture;
+use crate::button::Buttons;
+use crate::capture::{Capture, Opener};
 use crate::complaint::Complaint;
-use crate::config::{Config, ConfigError};
-use crate::decision::Thresholds;
-use crate::encoder::Form;
+use crate::config::Config;
 use crate::health::HealthClock;
 use crate::life::Runs;
-use crate::pipeline::{Options, Pipeline};
-use crate::qnn::Engine;
+use crate::pipeline::Pipeline;
 use crate::report::desk::Desk;
 use crate::report::{self, Identity, LastEnd, Pace, ReportSpec, Sink, State};
 use crate::shaper::Region;
 use crate::source::open::{self, Spec};
-use crate::source::{SourceError, Timestamp};
-use crate::store;
+use crate::source::{Source, SourceError, Timestamp};
 use crate::vitals::Vitals;
 use herald::Herald;
 use keeper::Keeper;
 use notify::Notifier;
-use standby::StandBy;
+use ready::{Ready, prepare};
+use standby::{Pause, StandBy};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use teacher::Teacher;
 use watch::Watch;
@@ -105,127 +104,47 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
     let born = Timestamp::now();
-    // Told to stop, the loop ends; while a recording's last reports wait for a slow reader there is no loop, and the signal itself ends it.
-    let (stop, ended) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_default(signal, ended.clone())
-            .and_then(|_| signal_hook::flag::register(signal, stop.clone()))
-            .map_err(|e| Failure::broke(format!("signal {signal}: {e}")))?;
+    let stop = stop::flag()?;
+    // While a recording's last reports wait for a slow reader nobody looks at it, and the signal itself ends the run.
+    let ended = stop::at_once()?;
+    let config = setup::config(args.config.as_deref())?;
+    let store = args.state.store(&config);
+    let source = args.source.as_deref().or(config.source.as_deref());
+    let board = Board::choose(&baked::boards()?, args.board.as_deref().or(config.board.as_deref()), &board::machine())?;
+    let mut reports = report_specs(args, &config, &board)?;
+
+    let mut pause = Pause { reports: &reports, board: &board, born, stop: &stop, runs, notifier: Notifier::open(), seq: 0 };
+    if pause.runs.too_many() {
+        safe_mode(&mut pause)?;
     }
-    let config = match &args.config {
-        Some(path) => Config::open(path),
-        None => Config::installed(),
-    };
-    let refuse = |e: ConfigError| Failure::refused(e.to_string());
-    let config = config.map_err(refuse)?;
-    let refused = |e: board::BoardError| Failure::refused(e.to_string());
-    let boards = baked::boards().map_err(refused)?;
-    let wanted = args.board.as_deref().or(config.board.as_deref());
-    let board = Board::choose(&boards, wanted, &board::machine()).map_err(refused)?;
-    let reports = report_specs(args, &config, &board)?;
-    let mut notifier = Notifier::open();
-    let mut seq = 0;
-    if runs.too_many() {
-        log::error!(
-            "{} starts within {:?}: safe mode, nothing is watched for {SAFE_MODE:?}",
-            crate::life::MANY + 1,
-            crate::life::SPAN
-        );
-        let mut standby = StandBy::open(&reports, &board, State::SafeMode, born, seq)?;
-        seq = standby.wait(&mut notifier, &stop, runs, SAFE_MODE);
-        runs.forgive();
-    }
-    let prepare = || {
-        let named = args.bundle.bundle.as_deref().or(config.bundle.as_deref());
-        let store = args.state.store(&config);
-        let mut chosen = choose(named, &config, &store)?;
-        let taught = setup::run_taught(&mut chosen.bundle, &store);
-        let ready = || {
-            let labels = &chosen.bundle.labels;
-            let left_alone = match config.names(labels) {
-                // Another bundle runs than the one that was meant, or without what was taught: its classes cannot be the ones that are named.
-                Err(e) if chosen.trouble.is_some() || taught.is_none() => Some(e),
-                named => named.map_err(refuse).map(|()| None)?,
-            };
-            let wiring = board.wiring(&config.gpio, labels).map_err(refused)?;
-            let mut options = options(&config, args, &board, &chosen.bundle)?;
-            let here = store::novelty::of_place(store.dir(), &chosen.bundle);
-            options.novelty = here.and_then(|setup| config.novelty.apply(setup));
-            let pipeline = Pipeline::new(&chosen.bundle, &options)?;
-            Ok::<_, Failure>((pipeline, wiring, left_alone, options.novelty))
-        };
-        match (ready(), &chosen.trouble) {
-            (Err(e), Some(trouble)) => Err(Failure { why: format!("{trouble}; {}", e.why), ..e }),
-            (ready, _) => ready.map(|ready| (chosen, taught, ready)),
-        }
-    };
-    let (mut standby, mut complaint) = (None, Complaint::default());
-    let (chosen, taught, (mut pipeline, wiring, left_alone, novelty)) = loop {
-        match prepare() {
-            Ok(ready) => break ready,
-            Err(e) if stop.load(Ordering::Relaxed) || !args.wait => return if args.wait { Ok(()) } else { Err(e) },
-            Err(e) => {
-                complaint.say(format!("{}; waiting for a bundle that can be used", e.why));
-                if standby.is_none() {
-                    standby = Some(StandBy::open(&reports, &board, State::NoBundle, born, seq)?);
-                }
-                seq = standby.as_mut().map_or(seq, |s| s.wait(&mut notifier, &stop, runs, BUNDLE_AGAIN));
-            }
-        }
-    };
-    drop(standby);
-    if let Some(trouble) = &chosen.trouble {
-        log::error!("{trouble}");
-    }
-    let mut reports = reports;
-    if let Some(names) = left_alone {
-        log::error!("{names}; left alone");
+    let Some(ready) = wait_for_bundle(&mut pause, args.wait, || prepare(args, &config, &store, &board))? else { return Ok(()) };
+    let Pause { notifier, seq, .. } = pause;
+    say_what_differs(&ready);
+    if ready.left_alone.is_some() {
         // Lines for classes that are not there are no reason to stop.
-        reports.retain(|spec| *spec != ReportSpec::Gpio || wiring.as_ref().is_some_and(|wiring| !wiring.is_empty()));
+        reports.retain(|spec| *spec != ReportSpec::Gpio || ready.has_lines());
     }
-    if let Some(taught) = taught.filter(|taught| *taught > 0) {
-        log::info!("{taught} taught classes behind the bundle's own");
-    }
-    let fallback = chosen.trouble.is_some();
-    let bundle = chosen.bundle;
-    let given = args.source.as_ref().or(config.source.as_ref()).map(|text| text.parse::<Spec>()).transpose()?;
-    let how = open::Options { board: Some(board.camera.clone()), ..open::Options::for_bundle(&bundle) };
-    let its = board.clone();
-    let opener = move || open::open(&source_spec(given.as_ref(), &its)?, &how);
-    let (first, mut refusal) = match opener() {
-        Ok(source) => (Some(source), None),
-        // The capture thread says so, and counts it as its first attempt: a camera that is busy is asked every 2 s, not twice at once.
-        Err(e @ SourceError::Lost { .. }) if args.wait => (None, Some(e)),
-        Err(e) => return Err(e.into()),
-    };
-    let reopen = move || refusal.take().map_or_else(&opener, Err);
+    let Ready { chosen, mut pipeline, wiring, novelty, .. } = ready;
+    let Chosen { bundle, from, trouble } = chosen;
+
+    let Opened { first, again } = open_source(source, &board, &bundle, args.wait)?;
     let live = first.as_ref().is_none_or(|s| s.is_live());
     // A piece of an earlier run brings what was heard then.
     let kept = first.as_ref().is_some_and(|s| s.has_past());
     first.iter().for_each(|source| setup::recall(source.as_ref(), novelty.as_ref(), &mut pipeline));
-    let from = first.as_ref().map_or_else(|| "waiting for the camera".into(), |s| s.describe());
-    log::info!(
-        "lookout {}, board {} ({}), bundle {} {} {} ({}), {from}",
-        env!("CARGO_PKG_VERSION"),
-        board.name,
-        board.trust(),
-        bundle.contract.name,
-        bundle.contract.version,
-        &bundle.hash[..8],
-        chosen.from
-    );
-    let state = args.state.store(&config);
+    announce(&board, &bundle, from, first.as_deref());
+
     // A recording is of another time, and counts nothing here.
-    let keeper = novelty.filter(|_| live).map(|setup| Keeper::start(state.dir(), &setup)).transpose();
+    let keeper = novelty.filter(|_| live).map(|setup| Keeper::start(store.dir(), &setup)).transpose();
     let keeper = keeper.map_err(|e| Failure::broke(format!("novelty thread: {e}")))?;
-    let desk = if config.commands.armed { Desk::armed() } else { Desk::default() };
+    let buttons = wiring.as_ref().filter(|wiring| !wiring.buttons.is_empty());
+    let commanded = config.commands.armed || buttons.is_some();
+    let desk = if commanded { Desk::open(config.commands.armed) } else { Desk::default() };
+    let buttons = buttons.map(|wiring| Buttons::start(wiring, &bundle.contract.head.labels, &desk)).transpose();
+    let _buttons = buttons.map_err(Failure::refused)?;
     let sinks = sinks(&reports, wiring.as_ref(), &bundle, &desk, live)?;
-    let ears = if kept {
-        Ears::deaf()
-    } else {
-        Ears::open(&bundle, &config.extra, args.source.as_deref().or(config.source.as_deref()), live)?
-    };
-    let capture = Capture::start(first, Box::new(reopen)).map_err(|e| Failure::broke(format!("capture thread: {e}")))?;
+    let ears = if kept { Ears::deaf() } else { Ears::open(&bundle, &config.extra, source, live)? };
+    let capture = Capture::start(first, again).map_err(|e| Failure::broke(format!("capture thread: {e}")))?;
     let blackbox = blackbox(args, &config, &bundle, live, &pipeline)?;
     let vitals = Vitals::open(&board.thermal);
     let mut watch = Watch {
@@ -235,24 +154,116 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
         keeper,
         herald: Herald { sinks, seq, begun: None, alarm: false },
         blackbox,
-        teacher: Teacher::new(desk, &bundle, args.state.store(&config), &config),
+        teacher: Teacher::new(desk, &bundle, store, &config),
         vitals,
-        health: HealthClock::new(&bundle.hash).instead(fallback),
+        health: HealthClock::new(&bundle.hash).instead(trouble.is_some()),
         live,
         begin: Timestamp::now(),
         born,
         notifier,
         runs,
     };
+
     watch.notifier.ready();
-    let done = watch.until(&stop);
+    let mut done = watch.until(&stop);
     watch.notifier.stopping();
+    if live && done.is_ok() && !stop.load(Ordering::Relaxed) && !watch.herald.is_alone() {
+        // A camera's program that ends is a camera that is gone; a service is to be started again for it.
+        let why = "the pipe has ended: no frames come any more";
+        if args.wait { done = Err(Failure::broke(why)) } else { log::warn!("{why}") }
+    }
     // The end of a recording is as whole as the rest of it: a slow reader is waited for as in the middle.
     let told = live || stop.load(Ordering::Relaxed);
     ended.store(!told, Ordering::Relaxed);
     watch.herald.close(if told { DRAIN } else { report::outbox::PATIENCE });
     watch.blackbox.iter_mut().for_each(|b| b.close(DRAIN));
     done
+}
+
+/// After too many ends in a minute: nothing is watched for a while, and the sinks say so.
+fn safe_mode(pause: &mut Pause<'_>) -> Result<(), Failure> {
+    log::error!(
+        "{} starts within {:?}: safe mode, nothing is watched for {SAFE_MODE:?}",
+        crate::life::MANY + 1,
+        crate::life::SPAN
+    );
+    let mut standby = StandBy::open(pause, State::SafeMode)?;
+    standby.wait(pause, SAFE_MODE);
+    pause.runs.forgive();
+    Ok(())
+}
+
+/// What `prepare` makes ready; where we may wait, as soon as there is a bundle that can be used. `None`: told to stop before.
+fn wait_for_bundle(
+    pause: &mut Pause<'_>,
+    wait: bool,
+    prepare: impl Fn() -> Result<Ready, Failure>,
+) -> Result<Option<Ready>, Failure> {
+    let (mut standby, mut complaint) = (None, Complaint::default());
+    loop {
+        match prepare() {
+            Ok(ready) => return Ok(Some(ready)),
+            Err(e) if !wait => return Err(e),
+            Err(_) if pause.stop.load(Ordering::Relaxed) => return Ok(None),
+            Err(e) => {
+                complaint.say(format!("{}; waiting for a bundle that can be used", e.why));
+                let mut here = match standby.take() {
+                    Some(here) => here,
+                    None => StandBy::open(pause, State::NoBundle)?,
+                };
+                here.wait(pause, BUNDLE_AGAIN);
+                standby = Some(here);
+            }
+        }
+    }
+}
+
+/// What is not as it was meant to be, and what was taught.
+fn say_what_differs(ready: &Ready) {
+    if let Some(trouble) = &ready.chosen.trouble {
+        log::error!("{trouble}");
+    }
+    if let Some(names) = &ready.left_alone {
+        log::error!("{names}; left alone");
+    }
+    if let Some(taught) = ready.taught.filter(|taught| *taught > 0) {
+        log::info!("{taught} taught classes behind the bundle's own");
+    }
+}
+
+/// A source, and what opens it again.
+struct Opened {
+    /// `None`: it is not there yet, and may come.
+    first: Option<Box<dyn Source>>,
+    again: Opener,
+}
+
+fn open_source(text: Option<&str>, board: &Board, bundle: &Bundle, wait: bool) -> Result<Opened, Failure> {
+    let given = text.map(str::parse::<Spec>).transpose()?;
+    let how = open::Options { board: Some(board.camera.clone()), ..open::Options::for_bundle(bundle) };
+    let its = board.clone();
+    let opener = move || open::open(&source_spec(given.as_ref(), &its)?, &how);
+    let (first, mut refusal) = match opener() {
+        Ok(source) => (Some(source), None),
+        // The capture thread says so, and counts it as its first attempt: a camera that is busy is asked every 2 s, not twice at once.
+        Err(e @ SourceError::Lost { .. }) if wait => (None, Some(e)),
+        Err(e) => return Err(e.into()),
+    };
+    Ok(Opened { first, again: Box::new(move || refusal.take().map_or_else(&opener, Err)) })
+}
+
+/// The one line that says what runs: version, board, bundle, source.
+fn announce(board: &Board, bundle: &Bundle, from: Origin, source: Option<&dyn Source>) {
+    let source = source.map_or_else(|| "waiting for the camera".into(), |s| s.describe());
+    log::info!(
+        "lookout {}, board {} ({}), bundle {} {} {} ({from}), {source}",
+        env!("CARGO_PKG_VERSION"),
+        board.name,
+        board.trust(),
+        bundle.contract.name,
+        bundle.contract.version,
+        &bundle.hash[..8]
+    );
 }
 
 /// What is kept around events, where that is asked for.
@@ -279,24 +290,6 @@ fn blackbox(args: &Args, config: &Config, bundle: &Bundle, live: bool, pipeline:
         patient: !live,
     };
     BlackBox::start(header, wish, pipeline.before()).map(Some).map_err(Failure::refused)
-}
-
-fn options(config: &Config, args: &Args, board: &Board, bundle: &Bundle) -> Result<Options, Failure> {
-    let decisions = config.decisions(&bundle.contract.decision, &bundle.labels).map_err(|e| Failure::refused(e.to_string()))?;
-    let threads = args.threads.or(config.threads);
-    if threads > board.threads {
-        return Err(Failure::refused(format!("threads = {threads}: board {} has {} for inference", board.name, board.threads)));
-    }
-    let region = config.looked_at();
-    Ok(Options {
-        region,
-        thresholds: decisions.iter().map(Thresholds::from).collect(),
-        heartbeat: Duration::from_secs(config.heartbeat_s.into()),
-        gate: args.gate.on(),
-        place: args.place.on || config.place,
-        form: Form::On(Engine { threads, ..Engine::best() }),
-        ..Options::default()
-    })
 }
 
 /// The source asked for, or the board's camera as it is called just now: it is looked for again at each opening, because

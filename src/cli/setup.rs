@@ -68,6 +68,20 @@ impl ThreadsArg {
     }
 }
 
+/// The configuration: the file that is given, else the installed one, else the defaults.
+pub fn config(given: Option<&Path>) -> Result<Config, Failure> {
+    Ok(given.map_or_else(Config::installed, Config::open)?)
+}
+
+/// Refuses a rate of `--false-alarms` that nothing can keep to.
+pub fn false_alarms(rate: impl Copy + Into<f64> + fmt::Display) -> Result<(), Failure> {
+    let number: f64 = rate.into();
+    if number.is_finite() && number > 0.0 {
+        return Ok(());
+    }
+    Err(Failure::refused(format!("--false-alarms {rate}: a number above 0 expected")))
+}
+
 /// The bundle asked for, files and hashes checked.
 pub fn load(arg: &BundleArg) -> Result<Bundle, Failure> {
     Ok(match &arg.bundle {

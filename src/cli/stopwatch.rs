@@ -1,8 +1,6 @@
 //! Time and allocations per stage and tick, measured from outside the pipeline.
 
 use crate::pipeline::{Probe, Stage};
-use crate::report::ClassId;
-use crate::source::Timestamp;
 use crate::sys::alloc;
 use std::time::{Duration, Instant};
 
@@ -104,8 +102,6 @@ impl Probe for Stopwatch {
         }
         self.since = (Instant::now(), now.1);
     }
-
-    fn decided(&mut self, _: Timestamp, _: &[f32], _: ClassId) {}
 }
 
 #[cfg(test)]

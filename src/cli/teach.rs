@@ -9,7 +9,7 @@ mod export;
 use super::Failure;
 use super::classify::{Played, play};
 use super::setup::{self, BundleArg, GateArg, StateArg, choose, short};
-use crate::bundle::{Bundle, label};
+use crate::bundle::{Bundle, class};
 use crate::config::Config;
 use crate::head::Head;
 use crate::pipeline::{Options, Probe};
@@ -78,8 +78,7 @@ pub struct Args {
 /// # Errors
 /// The sentence and its exit code: 2 where what was shown cannot be taught, 1 where the card is.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
-    let config =
-        args.config.as_deref().map_or_else(Config::installed, Config::open).map_err(|e| Failure::refused(e.to_string()))?;
+    let config = setup::config(args.config.as_deref())?;
     let store = args.state.store(&config);
     let named = args.bundle.bundle.as_deref().or(config.bundle.as_deref());
     let chosen = choose(named, &config, &store)?;
@@ -194,7 +193,7 @@ impl Pupil {
                 "which class? lookout teach LABEL CLIP..., or --list, --forget LABEL, --undo, --export DIR, --ordinary CLIP...",
             ));
         };
-        let name = label("LABEL", name).map_err(Failure::refused)?;
+        let name = class("LABEL", name).map_err(Failure::refused)?;
         if self.names().iter().any(|n| n == name.as_str()) {
             return Err(Failure::refused(format!(
                 "{name} is a class of the bundle already; a taught class needs a name of its own"
@@ -311,7 +310,8 @@ fn motions(dir: &Path) -> Result<Vec<Vec<String>>, Failure> {
 fn say(args: &Args, pupil: &Pupil, lesson: &Lesson, out: &mut dyn Write) -> Result<(), Failure> {
     let c = &pupil.bundle.contract;
     let count = |label: &str| lesson.shown().filter(|(l, _)| *l == label).count();
-    let ordinary: f64 = lesson.moments().flat_map(|m| m.classes.iter().take(pupil.names().len())).map(|c| c.count).sum();
+    let ordinary: f64 =
+        lesson.moments().flat_map(|m| m.classes.iter().take(pupil.names().len())).fold(0.0, |all, c| all + c.count);
     if args.json {
         let classes: serde_json::Map<_, _> = lesson.labels().into_iter().map(|l| (l.to_string(), count(l).into())).collect();
         let line = serde_json::json!({ "bundle": pupil.bundle.hash, "taught": classes, "ordinary": ordinary });

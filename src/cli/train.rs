@@ -550,7 +550,7 @@ impl Progress {
             self.training = training;
             let _ = writeln!(err, "training {training} of {all}");
         }
-        let tenths = (e.n * 20 / self.epochs.max(1)).min(20);
+        let twentieths = (e.n * 20 / self.epochs.max(1)).min(20);
         let what = if stretches { "ticks" } else { "clips" };
         let judged = if e.judged.is_nan() {
             String::new()
@@ -562,7 +562,7 @@ impl Progress {
                 if e.best && self.chooses { "  best" } else { "" }
             )
         };
-        let bar = format!("[{}{}]", "#".repeat(tenths), ".".repeat(20 - tenths));
+        let bar = format!("[{}{}]", "#".repeat(twentieths), ".".repeat(20 - twentieths));
         let _ = writeln!(err, "  epoch {:3} {bar} loss {:.3}{judged}  {:.1} s", e.n, e.loss, e.seconds);
     }
 }

@@ -5,6 +5,7 @@
 //! outputs. One step is then a pure function, and a reset is a zero.
 
 use super::{HeadError, copy_out, lend};
+use crate::bundle::HEAD;
 use crate::onnx::{self, Plan};
 use crate::past;
 use tract_onnx::pb::tensor_proto::DataType;
@@ -76,7 +77,7 @@ impl Carried {
         lend(&mut self.tick, |t| t.copy_from_slice(features))?;
         let mut inputs = tvec![TValue::from_const(self.tick.clone())];
         inputs.extend(self.state.iter().cloned());
-        let mut out = self.plan.run(inputs)?.into_iter();
+        let mut out = onnx::run(HEAD, || self.plan.run(inputs))?.into_iter();
         let first = out.next().ok_or_else(|| HeadError("the graph gave nothing".into()))?;
         copy_out(&first, logits)?;
         if let Some(place) = &mut self.place {

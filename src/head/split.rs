@@ -6,6 +6,7 @@
 //! tick, everything behind a graph of one window whose inputs are the cut's outlets.
 
 use super::{HeadError, copy_out, lend};
+use crate::bundle::HEAD;
 use crate::onnx::{self, Plan};
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
@@ -78,7 +79,7 @@ impl Split {
             return Err(HeadError(format!("{} features given, {} expected", features.len(), self.tick.len())));
         }
         lend(&mut self.tick, |t| t.copy_from_slice(features))?;
-        let out = self.project.run(tvec![TValue::from_const(self.tick.clone())])?;
+        let out = onnx::run(HEAD, || self.project.run(tvec![TValue::from_const(self.tick.clone())]))?;
         let mut at = 0;
         for (value, (_, width)) in out.iter().zip(&self.inputs) {
             copy_out(value, &mut row[at..at + width])?;

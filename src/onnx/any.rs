@@ -71,7 +71,7 @@ impl Any {
     /// # Errors
     /// What tract says.
     pub fn time(&mut self, input: &Arc<Tensor>) -> Result<(), String> {
-        self.state.run(tvec![TValue::from_const(input.clone())]).map(|_| ()).map_err(|e| sentence(&e))
+        super::run("the network", || self.state.run(tvec![TValue::from_const(input.clone())])).map(drop).map_err(|e| sentence(&e))
     }
 
     /// The first output, as f32.
@@ -80,7 +80,7 @@ impl Any {
     /// What tract says.
     pub fn run(&mut self, input: Tensor) -> Result<ArrayD<f32>, String> {
         let run = || -> TractResult<ArrayD<f32>> {
-            let out = self.state.run(tvec![input.into_tvalue()])?;
+            let out = super::run("the network", || self.state.run(tvec![input.into_tvalue()]))?;
             let out = out[0].cast_to::<f32>()?;
             let shape = out.shape().to_vec();
             Ok(ArrayD::from_shape_vec(shape, out.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())?)

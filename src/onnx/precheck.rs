@@ -55,6 +55,7 @@ fn look(graph: &GraphProto, depth: usize, nodes: &mut usize) -> Result<(), Strin
         transposed(node)?;
         window(node)?;
         typed(node)?;
+        misread(node)?;
         for attribute in &node.attribute {
             if attribute.sparse_tensor.is_some() || !attribute.sparse_tensors.is_empty() {
                 return Err(format!("{}: a sparse tensor found; weights are read as plain ones", qnn::label(node)));
@@ -64,6 +65,7 @@ fn look(graph: &GraphProto, depth: usize, nodes: &mut usize) -> Result<(), Strin
         }
     }
     let constants = constants(graph);
+    cut_by_pads(graph, &constants)?;
     stated_shapes(graph, &constants)?;
     scales(graph, &constants)
 }
@@ -97,10 +99,11 @@ fn recurrent(node: &NodeProto) -> Result<(), String> {
             }
             "clip" => format!("clip = {}", attribute.f),
             "input_forget" if attribute.i != 0 => "input_forget = 1".into(),
+            "direction" if attribute.s == b"reverse" => "direction = reverse".into(),
             _ => continue,
         };
         return Err(format!(
-            "{} {}: {found} asked for, only the standard cell ({}) is run",
+            "{} {}: {found} asked for, only the standard cell ({}), forward or both ways, is run",
             node.op_type,
             node.name,
             standard.join(", ")
@@ -129,6 +132,31 @@ fn typed(node: &NodeProto) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("{}: output_dtype = {asked} found without a zero point; export it with zero points", qnn::label(node)))
+}
+
+/// Operators that tract passes over a part of, which would be silently wrong.
+fn misread(node: &NodeProto) -> Result<(), String> {
+    let attribute = |name: &str| node.attribute.iter().find(|a| a.name == name);
+    let why = match node.op_type.as_str() {
+        "Celu" if attribute("alpha").is_some_and(|a| a.f != 1.0) => "alpha = 1 is all that is run",
+        "GlobalLpPool" => "it is not run as ONNX says",
+        "ConvTranspose" if attribute("output_shape").is_some() => "output_shape is not run; export it with pads",
+        _ => return Ok(()),
+    };
+    Err(format!("{}: {why}", qnn::label(node)))
+}
+
+/// Pads below zero, which cut: tract goes beyond its buffer.
+fn cut_by_pads(graph: &GraphProto, constants: &HashMap<&str, &TensorProto>) -> Result<(), String> {
+    for node in graph.node.iter().filter(|n| n.op_type == "Pad") {
+        let old = node.attribute.iter().find(|a| a.name == "pads").map(|a| a.ints.clone());
+        let stated = node.input.get(1).and_then(|i| constants.get(i.as_str())).filter(|t| t.data_type == DataType::Int64 as i32);
+        let pads = old.or_else(|| stated.map(|t| integers(t))).unwrap_or_default();
+        if let Some(bad) = pads.iter().find(|p| !(0..=MAX_WINDOW).contains(*p)) {
+            return Err(format!("{}: pads of {bad} found, expected 0 to {MAX_WINDOW}; a Slice cuts", qnn::label(node)));
+        }
+    }
+    Ok(())
 }
 
 /// Convolutions and pools: does the window lie in a picture that could be here?

@@ -2,7 +2,8 @@
 //!
 //! A writer's thread puts one command down and goes on; inference takes it between two frames and answers that wire when it is done. Neither waits
 //! for the other: a second command while one lies there is refused, and so is one that comes too soon after the last ([`LEAST`]); of answers the
-//! last four are kept. Every command and every answer is logged. A box that is not armed has no desk, so nothing that comes in can reach anything.
+//! last four are kept. Every command and every answer is logged. A box that is not armed has no desk, so nothing that comes in can reach anything;
+//! where only buttons are armed ([`crate::button`]), what comes over a wire is refused.
 
 use super::Label;
 use heapless::{Deque, String as Text};
@@ -40,7 +41,7 @@ impl Command {
     /// From `WORD,label`; `None` for anything else.
     pub fn decode(rest: &str) -> Option<Self> {
         let (word, label) = rest.split_once(',')?;
-        let label = crate::bundle::label("label", label).ok()?;
+        let label = crate::bundle::class("label", label).ok()?;
         match word {
             "TEACH" => Some(Self::Teach(label)),
             "KEEP" => Some(Self::Keep(label)),
@@ -50,7 +51,7 @@ impl Command {
     }
 }
 
-/// A wire that commands come from.
+/// A wire, or the buttons, that commands come from.
 pub type Wire = u32;
 
 /// What was done, or why not.
@@ -72,16 +73,18 @@ struct Top {
 pub struct Desk {
     top: Option<Arc<Top>>,
     wire: Wire,
+    /// May commands be put down from here?
+    armed: bool,
 }
 
 impl Desk {
-    /// One of an armed box.
-    pub fn armed() -> Self {
-        Self { top: Some(Arc::default()), wire: 0 }
+    /// One of a box that can be commanded; `wires`: over its wires too, not by its buttons only.
+    pub fn open(wires: bool) -> Self {
+        Self { top: Some(Arc::default()), wire: 0, armed: wires }
     }
 
     /// Is there one?
-    pub fn is_armed(&self) -> bool {
+    pub fn is_open(&self) -> bool {
         self.top.is_some()
     }
 
@@ -91,18 +94,23 @@ impl Desk {
         Self { wire, ..self.clone() }
     }
 
+    /// The same, for buttons: whoever wired them has armed them.
+    pub fn for_a_button(&self) -> Self {
+        Self { armed: true, ..self.for_a_wire() }
+    }
+
     /// Puts a command down; logged.
     ///
     /// # Errors
     /// In a few words: there is no desk, another one lies there, or it came too soon.
     pub fn put(&self, command: Command) -> Result<(), &'static str> {
-        let top = self.top.as_ref().ok_or("not armed; see [commands]")?;
+        let top = self.top.as_ref().filter(|_| self.armed).ok_or("not armed; see [commands]")?;
         let mut place = top.command.lock().unwrap_or_else(PoisonError::into_inner);
         if place.0.is_some() || place.1.is_some_and(|last| last.elapsed() < LEAST) {
             return Err("busy with another command");
         }
         let (word, label) = command.parts();
-        log::info!("over the wire: {word} {label}");
+        log::info!("commanded: {word} {label}");
         *place = (Some((command, self.wire)), Some(Instant::now()));
         Ok(())
     }
@@ -116,8 +124,8 @@ impl Desk {
     pub fn say(&self, asker: Wire, outcome: Outcome) {
         if let Some(top) = &self.top {
             match &outcome {
-                Ok(done) => log::info!("over the wire: {done}"),
-                Err(why) => log::warn!("over the wire: {why}"),
+                Ok(done) => log::info!("commanded: {done}"),
+                Err(why) => log::warn!("commanded: {why}"),
             }
             let mut outcomes = top.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
             if outcomes.is_full() {

@@ -14,22 +14,10 @@ use super::writer::Writer;
 use super::{Identity, Pace, Report, ReportError};
 use crate::board::{Line, LineSpec, Wiring};
 use crate::complaint::Complaint;
+use crate::gpio::{self, CONSUMER, RETRY, Trouble, why_not};
 use gpiocdev::line::{Offset, Value};
 use gpiocdev::{Chip, Request};
 use std::time::{Duration, Instant};
-
-/// Who the kernel says holds a line of ours.
-pub const CONSUMER: &str = "lookout";
-/// First and longest wait before a missing chip or line is tried again.
-const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
-
-/// Why lines cannot be had.
-enum Trouble {
-    /// The configuration is wrong.
-    Never(String),
-    /// Not now: try again.
-    NotNow(String),
-}
 
 /// Starts the writer: every line that can be had is at its safe level when this returns.
 ///
@@ -159,11 +147,12 @@ impl Bank {
 
     /// Requests every line that is missing, at the level it should have now.
     fn acquire(&mut self, now: Instant, first: bool) -> Result<(), Trouble> {
-        let chip = self.find_chip()?;
+        let names = self.wires.iter().filter_map(|wire| if let LineSpec::Name(n) = &wire.line { Some(n.as_str()) } else { None });
+        let chip = gpio::find(&self.chip, names)?;
         let mut offsets: Vec<Offset> = self.wires.iter().filter_map(|w| w.request.as_ref().map(|(_, offset)| *offset)).collect();
         let mut missing = None;
         for wire in self.wires.iter_mut().filter(|wire| wire.request.is_none()) {
-            let offset = resolve(&chip, &self.chip, &wire.line)?;
+            let offset = gpio::resolve(&chip, &self.chip, &wire.line)?;
             if first && offsets.contains(&offset) {
                 return Err(Trouble::Never(format!("line {} is given two jobs: it is offset {offset}", wire.line)));
             }
@@ -184,47 +173,6 @@ impl Bank {
         }
         Ok(())
     }
-
-    /// The chip of this path, name or label; among several of one label, the one that has the named lines.
-    fn find_chip(&self) -> Result<Chip, Trouble> {
-        let unusable = |path: &std::path::Path, e: &gpiocdev::Error| {
-            let text = format!("GPIO chip {}: cannot be opened: {e}", path.display());
-            if is_denied(e) {
-                Trouble::Never(format!("{text}: add the user to the group of the device (`gpio` on many boards)"))
-            } else {
-                Trouble::NotNow(text)
-            }
-        };
-        if self.chip.starts_with('/') {
-            return Chip::from_path(&self.chip).map_err(|e| unusable(self.chip.as_ref(), &e));
-        }
-        let (mut found, mut others, mut denied) = (Vec::new(), Vec::new(), None);
-        for path in gpiocdev::chip::chips().unwrap_or_default() {
-            match Chip::from_path(&path).and_then(|chip| Ok((chip.info()?, chip))) {
-                Ok((info, chip)) if info.label == self.chip || info.name == self.chip => found.push(chip),
-                Ok((info, _)) => others.push(info.label),
-                Err(e) => denied = Some(unusable(&path, &e)),
-            }
-        }
-        if found.len() > 1 {
-            let names = || self.wires.iter().filter_map(|wire| if let LineSpec::Name(n) = &wire.line { Some(n) } else { None });
-            found.retain(|chip| names().all(|name| chip.find_line_info(name).is_some()));
-        }
-        match (found.pop(), found.pop(), denied) {
-            (Some(chip), None, _) => Ok(chip),
-            (Some(a), Some(b), _) => Err(Trouble::Never(format!(
-                "GPIO chip {}: {} and {} are both called so; name the lines, or the chip by its path",
-                self.chip,
-                a.name(),
-                b.name()
-            ))),
-            (None, _, Some(denied)) => Err(denied),
-            (None, ..) => {
-                let others = if others.is_empty() { "none".into() } else { others.join(", ") };
-                Err(Trouble::NotNow(format!("GPIO chip {} is not there (found: {others}); trying again", self.chip)))
-            }
-        }
-    }
 }
 
 impl Drop for Bank {
@@ -244,10 +192,7 @@ impl Wire {
         if self.active_low {
             request.as_active_low();
         }
-        let request = request.request().map_err(|e| match chip.line_info(offset) {
-            Ok(info) if info.used => format!("is held by `{}`", info.consumer),
-            _ => format!("cannot be had: {e}"),
-        })?;
+        let request = request.request().map_err(|e| why_not(chip, offset, &e))?;
         self.request = Some((request, offset));
         self.driven = self.want;
         Ok(())
@@ -280,25 +225,6 @@ impl Wire {
     }
 }
 
-fn resolve(chip: &Chip, called: &str, line: &LineSpec) -> Result<Offset, Trouble> {
-    let lines = chip.info().map_err(|e| Trouble::NotNow(format!("GPIO chip {called}: {e}")))?.num_lines;
-    match line {
-        LineSpec::Offset(offset) if *offset < lines => Ok(*offset),
-        LineSpec::Offset(offset) => {
-            Err(Trouble::Never(format!("GPIO chip {called} has {lines} lines, there is no line {offset}")))
-        }
-        LineSpec::Name(name) => {
-            let found = chip.find_line_info(name).map(|info| info.offset);
-            found.ok_or_else(|| Trouble::Never(format!("GPIO chip {called} has no line called {name}")))
-        }
-    }
-}
-
-fn is_denied(e: &gpiocdev::Error) -> bool {
-    const EACCES: i32 = 13;
-    matches!(e, gpiocdev::Error::Os(errno) if errno.0 == EACCES)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -308,7 +234,7 @@ mod tests {
         let line = |line: &LineSpec| Line { line: line.clone(), mode: LineMode::Level, min_ms: 100, active_low: false };
         let lines = lines.iter().map(|(class, spec)| (*class, line(spec))).collect();
         let identity = Identity { labels: vec!["idle".into(), "left".into()], ..Identity::default() };
-        Bank::new(&Wiring { chip: chip.into(), heartbeat: None, lines, alarm: None }, &identity)
+        Bank::new(&Wiring { chip: chip.into(), heartbeat: None, lines, alarm: None, buttons: vec![] }, &identity)
     }
 
     #[test]

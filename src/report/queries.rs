@@ -205,7 +205,7 @@ mod tests {
         let mut asleep = replies(Vec::new());
         assert!(asleep.hear(command("PLKTQ,TEACH,circling").as_bytes()));
         assert!(asleep.next().unwrap().starts_with("$PLKTA,ERROR,not armed; see [commands],"));
-        let desk = Desk::armed();
+        let desk = Desk::open(true);
         let mut armed = Replies::new(Identity { desk: desk.clone(), ..Identity::default() });
         assert!(armed.hear(command("PLKTQ,TEACH,circling").as_bytes()));
         assert!(armed.next().is_none(), "inference answers");

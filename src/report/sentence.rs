@@ -5,7 +5,7 @@
 use super::desk::Command;
 use super::envelope::{self, Body, Line, SentenceError};
 use super::fields::{self, Fields, fixed, push};
-use super::{Drops, Edge, Label, LastEnd, Life, Novel, Report, State};
+use super::{Drops, Edge, INVALID, Label, LastEnd, Life, Novel, Report, State, invalid};
 use heapless::String as Text;
 
 /// `seq` on the wire counts modulo this.
@@ -14,8 +14,6 @@ pub const SEQ_WRAP: u32 = 10_000;
 pub const MS_WRAP: u64 = 1_000_000_000;
 /// Counts on the wire stay at this.
 const MAX_COUNT: u32 = 9_999_999;
-/// The label that is said for numbers that are not finite.
-pub const INVALID: &str = "invalid";
 /// Labels of one `LABELS` page, joined by commas.
 pub type Page = Text<46>;
 
@@ -464,11 +462,6 @@ impl Answer {
             _ => Err(f.wrong("subject", "a subject of the grammar")),
         }
     }
-}
-
-/// The label of a window that holds numbers that are not finite.
-fn invalid() -> Label {
-    Label::try_from(INVALID).unwrap_or_default()
 }
 
 /// A probability in thousandths, clamped to 0..=1000; `None` when not finite.

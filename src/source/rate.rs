@@ -28,11 +28,6 @@ impl Rate {
         let ns = u128::from(n) * u128::from(self.seconds) * 1_000_000_000 / u128::from(self.frames);
         Timestamp(u64::try_from(ns).unwrap_or(u64::MAX))
     }
-
-    /// Frames a second as a number for people.
-    pub fn per_second(self) -> f64 {
-        f64::from(self.frames) / f64::from(self.seconds)
-    }
 }
 
 /// `30`, `29.97`, `30000/1001` or `30000:1001`.

@@ -239,7 +239,7 @@ impl Course {
         // A bundle of the encoder and some head, to run it.
         let mut trial = Draft { files: draft.files.clone() };
         let plan = super::net::Plan { classes: terms.labels.len(), features: terms.features, ..self.settings.head };
-        let net = Net::new(plan, &mut super::rng::Rng(1))?;
+        let net = Net::new(plan, &mut crate::rng::Rng(1))?;
         trial.files.insert(HEAD.into(), write::head(&net, set.window)?);
         trial.golden_windows(
             &net,

@@ -8,10 +8,10 @@
 use super::adam::Adam;
 use super::judge::Figures;
 use super::net::{self, Inputs, Net};
-use super::rng::Rng;
 use super::set::{Set, window_of};
 use super::tiny::{self, Pass, Tiny};
 use super::{Result, TrainError};
+use crate::rng::Rng;
 use candle_core::{D, Device, Tensor, Var, safetensors};
 use std::collections::HashMap;
 use std::path::Path;

@@ -8,10 +8,10 @@ use super::Result;
 use super::adam::Adam;
 use super::fit::falling;
 use super::net::{Cell, Net, Plan};
-use super::rng::Rng;
 use super::write;
 use crate::novelty::normal::{Loss, Terms};
 use crate::novelty::sense::{BACK, lags};
+use crate::rng::Rng;
 use candle_core::{D, Device, Tensor};
 
 /// Steps and windows a step: the loss is flat after that on hours of footage, and it takes a minute or two on a laptop.

@@ -14,12 +14,12 @@
 
 use super::onnx::{Attribute, Graph};
 use super::quantise::{Range, bytes};
-use super::rng::Rng;
 use super::unlabelled::no_classes;
 use super::write::{Draft, Terms};
 use super::{Result, TrainError};
 use crate::bundle::{Bundle, Channel, ENCODER, Input};
 use crate::encoder::{Encoder, Form};
+use crate::rng::Rng;
 use ndarray::ArrayD;
 use std::f32::consts::PI;
 

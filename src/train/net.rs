@@ -4,7 +4,7 @@
 //! writing the head is copying it. The input products of all ticks are one matrix product; only the recurrent half goes tick by tick.
 
 use super::ops::sigmoid;
-use super::rng::Rng;
+use crate::rng::Rng;
 use candle_core::{Device, Result, Tensor, Var};
 
 /// The kind of recurrent cell.

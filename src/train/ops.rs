@@ -181,7 +181,7 @@ impl CustomOp3 for Normalise {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::rng::Rng;
+    use crate::rng::Rng;
     use candle_core::{Device, Var};
 
     fn random(shape: &[usize], seed: u64) -> Var {

@@ -4,9 +4,9 @@
 //! recording is drawn it is also varied, as far as the classes allow: turned, moved by a few pixels, brighter or darker, with noise.
 
 use super::list::{Listing, Recording, Side};
-use super::rng::Rng;
 use super::tiny::{self, PATCH, value};
 use crate::bundle::Input;
+use crate::rng::Rng;
 use crate::ticks::{Data, Ticks, Turn};
 use candle_core::{Device, Result, Tensor};
 use std::collections::BTreeMap;

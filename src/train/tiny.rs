@@ -7,7 +7,7 @@
 
 use super::net::{even, mask};
 use super::ops::{EPSILON, Normalise, Patches, Statistics};
-use super::rng::Rng;
+use crate::rng::Rng;
 use candle_core::{Device, Result, Tensor, Var};
 
 /// Levels a side of a patch of the first layer.

@@ -8,7 +8,7 @@ use super::net::{Layer, Net, Plan};
 use super::onnx::{Attribute, Graph, rounded};
 use super::set::window_of;
 use super::{Result, TrainError, fit};
-use crate::bundle::{Bundle, Channel, ENCODER, Resize, hex};
+use crate::bundle::{Bundle, BundleError, Channel, ENCODER, Resize, hex};
 use crate::store::{replace, settle};
 use candle_core::{Device, Tensor, Var};
 use ndarray::{Array, ArrayD, Dimension};
@@ -16,7 +16,7 @@ use ndarray_npy::{WritableElement, WriteNpyExt};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The logit of the class that stands for "none of them" where no background was learnt: it never wins by itself.
 const NEVER: f32 = -30.0;
@@ -254,13 +254,7 @@ impl Draft {
     /// # Errors
     /// What does not fit: a fault of ours.
     pub fn open(&self, terms: &Terms) -> Result<Bundle> {
-        let contract = self.contract(terms);
-        let bundle = Bundle::load("the trained bundle", |name| match (name, self.files.get(name)) {
-            ("bundle.toml", _) => Ok(contract.clone().into_bytes()),
-            (_, Some(bytes)) => Ok(bytes.clone()),
-            _ => Err(crate::bundle::BundleError { bundle: "the trained bundle".into(), why: format!("{name} is missing") }),
-        });
-        bundle.map_err(|e| TrainError::Broke(e.to_string()))
+        in_memory(&self.files, &self.contract(terms))
     }
 
     /// Writes the folder, whole or not at all.
@@ -272,13 +266,29 @@ impl Draft {
     }
 }
 
+/// A bundle of these files under this contract, opened and checked in memory.
+///
+/// # Errors
+/// What does not fit: a fault of ours.
+pub fn in_memory(files: &BTreeMap<String, Vec<u8>>, contract: &str) -> Result<Bundle> {
+    let origin = "the new bundle";
+    let bundle = Bundle::load(origin, |name| match files.get(name) {
+        _ if name == "bundle.toml" => Ok(contract.as_bytes().to_vec()),
+        Some(bytes) => Ok(bytes.clone()),
+        None => Err(BundleError { bundle: origin.into(), why: format!("{name} is missing") }),
+    });
+    bundle.map_err(|e| TrainError::Broke(e.to_string()))
+}
+
 /// Writes a folder of these files under this contract, whole or not at all.
 ///
 /// # Errors
 /// The file and why not.
 pub fn save(folder: &Path, files: &BTreeMap<String, Vec<u8>>, contract: &str) -> Result<()> {
     let failed = |path: &Path, e: std::io::Error| TrainError::Broke(format!("{}: {e}", path.display()));
-    let part = folder.with_extension("part");
+    let mut part = folder.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
     let _ = std::fs::remove_dir_all(&part);
     std::fs::create_dir_all(&part).map_err(|e| failed(&part, e))?;
     let contract = ("bundle.toml", contract.as_bytes());
@@ -314,9 +324,9 @@ pub fn kept_encoder(bundle: &Bundle) -> BTreeMap<String, Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::super::net::Cell;
-    use super::super::rng::Rng;
     use super::*;
     use crate::bundle::HEAD;
+    use crate::rng::Rng;
 
     /// A pressure in Pa beside an angle in radians: rounding must not shift or drown what the small one says.
     #[test]

@@ -1,6 +1,6 @@
 //! What is written: whole or refused, within its bound, through SIGKILL and full disks, and never in the way.
 
-use super::{clips, film, folder, header, lookout};
+use super::{clips, film, folder, header, lookout, program};
 use lookout::baked;
 use lookout::blackbox::writer::{BlackBox, Wish};
 use lookout::blackbox::{Header, Recorder};
@@ -122,10 +122,8 @@ fn after_sigkill_there_are_only_whole_clips() {
     fs::write(&config, "[blackbox]\nseconds_before = 3\nseconds_after = 0\n").unwrap();
     let (mut whole, mut killed) = (0, 0);
     for n in 0..12u64 {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lookout"))
-            .args(["run", "--board", "host", "--report", "stdout", "--source", &film, "--config", &config.display().to_string()])
-            .args(["--blackbox", &kept.display().to_string()])
-            .stdin(Stdio::null())
+        let mut child = program::command(&["run", "--board", "host", "--report", "stdout", "--source", &film])
+            .args(["--config", &config.display().to_string(), "--blackbox", &kept.display().to_string()])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -165,9 +163,8 @@ fn a_full_disk_is_said_once_and_reports_go_on() {
     let film = film(&dir, Play::Script);
     let run = |limit: &str, kept: &Path| {
         let line = format!("{limit} exec \"$0\" run --board host --report stdout --source \"$1\" --blackbox \"$2\"");
-        let program = env!("CARGO_BIN_EXE_lookout");
         Command::new("bash")
-            .args(["-c", &line, program, &film, &kept.display().to_string()])
+            .args(["-c", &line, &program::path(), &film, &kept.display().to_string()])
             .stdin(Stdio::null())
             .output()
             .unwrap()
@@ -225,9 +222,8 @@ fn a_disk_that_is_really_full_costs_clips_until_there_is_room() {
         ls disk > now
         cp disk/*.lkb out/
     "#;
-    let program = env!("CARGO_BIN_EXE_lookout");
-    let out =
-        Command::new("unshare").args(["-rm", "bash", "-c", script, program]).arg(&dir).stdin(Stdio::null()).output().unwrap();
+    let whole = ["-rm", "bash", "-c", script, &program::path()];
+    let out = Command::new("unshare").args(whole).arg(&dir).stdin(Stdio::null()).output().unwrap();
     let read = |name: &str| String::from_utf8_lossy(&fs::read(dir.join(name)).unwrap_or_default()).into_owned();
     let log = read("disk.log");
     assert!(out.status.success(), "{}{log}", String::from_utf8_lossy(&out.stderr));

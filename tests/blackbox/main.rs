@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test stops where something is missing and says what it saw")]
 
 mod kept;
+#[path = "../program/mod.rs"]
+mod program;
 mod replay;
 
 use lookout::baked;
@@ -16,10 +18,11 @@ use lookout::report::sentence::Sentence;
 use lookout::source::Timestamp;
 use lookout::source::scene::{Play, Scene};
 use lookout::sys::alloc::Counting;
+use program::lookout;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -30,10 +33,6 @@ fn folder(name: &str) -> PathBuf {
     let _ = fs::remove_dir_all(&dir);
     fs::create_dir_all(&dir).unwrap();
     dir
-}
-
-fn lookout(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_lookout")).args(args).stdin(Stdio::null()).output().unwrap()
 }
 
 /// The built-in clip as a file.

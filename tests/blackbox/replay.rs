@@ -10,7 +10,7 @@ use lookout::source::ahead::Ahead;
 use lookout::source::open::{self, Spec};
 use lookout::source::scene::{Play, Scene};
 use lookout::source::{Payload, Timestamp};
-use sha2::{Digest, Sha256};
+use lookout::store::sha256;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
@@ -149,8 +149,7 @@ fn a_clip_knows_which_part_of_the_picture_it_shows() {
 
 /// Blocks that a box may have counted: thirty of this score.
 fn counted(state: &Path, best: f64) {
-    let digest = Sha256::digest(fs::read(state.join("novelty.json")).unwrap());
-    let normal: String = digest.iter().map(|b| format!("{b:02x}")).collect();
+    let normal = sha256(&fs::read(state.join("novelty.json")).unwrap());
     let blocks = serde_json::json!({ "normal": normal, "blocks": { "best": vec![best; 30], "alarms": [] } });
     fs::write(state.join("blocks.json"), blocks.to_string()).unwrap();
 }

@@ -1,9 +1,49 @@
-//! The program as a user runs it, for tests that look at its exit code and output.
+//! The program as a user runs it, for tests that look at its exit code and output, and what several of them make for it.
+//!
+//! `LOOKOUT_TEST_PROGRAM` names another program than the one that was built with the tests: the shipped one, say. That one has no `train`, so
+//! whatever is trained is trained by the one that was built, and the bundles that come of it are tried with the other.
+#![allow(dead_code, clippy::unwrap_used, reason = "each test file takes what it needs from here; a failed step is a failed test")]
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// Runs the program that was built with the tests, or the one that `LOOKOUT_TEST_PROGRAM` names (the shipped one, say).
+/// The program that was built with the tests, training included.
+pub const BUILT: &str = env!("CARGO_BIN_EXE_lookout");
+
+/// Where the program lies that is tried. From the root, so that it is found from any folder.
+pub fn path() -> String {
+    let named = std::env::var("LOOKOUT_TEST_PROGRAM").unwrap_or_else(|_| BUILT.into());
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(named).display().to_string()
+}
+
+/// The program with these arguments and nothing on its standard input, to be started.
+pub fn command(args: &[&str]) -> Command {
+    let program = if args.first() == Some(&"train") { BUILT.into() } else { path() };
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null());
+    command
+}
+
+/// Runs it to its end.
 pub fn lookout(args: &[&str]) -> Output {
-    let program = std::env::var("LOOKOUT_TEST_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_lookout").into());
-    Command::new(&program).args(args).stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("{program}: {e}"))
+    let mut command = command(args);
+    command.output().unwrap_or_else(|e| panic!("{}: {e}", command.get_program().display()))
+}
+
+/// A FIFO in the place of whatever was there.
+pub fn fifo(path: PathBuf) -> PathBuf {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let _ = fs::remove_file(&path);
+    mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    path
+}
+
+/// Copies the files of a bundle into another folder, which is made where it is not there.
+pub fn copy_bundle(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    fs::create_dir_all(&to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.as_ref().join(entry.file_name())).unwrap();
+    }
 }

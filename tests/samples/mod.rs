@@ -1,5 +1,5 @@
 //! Reports of every kind for the tests of the sinks: the same ones every time.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test file takes what it needs from here; what is made here is right")]
 
 use lookout::report::{
     ClassId, ClassNow, Drops, Edge, Event, Health, Identity, Label, LastEnd, Life, Novel, Novelty, Report, Spot, State,

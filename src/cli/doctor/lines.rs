@@ -3,7 +3,7 @@
 use super::finding::Finding;
 use super::rights;
 use crate::board::{LineSpec, Wiring};
-use crate::report::gpio::CONSUMER;
+use crate::gpio::CONSUMER;
 use crate::report::{Label, NOVELTY};
 use gpiocdev::Chip;
 use gpiocdev::line::Info;
@@ -72,6 +72,7 @@ fn check(needed: &Wiring, labels: &[Label], chip: Option<(PathBuf, Vec<Info>)>) 
     let label = |class: usize| labels.get(class).map_or("a class", |l| l.as_str());
     let classes = needed.lines.iter().map(|(class, l)| (label(*class), &l.line));
     let jobs = heart.chain(classes).chain(needed.alarm.iter().map(|l| (NOVELTY, &l.line)));
+    let jobs = jobs.chain(needed.buttons.iter().map(|(_, button)| ("a button", &button.line)));
     let (mut found, mut ours) = (Vec::new(), 0);
     for (job, line) in jobs {
         let there = lines.iter().find(|l| match line {
@@ -106,7 +107,7 @@ mod tests {
     use super::*;
 
     fn needed(line: LineSpec) -> Wiring {
-        Wiring { chip: "no-such-chip".into(), heartbeat: Some(line), lines: Vec::new(), alarm: None }
+        Wiring { chip: "no-such-chip".into(), heartbeat: Some(line), lines: Vec::new(), alarm: None, buttons: Vec::new() }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Numbers the reports and hands each to every sink.
 
-use crate::report::{Edge, Label, NOVELTY, Novel, Report, Sink};
+use crate::report::{self, Edge, Label, Novel, Report, Sink};
 use crate::source::Timestamp;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ impl Herald {
             Report::Novelty(n) => {
                 let alarm = n.now == Novel::Alarm;
                 if alarm && !self.alarm {
-                    self.begun = Label::try_from(NOVELTY).ok().map(|label| (label, n.at));
+                    self.begun = Some((report::novelty(), n.at));
                 }
                 self.alarm = alarm;
             }

@@ -18,40 +18,53 @@ use std::time::Duration;
 /// How often we look whether we are told to stop.
 const LOOK_UP: Duration = Duration::from_millis(100);
 
+/// A run in which nothing is watched yet.
+pub struct Pause<'a> {
+    pub reports: &'a [ReportSpec],
+    pub board: &'a Board,
+    /// When this run began.
+    pub born: Timestamp,
+    pub stop: &'a AtomicBool,
+    pub runs: &'a mut Runs,
+    pub notifier: Notifier,
+    /// The number of the next report.
+    pub seq: u32,
+}
+
 /// See the module's documentation. Dropping it closes the sinks.
 pub struct StandBy {
     herald: Herald,
     vitals: Vitals,
     state: State,
-    begin: Timestamp,
     next: Timestamp,
 }
 
 impl StandBy {
-    /// Opens the sinks; `begin` is when this run began, `seq` the number of the next report.
-    pub fn open(reports: &[ReportSpec], board: &Board, state: State, begin: Timestamp, seq: u32) -> Result<Self, Failure> {
+    /// Opens the sinks, to say `state`.
+    pub fn open(pause: &Pause<'_>, state: State) -> Result<Self, Failure> {
         let identity = Identity { version: concat!("lookout ", env!("CARGO_PKG_VERSION")).into(), ..Identity::default() };
         let open = |spec| Ok(report::open(spec, &identity, None, Pace::Live)?);
-        let sinks = reports.iter().filter(|spec| **spec != ReportSpec::Gpio).map(open).collect::<Result<_, Failure>>()?;
-        let herald = Herald { sinks, seq, begun: None, alarm: false };
-        Ok(Self { herald, vitals: Vitals::open(&board.thermal), state, begin, next: Timestamp::now() })
+        let sinks = pause.reports.iter().filter(|spec| **spec != ReportSpec::Gpio).map(open).collect::<Result<_, Failure>>()?;
+        let herald = Herald { sinks, seq: pause.seq, begun: None, alarm: false };
+        Ok(Self { herald, vitals: Vitals::open(&pause.board.thermal), state, next: Timestamp::now() })
     }
 
-    /// Says `state` for `limit`, or until told to stop. Gives the number of the next report.
-    pub fn wait(&mut self, notifier: &mut Notifier, stop: &AtomicBool, runs: &Runs, limit: Duration) -> u32 {
+    /// Says its state for `limit`, or until told to stop.
+    pub fn wait(&mut self, pause: &mut Pause<'_>, limit: Duration) {
         let until = Timestamp::now() + limit;
-        notifier.ready();
+        pause.notifier.ready();
         loop {
             let now = Timestamp::now();
-            if now >= until || stop.load(Ordering::Relaxed) {
-                return self.herald.seq;
+            if now >= until || pause.stop.load(Ordering::Relaxed) {
+                pause.seq = self.herald.seq;
+                return;
             }
-            if notifier.is_due() && self.herald.is_awake() {
-                notifier.alive();
+            if pause.notifier.is_due() && self.herald.is_awake() {
+                pause.notifier.alive();
             }
             if now >= self.next {
                 self.next = now + PERIOD;
-                let since = now.since(self.begin);
+                let since = now.since(pause.born);
                 let vitals = self.vitals.read();
                 self.herald.say(&Report::Health(Health {
                     at: Timestamp::default() + since,
@@ -64,7 +77,7 @@ impl StandBy {
                     throttled: vitals.throttled,
                     still: None,
                     reused: 0,
-                    life: Some(runs.life(since)),
+                    life: Some(pause.runs.life(since)),
                     bundle: heapless::String::new(),
                 }));
             }

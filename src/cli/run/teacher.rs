@@ -1,4 +1,4 @@
-//! Teaching over the wire, on an armed box: one example at a time, out of what is being watched.
+//! Teaching over the wire, on an armed box, and by buttons: one example at a time, out of what is being watched.
 //!
 //! Inference looks at the desk between two frames and, while an example is shown, keeps what the head felt. Fitting and writing take as long as a
 //! card takes, so a thread of their own does them, one at a time; it answers when what was kept is on the card, and from the next frame
@@ -24,7 +24,7 @@ use std::thread::JoinHandle;
 /// See the module's documentation.
 pub struct Teacher {
     desk: Desk,
-    /// Only on an armed box.
+    /// Only on a box that can be commanded.
     room: Option<Arc<Room>>,
     own: usize,
     showing: Option<(Label, Show)>,
@@ -44,11 +44,11 @@ struct Room {
 }
 
 impl Teacher {
-    /// One for an armed box. Without a desk it is never called upon.
+    /// Without a desk it is never called upon.
     pub fn new(desk: Desk, bundle: &Bundle, store: Store, config: &Config) -> Self {
         let own = bundle.contract.head.labels.len();
         let room = || Room { bundle: bundle.clone(), store, config: config.clone(), labels: Mutex::new(bundle.labels.clone()) };
-        let room = desk.is_armed().then(|| Arc::new(room()));
+        let room = desk.is_open().then(|| Arc::new(room()));
         Self { desk, room, own, showing: None, p: vec![0.0; own], writing: None, fitted: channel() }
     }
 

@@ -13,7 +13,7 @@ use crate::train::course::cache_beside;
 use crate::train::list::Listing;
 use crate::train::set::Set;
 use crate::train::unlabelled::{self, grid_draft, grid_input};
-use crate::train::write::{Draft, Terms};
+use crate::train::write::{self, Draft, Terms};
 use std::collections::BTreeSet;
 use std::io::Write;
 
@@ -124,8 +124,8 @@ pub fn run(args: &Args, name: String, out: &mut dyn Write) -> Result<(), Failure
             let mut all = base.files().clone();
             all.remove(NETWORK);
             all.extend(files.into_iter().map(|(name, bytes)| (name.to_string(), bytes)));
-            crate::train::write::save(&args.out, &all, &text)?;
-            crate::golden::prove(&Bundle::open(&args.out)?)?;
+            crate::golden::prove(&write::in_memory(&all, &text)?)?;
+            write::save(&args.out, &all, &text)?;
         }
     }
     writeln!(out, "bundle {} written to {}: learnt from {ticks} ticks; {said}", terms.name, args.out.display())?;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::type_proto::Value as Kind;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
 /// A graph and where things are in it.
@@ -111,6 +112,13 @@ impl<'a> File<'a> {
     /// See [`label`].
     pub fn label(&self, n: usize) -> String {
         label(self.node(n))
+    }
+
+    /// The element type of an input of the graph.
+    pub fn given(&self, name: &str) -> Option<DataType> {
+        let input = self.graph.input.iter().find(|i| i.name == name)?;
+        let Some(Kind::TensorType(tensor)) = input.r#type.as_ref()?.value.as_ref() else { return None };
+        DataType::try_from(tensor.elem_type).ok()
     }
 
     /// The node that makes a tensor.

@@ -10,6 +10,7 @@ use super::file::{float, int};
 use super::shape::{only_reshapes, picture};
 use super::{Kind, Quant, Reader};
 use tract_onnx::pb::NodeProto;
+use tract_onnx::pb::tensor_proto::DataType;
 
 impl<'a> Reader<'a> {
     /// A `QuantizeLinear`.
@@ -205,7 +206,16 @@ impl<'a> Reader<'a> {
         let q = node.input.first().filter(|i| !i.is_empty()).ok_or("DequantizeLinear lacks its input")?;
         let name = |n: usize| node.input.get(n).map(String::as_str).filter(|i| !i.is_empty());
         let quant = self.quant(name(1), name(2))?;
-        self.bytes(q, quant)
+        // Without a zero point the type is that of what is read.
+        let signed = name(2).is_none() && self.is_signed(q);
+        self.bytes(q, if signed { Quant { zero: 128, signed, ..quant } } else { quant })
+    }
+
+    /// Is the quantised tensor `name` one of i8?
+    fn is_signed(&self, name: &str) -> bool {
+        let stated = || self.file.integers(name).map(|(_, kind)| kind == DataType::Int8);
+        let made = self.net.by_name.get(name).map(|v| self.net.values[*v].quant.signed);
+        made.or_else(stated).unwrap_or_else(|| self.file.given(name) == Some(DataType::Int8))
     }
 
     /// The quantised tensor `name`, read on the scale `quant`.

@@ -31,14 +31,19 @@ struct Walk {
     /// The tensor that all depends on.
     value: Option<usize>,
     known: HashMap<String, Expr>,
+    /// Most dimensions of a number that meets the tensor.
+    rank: usize,
 }
 
 impl Reader<'_> {
     /// The float tensor `name`, quantised, as a function of a value's byte.
     pub(super) fn unary(&mut self, name: &str, quant: Quant) -> Result<(usize, Box<[u8; 256]>), String> {
-        let mut walk = Walk { value: None, known: HashMap::new() };
+        let mut walk = Walk { value: None, known: HashMap::new(), rank: 0 };
         let found = self.walk(name, &mut walk, 0)?;
         let value = walk.value.ok_or("it depends on no quantised tensor")?;
+        if walk.rank > self.net.values[value].shape.len() {
+            return Err("a constant of more dimensions gives the tensor more".into());
+        }
         if (0..256).any(|b| found.at(b).is_nan()) {
             return Err("some of its values are no numbers".into());
         }
@@ -59,6 +64,7 @@ impl Reader<'_> {
 
     fn step(&mut self, name: &str, walk: &mut Walk, depth: usize) -> Result<Expr, String> {
         if self.file.constant(name).is_some() {
+            walk.rank = walk.rank.max(self.file.dims(name).map_or(0, |dims| dims.len()));
             return self
                 .file
                 .float(name)
@@ -68,6 +74,7 @@ impl Reader<'_> {
         let Some((m, node)) = self.file.made(name) else { return Err("its input is not quantised".into()) };
         if node.op_type == "DequantizeLinear" {
             if let Some(number) = self.number(node) {
+                walk.rank = walk.rank.max(node.input.first().and_then(|q| self.file.dims(q)).map_or(0, |dims| dims.len()));
                 return Ok(Expr::Number(number));
             }
             let value = self.dequantised(node)?;
@@ -146,7 +153,8 @@ fn function(node: &NodeProto) -> Option<Function> {
         "Tanh" => one(f32::tanh),
         "Sigmoid" => one(sigmoid),
         "HardSwish" => one(|x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0)),
-        "Softplus" => one(|x| x.exp().ln_1p()),
+        // Not ln(1 + e^x) as it stands: that overflows from 89 on.
+        "Softplus" => one(|x| x.max(0.0) + (-x.abs()).exp().ln_1p()),
         "LeakyRelu" => alpha(0.01, |x, a| if x < 0.0 { a * x } else { x }),
         "Elu" => alpha(1.0, |x, a| if x < 0.0 { a * x.exp_m1() } else { x }),
         "HardSigmoid" => {
