@@ -101,7 +101,11 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         None => writeln!(out, "{text}")?,
     }
     let mut err = std::io::stderr();
-    let _ = writeln!(err, "{all} alarms in {hours:.2} hours of footage with these thresholds");
+    let _ = writeln!(
+        err,
+        "{all} alarms in {hours:.2} hours of footage with these thresholds: at most {:.1} an hour (95 % confidence), had they been chosen before",
+        most_likely_below(all) / hours
+    );
     if !proves {
         let needed = 3.0 / args.false_alarms;
         let _ = writeln!(
@@ -131,14 +135,61 @@ fn put_into(file: &Path, piece: &str) -> Result<(), Failure> {
     replace(file, after.as_bytes()).map_err(|e| Failure::broke(e.to_string()))
 }
 
+/// The mean of which `found` or fewer would be seen by chance once in twenty (Poisson): 3 for none.
+fn most_likely_below(found: u32) -> f32 {
+    let chance = |mean: f64| {
+        let mut term = (-mean).exp();
+        let mut sum = term;
+        for k in 1..=found {
+            term *= mean / f64::from(k);
+            sum += term;
+        }
+        sum
+    };
+    // Of very many the mean is known well enough by itself; e^-mean would be 0 there.
+    let (mut low, mut high) = (f64::from(found), f64::from(found) + 4.0 + 3.0 * f64::from(found).sqrt());
+    if found > 500 {
+        return (f64::from(found) + 1.7 * f64::from(found).sqrt()) as f32;
+    }
+    for _ in 0..40 {
+        let middle = (low + high) / 2.0;
+        if chance(middle) > 0.05 { low = middle } else { high = middle }
+    }
+    high as f32
+}
+
+/// An alarm that goes on counts again after so long, as it does where training is judged: one that is always on would be a single one.
+const AGAIN: Duration = Duration::from_secs(8);
+
 /// Alarms of one class alone at a threshold that it has to hold for `min`.
 fn alarms(timeline: &Timeline, bundle: &Bundle, class: usize, enter: f32, min: Duration) -> u32 {
     let d = &bundle.contract.decision;
     let mut thresholds = vec![Thresholds { enter: 2.0, leave: 2.0, min }; bundle.labels.len()];
     thresholds[class] = Thresholds { enter, leave: enter * (d.leave / d.enter.max(0.01)).min(1.0), min };
     let mut decision = Decision::new(&bundle.labels, &thresholds, bundle.background);
-    let started = |(tick, at): (usize, &crate::source::Timestamp)| {
-        decision.update(*at, timeline.p(tick)).events.iter().filter(|e| e.edge == Edge::Start).count() as u32
-    };
-    timeline.stamps().iter().enumerate().map(started).sum()
+    let (mut found, mut counted) = (0, None);
+    for (tick, at) in timeline.stamps().iter().enumerate() {
+        for event in decision.update(*at, timeline.p(tick)).events {
+            counted = (event.edge == Edge::Start).then_some(*at);
+            found += u32::from(event.edge == Edge::Start);
+        }
+        if counted.is_some_and(|last| at.since(last) >= AGAIN) {
+            (found, counted) = (found + 1, Some(*at));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Quantiles of the chi-square distribution, halved: 2.996, 4.744, 18.21 in every table.
+    #[test]
+    fn what_was_seen_bounds_what_may_come() {
+        for (found, mean) in [(0, 2.996), (1, 4.744), (11, 18.208)] {
+            assert!((most_likely_below(found) - mean).abs() < 0.01, "{found}: {}", most_likely_below(found));
+        }
+        assert!((most_likely_below(501) - 540.0).abs() < 3.0);
+    }
 }

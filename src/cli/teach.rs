@@ -287,7 +287,7 @@ fn sum_up(args: &Args, pupil: &Pupil, out: &mut dyn Write) -> Result<(), Failure
         return Ok(());
     };
     let lesson = Lesson::new(&pupil.bundle.hash, Some(moments));
-    std::fs::write(to, lesson.text()).map_err(|e| Failure::broke(format!("{}: {e}", to.display())))?;
+    std::fs::write(to, lesson.file().map_err(Failure::refused)?).map_err(|e| Failure::broke(format!("{}: {e}", to.display())))?;
     Ok(writeln!(out, "{}: {recordings} recordings summed up for bundle {}", to.display(), short(&pupil.bundle.hash))?)
 }
 

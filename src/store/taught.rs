@@ -54,8 +54,10 @@ impl Change<'_> {
     /// Makes `lesson` the one that holds for its bundle: the instant of teaching.
     ///
     /// # Errors
-    /// It cannot be written; the old one holds then.
+    /// It cannot be written, or could not be read again; the old one holds then.
     pub fn teach(&self, lesson: &Lesson) -> Result<(), StoreError> {
-        replace(&self.store.taught_file(&lesson.bundle), lesson.text().as_bytes())
+        let path = self.store.taught_file(&lesson.bundle);
+        let text = lesson.file().map_err(|why| StoreError::Lost { what: path.display().to_string(), why })?;
+        replace(&path, text.as_bytes())
     }
 }

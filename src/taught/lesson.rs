@@ -6,7 +6,7 @@
 //!
 //! As text this is JSON: `taught.json` of a state folder, or of an exported bundle.
 
-use super::moments::Moments;
+use super::moments::{Moments, Sums};
 use super::packed::Packed;
 use crate::bundle::plain;
 use serde::{Deserialize, Serialize};
@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 pub const FILE: &str = "taught.json";
 /// Most classes that are taught on top of a bundle: each costs a product of a trace a tick.
 pub const MAX_CLASSES: usize = 16;
-/// Most examples in all; a few hundred kilobytes, and fitted within a second on a slow box.
+/// Most examples in all; fitted within a second on a slow box.
 pub const MAX_EXAMPLES: usize = 256;
-/// Largest file that is read.
-pub const MAX_BYTES: u64 = 8 << 20;
+/// Largest file that is read, and written: an example of a head of 96 units has up to 50 kB.
+pub const MAX_BYTES: u64 = 16 << 20;
 /// Numbers of a trace at most: fitting takes their third power.
 pub const MAX_NUMBERS: usize = 1024;
 
@@ -109,7 +109,22 @@ impl Lesson {
     }
 
     /// The text of a file.
-    pub fn text(&self) -> String {
+    ///
+    /// # Errors
+    /// It would be too large to be read again.
+    pub fn file(&self) -> Result<String, String> {
+        let text = self.text();
+        if text.len() as u64 > MAX_BYTES {
+            let (found, most) = (text.len() as f64 / 1e6, MAX_BYTES as f64 / 1e6);
+            return Err(format!(
+                "what was taught would take {found:.1} MB, at most {most:.1} are kept; forget a class, or show shorter examples"
+            ));
+        }
+        Ok(text)
+    }
+
+    /// The text of a file of any size.
+    fn text(&self) -> String {
         // Plain strings and finite numbers: nothing that JSON could not say.
         serde_json::to_string(self).unwrap_or_default() + "\n"
     }
@@ -149,7 +164,8 @@ impl Lesson {
         labels
     }
 
-    /// Adds a step. What was forgotten before it is gone for good now.
+    /// Adds a step. What was forgotten before it is gone for good now, and ordinary footage before the last is one step with what came before it:
+    /// a box that is shown an ordinary day every day keeps no more for it.
     pub fn push(&mut self, step: Step) {
         let mut kept = vec![];
         for at in 0..self.steps.len() {
@@ -163,6 +179,9 @@ impl Lesson {
                 kept.push(self.steps[at].clone());
             }
         }
+        if let Step::Ordinary { .. } = step {
+            join_last_two(&mut kept);
+        }
         kept.push(step);
         self.steps = kept;
     }
@@ -173,9 +192,51 @@ impl Lesson {
     }
 }
 
+/// Two steps of ordinary footage at the end become one, where they are of as many classes.
+fn join_last_two(steps: &mut Vec<Step>) {
+    let Some([Step::Ordinary { recordings: n, moments: a }, Step::Ordinary { recordings: m, moments: b }]) = steps.last_chunk()
+    else {
+        return;
+    };
+    let numbers = a.classes.first().map_or(0, |c| c.mean.0.len());
+    if a.classes.len() != b.classes.len() || !b.fits(b.classes.len(), numbers) {
+        return;
+    }
+    let mut sums = Sums::new(a.classes.len(), numbers);
+    sums.join(a);
+    sums.join(b);
+    let both = Step::Ordinary { recordings: n + m, moments: sums.moments() };
+    steps.truncate(steps.len() - 2);
+    steps.push(both);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ordinary_days_add_up_without_taking_more_room_and_what_is_too_large_is_no_file() {
+        let day = || {
+            let mut sums = Sums::new(2, 2);
+            sums.add(0, &[0.5, 0.25]);
+            sums.add(1, &[-0.5, 0.125]);
+            Step::Ordinary { recordings: 1, moments: sums.moments() }
+        };
+        let mut lesson = Lesson::new("abc", None);
+        let mut lengths = vec![];
+        for _ in 0..100 {
+            lesson.push(day());
+            lengths.push(lesson.file().unwrap().len());
+        }
+        assert!(lengths[99] <= lengths[1] + 20, "{lengths:?}");
+        let count = |lesson: &Lesson| lesson.moments().flat_map(|m| &m.classes).map(|c| c.count).sum::<f64>();
+        assert_eq!(count(&lesson), 200.0);
+        lesson.undo();
+        assert_eq!(count(&lesson), 198.0, "the last one can be taken back by itself");
+        let long = Example { from: "clip".into(), traces: vec![Packed::round(&[0.5; MAX_NUMBERS]); 4_000] };
+        lesson.push(Step::Shown { label: "a".into(), examples: vec![long] });
+        assert!(lesson.file().unwrap_err().contains("MB, at most 16.8 are kept"));
+    }
 
     fn shown(label: &str, x: f32) -> Step {
         Step::Shown {

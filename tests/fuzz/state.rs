@@ -22,7 +22,7 @@ fn what_was_taught_and_learnt() {
     lesson.push(Step::Forgotten { label: "wave".into() });
     let mut ordinary = std::fs::read(root().join("models/motion/ordinary.json")).unwrap();
     ordinary.truncate(LONGEST);
-    let seeds = [lesson.text().into_bytes(), ordinary];
+    let seeds = [lesson.file().unwrap().into_bytes(), ordinary];
     fuzz("lesson", &seeds, |bytes| {
         if let Err(e) = Lesson::parse(bytes) {
             line(&e);

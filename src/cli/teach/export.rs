@@ -15,7 +15,7 @@ pub fn write(bundle: &Bundle, lesson: &Lesson, dir: &Path) -> Result<(), Failure
     if fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(Failure::refused(format!("{}: not empty; a new folder is expected", dir.display())));
     }
-    let text = lesson.text();
+    let text = lesson.file().map_err(Failure::refused)?;
     let contract = bundle.amended(None, &[(FILE, Some(text.as_bytes()))])?;
     for (name, bytes) in bundle.files().iter().filter(|(name, _)| *name != FILE) {
         replace(&dir.join(name), bytes)?;
