@@ -243,6 +243,24 @@ impl Pipeline {
         outcome
     }
 
+    /// One frame of a recording, or its last: [`Pipeline::step`], or [`Pipeline::finish`] where none comes after it. Whoever looks on is called
+    /// through a table: one copy of the pipeline is enough for all who are in no hurry.
+    ///
+    /// # Errors
+    /// As [`Pipeline::step`].
+    pub fn play(
+        &mut self,
+        frame: &Frame<'_>,
+        until: Option<Timestamp>,
+        mut probe: &mut dyn Probe,
+        mut out: &mut dyn FnMut(Report),
+    ) -> Result<(), PipelineError> {
+        match until {
+            Some(until) => self.step(frame, until, &mut probe, &mut out),
+            None => self.finish(Some(frame), &mut probe, &mut out),
+        }
+    }
+
     /// The camera is gone or silent: ends what is on and warms up again with the next frame.
     pub fn interrupt(&mut self, out: &mut impl FnMut(Report)) {
         let at = self.now();

@@ -5,7 +5,7 @@
 //!   lock                 held while something changes here
 //!   installed.toml       which bundle runs, which ran before it, and the versions below which none is taken
 //!   taught/<sha256>.json what was taught on top of the bundle with that hash
-//!   novelty.json         what is normal here ([`novelty`]); blocks.json: what was counted with it; learn.rows: what is being learnt from ([`rows`])
+//!   novelty.json         what is normal here ([`novelty`]); blocks.json: what was counted with it; learn.rows: what is being learnt from ([`rows`]), learn.source: where that comes from
 //!   bundles/<sha256>/    one folder a bundle, named by its hash, never changed once it has that name
 //! ```
 //! A power cut or a kill at any instant leaves the old state or the new one. A bundle is written under another name,

@@ -315,10 +315,10 @@ fn a_recording_is_drawn_and_many_are_judged() {
         Some(0)
     );
     assert!(std::fs::read_to_string(&html).unwrap().contains("100.0 % of 2 recordings right"));
-    std::fs::write(&table, "file,label\nleft/demo.y4m,Left\n").unwrap();
+    std::fs::write(&table, "file,label\nleft/demo.y4m,Lift\n").unwrap();
     let out = lookout(&["classify", &good, "--report", &page, "--labels", &table.display().to_string()]);
     assert_eq!(out.status.code(), Some(2));
-    assert!(sentence(&out).contains("label \"Left\" found, the bundle has idle, left"), "{}", sentence(&out));
+    assert!(sentence(&out).contains("label \"Lift\" found, the bundle has idle, left"), "{}", sentence(&out));
     // Two recordings of one name are two drawings.
     let drawings = folder("drawn/all");
     std::fs::read_dir(&drawings).unwrap().for_each(|old| std::fs::remove_file(old.unwrap().path()).unwrap());

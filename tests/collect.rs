@@ -70,8 +70,105 @@ fn clips_are_recorded_with_what_was_before_and_within_bounds() {
     let out = record(&["--count", "100", "--limit-mb", "1", "--width", "160"]);
     let (text, said) = (String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap());
     assert!(said.contains("1 allowed; recording ends") && text.lines().count() < 9, "{said}{text}");
+    // Full is full: the next call adds nothing.
+    let before = fs::read_dir(dir.join("clips/walk")).unwrap().count();
+    let out = record(&["--count", "1", "--limit-mb", "1"]);
+    let said = String::from_utf8(out.stderr).unwrap();
+    assert!(out.status.code() == Some(2) && said.contains("1 MB, 1 allowed; nothing is recorded"), "{said}");
+    assert_eq!(fs::read_dir(dir.join("clips/walk")).unwrap().count(), before);
     let out = lookout(&["record", "--label", "a b", "--source", &source, "--out", "x"]);
     assert!(out.status.code() == Some(2) && String::from_utf8_lossy(&out.stderr).contains("label \"a b\""));
+}
+
+/// A grey Y4M of 32x32: one level a picture.
+fn levels(file: &Path, rate: u32, levels: &[u8]) -> String {
+    let mut bytes = format!("YUV4MPEG2 W32 H32 F{rate}:1 Cmono\n").into_bytes();
+    levels.iter().for_each(|level| bytes.extend([&b"FRAME\n"[..], &[*level; 32 * 32]].concat()));
+    fs::write(file, bytes).unwrap();
+    file.display().to_string()
+}
+
+/// The level of every picture of such a clip.
+fn shown(clip: &Path) -> Vec<u8> {
+    let bytes = fs::read(clip).unwrap();
+    let head = bytes.iter().position(|b| *b == b'\n').unwrap() + 1;
+    bytes[head..].chunks(6 + 32 * 32).map(|picture| picture[6]).collect()
+}
+
+/// As the device sees it: never what comes later.
+#[test]
+fn a_tick_of_a_clip_shows_the_newest_picture_at_or_before_it() {
+    let dir = folder("slow");
+    let film = levels(&dir.join("film.y4m"), 5, &[50, 60, 70, 80, 90]);
+    let (out, times) = (dir.join("clips").display().to_string(), dir.join("times.csv").display().to_string());
+    fs::write(&times, "start_s,end_s,label\n0,0.6,walk\n0.3,0.9,sit\n").unwrap();
+    let cut = lookout(&["label", &film, "--times", &times, "--out", &out]);
+    assert_eq!(cut.status.code(), Some(0), "{}", String::from_utf8_lossy(&cut.stderr));
+    assert_eq!(shown(&dir.join("clips/walk/film-0000.y4m")), [50, 50, 60, 60, 70, 70]);
+    assert_eq!(shown(&dir.join("clips/sit/film-0000.y4m")), [60, 70, 70, 80, 80, 90]);
+    // A second between two pictures is filled with the first of them.
+    let rare = levels(&dir.join("rare.y4m"), 1, &[50, 60]);
+    fs::write(&times, "start_s,end_s,label\n0.8,1.1,stand\n").unwrap();
+    let cut = lookout(&["label", &rare, "--times", &times, "--out", &out]);
+    assert_eq!(cut.status.code(), Some(0), "{}", String::from_utf8_lossy(&cut.stderr));
+    assert_eq!(shown(&dir.join("clips/stand/rare-0000.y4m")), [50, 50, 60]);
+    let source = format!("y4m:{film}");
+    let record = ["record", "--label", "run", "--source", &source, "--out", &out, "--seconds", "0.6", "--before", "0"];
+    let done = lookout(&[&record[..], &["--count", "1"]].concat());
+    assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(shown(&dir.join("clips/run/clip0000.y4m")), [50, 50, 60, 60, 70, 70]);
+}
+
+#[test]
+fn what_is_damaged_in_a_recording_is_said_when_it_is_cut() {
+    let dir = folder("damaged");
+    let film = levels(&dir.join("film.y4m"), 10, &[50; 12]);
+    let (out, times) = (dir.join("clips").display().to_string(), dir.join("times.csv").display().to_string());
+    let bytes = fs::read(&film).unwrap();
+    fs::write(&film, &bytes[..bytes.len() - 99]).unwrap();
+    fs::write(&times, "start_s,end_s,label\n0,1,walk\n").unwrap();
+    let cut = lookout(&["label", &film, "--times", &times, "--out", &out]);
+    let said = String::from_utf8(cut.stderr).unwrap();
+    assert!(cut.status.code() == Some(0) && said.contains("film.y4m frame 11: cut off"), "{said}");
+    assert_eq!(shown(&dir.join("clips/walk/film-0000.y4m")), [50; 10]);
+    fs::write(&film, &bytes[..99]).unwrap();
+    let cut = lookout(&["label", &film, "--times", &times, "--out", &out]);
+    let said = String::from_utf8(cut.stderr).unwrap();
+    assert!(cut.status.code() == Some(2) && said.contains("no frame could be read from it"), "{said}");
+}
+
+/// What is read stays what it was.
+#[test]
+fn nothing_is_written_over_what_is_read() {
+    let dir = folder("spare");
+    let [one, two] = ["one.y4m", "two.y4m"].map(|name| levels(&dir.join(name), 10, &[50; 30]));
+    let [link, notes, index, svg] = ["link.y4m", "notes.txt", "all.index", "one.svg"].map(|n| dir.join(n).display().to_string());
+    std::os::unix::fs::symlink(&one, &link).unwrap();
+    fs::write(&notes, "mine").unwrap();
+    let before = fs::read(&one).unwrap();
+    let refused = |args: &[&str], why: &str| {
+        let done = lookout(args);
+        let said = String::from_utf8(done.stderr).unwrap();
+        assert!(done.status.code() == Some(2) && said.contains(why) && done.stdout.is_empty(), "{args:?}: {said}");
+    };
+    let read = "it is read here, and would be written over";
+    refused(&["index", "--out", &one, &two, &one], read);
+    refused(&["index", "--out", &link, &one], read);
+    refused(&["index", "--out", &one, &two], "one.y4m: is there and is no index of lookout");
+    refused(&["index", "--out", &notes, &two], "notes.txt: is there and is no index of lookout");
+    refused(&["classify", &one, "--plot", &one], read);
+    refused(&["classify", &format!("y4m:{one}"), "--plot", &link], read);
+    let table = dir.join("labels.csv").display().to_string();
+    fs::write(&table, "file,label\none.y4m,idle\ntwo.y4m,idle\n").unwrap();
+    for page in [&two, &table] {
+        refused(&["classify", &one, &two, "--report", page, "--labels", &table], read);
+    }
+    assert!(fs::read(&one).unwrap() == before && fs::read(&two).unwrap() == before && fs::read(&notes).unwrap() == b"mine");
+    // What lookout wrote makes way for the next.
+    for _ in 0..2 {
+        assert_eq!(lookout(&["index", "--out", &index, &one, &two]).status.code(), Some(0));
+        assert_eq!(lookout(&["classify", &one, "--plot", &svg]).status.code(), Some(0));
+    }
 }
 
 #[test]
@@ -214,6 +311,14 @@ fn a_long_recording_is_cut_by_a_table() {
     let beside = fs::read_to_string(dir.join("clips/right/film-0000.y4m.extra.csv")).unwrap();
     let rows: Vec<&str> = beside.lines().collect();
     assert_eq!((rows.len(), rows[0], rows[1], rows[11], rows[40]), (41, "ms,speed", "0,2", "1000,3", "3900,5"), "{beside}");
+    // What a bundle makes of the numbers is its own business: the table of a clip has what was measured.
+    let own = dir.join("own").display().to_string();
+    let cut =
+        lookout(&["label", &film, "--times", &table.display().to_string(), "--out", &own, "--bundle", "tests/bundles/senses"]);
+    assert_eq!(cut.status.code(), Some(0), "{}", String::from_utf8_lossy(&cut.stderr));
+    let beside = fs::read_to_string(dir.join("own/right/film-0000.y4m.extra.csv")).unwrap();
+    let rows: Vec<&str> = beside.lines().collect();
+    assert_eq!((rows.len(), rows[0], rows[1], rows[11]), (41, "ms,speed", "0,2", "1000,3"), "{beside}");
     fs::write(&table, "start_s,end_s,label\n50,52,idle\n").unwrap();
     let cut = lookout(&["label", &film, "--times", &table.display().to_string(), "--out", &out]);
     assert!(

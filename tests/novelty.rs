@@ -565,6 +565,63 @@ fn a_hundred_days() {
     assert!(auc >= 0.95 && found.len() * 10 >= all * 9, "{auc}, {} of {all}", found.len());
 }
 
+/// A minute with one bad row in it is learnt from all the same, and how many were left out is said once.
+#[test]
+fn a_row_that_is_no_number_costs_no_minute() {
+    let dir = folder("holes");
+    let (all, bundle) = machine(&dir, 6, 6);
+    let rows = std::fs::read_to_string(&all).expect("rows");
+    let holes = dir.join("holes.txt");
+    let with = |(n, line): (usize, &str)| if n % 600 == 300 { "nan 0 0 0\n".to_string() } else { format!("{line}\n") };
+    std::fs::write(&holes, rows.lines().enumerate().map(with).collect::<String>()).expect("written");
+    let source = format!("features:{}", holes.display());
+    let state = dir.join("state").display().to_string();
+    let run = lookout(&["learn", &source, "--bundle", bundle.to_str().unwrap(), "--state", &state]);
+    let (out, said) = (text(&run.stdout), text(&run.stderr));
+    println!("{out}{said}");
+    assert!(run.status.success() && out.contains("learnt from 3594 ticks"), "{out}{said}");
+    assert!(said.matches("6 ticks have something in them that is no number").count() == 1, "{said}");
+    let _ = std::fs::remove_dir_all(dir);
+}
+
+/// Two places are not one normal, and what cannot be enough is said before it is waited for.
+#[test]
+fn learning_goes_on_with_its_own_source_only() {
+    let dir = folder("sources");
+    let (all, bundle) = machine(&dir, 6, 4);
+    let state = dir.join("state").display().to_string();
+    let rows = std::fs::read_to_string(&all).expect("rows");
+    let file = |name: &str, lines: usize| {
+        std::fs::write(dir.join(name), rows.lines().take(lines).map(|l| format!("{l}\n")).collect::<String>()).expect("written");
+        format!("features:{}", dir.join(name).display())
+    };
+    let learn = |source: &str, minutes: &str| {
+        let run = lookout(&[
+            "learn",
+            "--bundle",
+            bundle.to_str().unwrap(),
+            "--state",
+            &state,
+            "--source",
+            source,
+            "--minutes",
+            minutes,
+        ]);
+        (run.status.code(), text(&run.stderr))
+    };
+    let (code, said) = learn(&file("first.txt", 1200), "2");
+    assert!(code == Some(2) && said.contains("--minutes 2: too few to learn from, at least 3 expected"), "{said}");
+    assert!(!Path::new(&state).join("learn.rows").exists());
+    // It ends after two minutes, which are kept and are too few.
+    let (code, said) = learn(&file("first.txt", 1200), "4");
+    assert!(code == Some(2) && said.contains("2 of 4 minutes kept"), "{said}");
+    let (code, said) = learn(&file("second.txt", 2400), "4");
+    assert!(code == Some(2) && said.contains("first.txt, ") && said.contains("or delete the file"), "{said}");
+    let (code, said) = learn(&file("first.txt", 2400), "4");
+    assert!(code == Some(0) && said.contains("going on: 2 of 4 minutes"), "{said}");
+    let _ = std::fs::remove_dir_all(dir);
+}
+
 #[test]
 fn what_cannot_be_learnt_from_is_said() {
     let dir = folder("refused");

@@ -51,10 +51,7 @@ fn play_with(bundle: &Bundle, seed: u64, options: &Options) -> (BTreeMap<u64, Re
     let mut pipeline = Pipeline::new(bundle, options).unwrap();
     let (mut scene, mut places, mut said) = (Ahead::new(Box::new(Scene::new(seed))), Places::default(), vec![]);
     while let Some((frame, until)) = scene.read().unwrap() {
-        match until {
-            Some(until) => pipeline.step(&frame, until, &mut places, &mut |r| said.push(r)).unwrap(),
-            None => pipeline.finish(Some(&frame), &mut places, &mut |r| said.push(r)).unwrap(),
-        }
+        pipeline.play(&frame, until, &mut places, &mut |r| said.push(r)).unwrap();
     }
     (places.0, said)
 }

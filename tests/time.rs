@@ -37,10 +37,7 @@ fn play(keep: impl FnMut(u32) -> bool + Send + 'static) -> (Vec<Report>, String)
         reports.push(r);
     };
     while let Some((frame, until)) = scene.read().unwrap() {
-        match until {
-            Some(until) => pipeline.step(&frame, until, &mut (), &mut say).unwrap(),
-            None => pipeline.finish(Some(&frame), &mut (), &mut say).unwrap(),
-        }
+        pipeline.play(&frame, until, &mut (), &mut say).unwrap();
     }
     (reports, text)
 }

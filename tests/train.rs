@@ -455,3 +455,119 @@ fn what_is_wrong_with_the_clips_is_one_sentence() {
     let run = lookout(&["train", text(&dir), "--out", text(&out), "--epochs", "1"]);
     assert!(run.status.success() && said(&run).contains("left out: ") && said(&run).contains("zz.y4m"), "{}", said(&run));
 }
+
+/// Class folders `a` and `b` of six files each, with `n` rows of two numbers.
+fn numbers(name: &str, n: usize) -> PathBuf {
+    let dir = folder(name);
+    for (class, value) in [("a", 0.2f32), ("b", 0.9)] {
+        fs::create_dir_all(dir.join(class)).expect("a folder");
+        for k in 0..6usize {
+            let rows = (0..n).map(|t| format!("{:.3},{:.3}\n", value + (k * t % 5) as f32 * 0.02, (t % 7) as f32 * 0.1));
+            fs::write(dir.join(class).join(format!("{k}.csv")), rows.collect::<String>()).expect("written");
+        }
+    }
+    dir
+}
+
+/// What would be learnt wrongly, or not at all, is refused before anything is trained.
+#[test]
+fn what_would_teach_nothing_or_too_much_is_one_sentence() {
+    let out = folder("teach-out").join("x");
+    let train = |clips: &Path, more: &[&str]| {
+        lookout(&[&["train", text(clips), "--out", text(&out), "--epochs", "1", "--hidden", "8", "--window", "8"], more].concat())
+    };
+    let refused = |clips: &Path, more: &[&str], says: &[&str]| {
+        let run = train(clips, more);
+        let said = said(&run);
+        assert!(run.status.code() == Some(2) && says.iter().all(|s| said.contains(*s)), "{says:?} expected: {said}");
+        assert_eq!(said.lines().filter(|l| l.starts_with("lookout: ")).count(), 1, "{said}");
+        assert!(!said.contains("training 1 of"), "{said}");
+    };
+    let table = |dir: &Path, name: &str, text: &str| {
+        let file = dir.join(name);
+        fs::write(&file, text).expect("written");
+        file
+    };
+    // One number that is none.
+    for (name, number) in [("not-a-number", "nan"), ("endless", "inf"), ("huge", "1e31")] {
+        let dir = numbers(name, 30);
+        let rows = fs::read_to_string(dir.join("a/2.csv")).expect("rows");
+        let rows: Vec<String> = rows
+            .lines()
+            .enumerate()
+            .map(|(n, row)| if n == 4 { format!("0.1,{number}\n") } else { format!("{row}\n") })
+            .collect();
+        fs::write(dir.join("a/2.csv"), rows.concat()).expect("written");
+        refused(&dir, &[], &["a/2.csv: row 5 holds ", "in column 2"]);
+    }
+    // A class of which nothing is left, or nothing to learn from.
+    let dir = numbers("unlearnt", 30);
+    refused(&dir, &["--rename", "c=d"], &["--rename c: no such label, found are a, b"]);
+    let span = |k: usize, from: f32, to: f32, label: &str| format!("a/{k}.csv,{from},{to},{label}\n");
+    let stretches = |from: f32, to: f32| {
+        let lines: String = (0..6).map(|k| span(k, 0.0, 0.5, "walk") + &span(k, from, to, "fall")).collect();
+        table(&dir, "stretches.csv", &format!("file,start_s,end_s,label\n{lines}"))
+    };
+    refused(
+        &stretches(500.0, 505.0),
+        &["--tick-ms", "50"],
+        &["class fall: shown by 0 of 6 groups", "a/0.csv ends at 1.5 s, it is listed from 500 s on"],
+    );
+    refused(
+        &stretches(0.51, 0.52),
+        &["--tick-ms", "50"],
+        &["class fall: shown by 0 of 6 groups", "shorter than a tick of 50 ms"],
+    );
+    refused(&stretches(0.1, 0.4), &["--tick-ms", "50"], &["class fall: shown by 0 of 6 groups", "other stretches cover it"]);
+    for k in 1..6 {
+        fs::write(dir.join(format!("b/{k}.csv")), "").expect("written");
+    }
+    refused(&dir, &[], &["class b: shown by 1 of 6 groups", "5 of its recordings cannot be read"]);
+    // Splits.
+    let dir = numbers("lists", 30);
+    let list = |of: &[(&str, usize)]| of.iter().map(|(class, k)| format!("{class}/{k}.csv 1\n")).collect::<String>();
+    let both = [("a", 0), ("a", 1), ("a", 2), ("b", 0), ("b", 1), ("b", 2)];
+    let judged = [("a", 3), ("a", 4), ("b", 3), ("b", 4)];
+    let split = table(&dir, "trainlist01.txt", &list(&both[..3]));
+    table(&dir, "testlist01.txt", &list(&judged));
+    refused(&dir, &["--split", text(&split)], &["class b is only in the test list"]);
+    let mine = table(&dir, "mytrain.txt", &list(&both));
+    refused(&dir, &["--split", text(&mine)], &["mytrain.txt: a name with trainlist in it expected"]);
+    // One recording under two names.
+    table(&dir, "twice.csv", "file,label\na/0.csv,a\na/1.csv,a\nb/0.csv,b\nb/1.csv,b\na/./0.csv,b\n");
+    refused(&dir.join("twice.csv"), &[], &["a/0.csv (line 2, class a)", "a/./0.csv (line 6, class b)", "the same file"]);
+    std::os::unix::fs::symlink(dir.join("a/0.csv"), dir.join("b/link.csv")).expect("a link");
+    refused(&dir, &[], &["b/link.csv (class b)", "the same file"]);
+    fs::remove_file(dir.join("b/link.csv")).expect("removed");
+    // A mark at the beginning of a list and clips that are not there cost nothing but a warning.
+    let marked = format!("\u{feff}{}{}", list(&both), list(&[("a", 77), ("b", 78)]));
+    let split = table(&dir, "trainlist01.txt", &marked);
+    let run = train(&dir, &["--split", text(&split)]);
+    assert!(run.status.success() && said(&run).contains("2 of 8 clips are not there; the first: a/77.csv"), "{}", said(&run));
+    assert!(said(&run).contains("10 recordings in 10 groups"), "the first clip of the list is there: {}", said(&run));
+    let words = String::from_utf8_lossy(&run.stdout).into_owned();
+    assert!(words.contains("every clip is its own group") && words.contains("no groups are known"), "{words}");
+}
+
+/// What lies beside recordings makes them nothing else, and capitals are letters.
+#[test]
+fn notes_beside_clips_are_no_rows_and_capitals_are_letters() {
+    let (dir, place) = (clips("notes", 3, 5_000), folder("notes-out"));
+    for (note, words) in
+        [("README.txt", "1 day in the lab.\n"), ("About.txt", "These were recorded\nin the lab.\n"), ("readme.md", "# Lab\n")]
+    {
+        fs::write(dir.join("idle").join(note), words).expect("written");
+    }
+    let short = ["--epochs", "1", "--hidden", "8", "--window", "8"];
+    let run = lookout(&[&["train", text(&dir), "--out", text(&place.join("pictures"))], &short[..]].concat());
+    assert!(run.status.success() && said(&run).contains("9 recordings in"), "{}", said(&run));
+    assert!(!said(&run).contains("left out"), "{}", said(&run));
+    let dir = numbers("capitals", 30);
+    for class in ["a", "b"] {
+        (0..6).for_each(|k| {
+            fs::rename(dir.join(format!("{class}/{k}.csv")), dir.join(format!("{class}/{k}.CSV"))).expect("renamed");
+        });
+    }
+    let run = lookout(&[&["train", text(&dir), "--out", text(&place.join("rows"))], &short[..]].concat());
+    assert!(run.status.success() && said(&run).contains("12 recordings in"), "{}", said(&run));
+}

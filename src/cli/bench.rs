@@ -76,7 +76,7 @@ fn pipeline(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
             seq += 1;
         };
         while let Some((frame, Some(until))) = scene.read()? {
-            pipeline.step(&frame, until, &mut watch, &mut say)?;
+            pipeline.play(&frame, Some(until), &mut watch, &mut say)?;
         }
     }
     let (whole, mean, allocs) = watch.whole();

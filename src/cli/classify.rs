@@ -15,6 +15,7 @@ use crate::pipeline::{Counts, Options, Pipeline, Probe};
 use crate::report::{ClassId, Report};
 use crate::shaper::Region;
 use crate::source::ahead::Ahead;
+use crate::source::images::is_picture;
 use crate::source::open::{self, Spec};
 use crate::source::{Frame, Payload, SourceError, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -99,6 +100,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         if !folder.is_dir() {
             return Err(Failure::refused(format!("{}: {} is no folder that is there", file.display(), folder.display())));
         }
+        spare(file, &args.clips, [&args.extra, &args.labels, &args.config].into_iter().flatten())?;
     }
     let config = args.config.as_deref().map(Config::open).transpose()?;
     let region = config.map_or_else(Default::default, |config| config.looked_at());
@@ -152,6 +154,23 @@ fn plot_file(to: &Path, clip: &str, count: usize) -> Result<PathBuf, Failure> {
         return Err(Failure::refused(why));
     }
     Ok(to.to_path_buf())
+}
+
+/// Refuses to write `out` over a recording, over a picture of a folder of them, or over another file that is read (`others`).
+pub(super) fn spare<'a>(out: &Path, clips: &[String], others: impl Iterator<Item = &'a PathBuf>) -> Result<(), Failure> {
+    // What is not there yet takes nobody's place.
+    let Ok(place) = out.canonicalize() else { return Ok(()) };
+    let read = |clip: &String| clip.parse::<Spec>().ok().map(|spec| PathBuf::from(spec.path()));
+    let beside = clips.iter().filter_map(|clip| Table::beside(clip));
+    let inputs = clips.iter().filter_map(read).chain(beside).chain(others.cloned());
+    for input in inputs.filter_map(|input| input.canonicalize().ok()) {
+        let within = input.is_dir() && is_picture(&place) && place.parent() == Some(input.as_path());
+        if place == input || within {
+            let why = format!("{}: it is read here, and would be written over; another name is needed", out.display());
+            return Err(Failure::refused(why));
+        }
+    }
+    Ok(())
 }
 
 fn drawing(clip: &str, bundle: &Bundle, timeline: &Timeline, thumbs: &Thumbs) -> String {
@@ -229,9 +248,9 @@ pub fn play(
     clip: &str,
     bundle: &Bundle,
     played: Played<'_>,
-    probe: &mut impl Probe,
-    look: &mut impl FnMut(&Frame<'_>),
-    out: &mut impl FnMut(Report),
+    probe: &mut dyn Probe,
+    look: &mut dyn FnMut(&Frame<'_>),
+    out: &mut dyn FnMut(Report),
 ) -> Result<Counts, Failure> {
     let spec: Spec = clip.parse()?;
     let source = open::open(&spec, &open::Options { replay: played.most.is_none(), ..open::Options::for_bundle(bundle) })?;
@@ -260,10 +279,7 @@ pub fn play(
                 look(&frame);
                 ears.tell(frame.at, until, &mut pipeline);
                 let over = played.most.is_some_and(|most| frame.at.since(*begin.get_or_insert(frame.at)) >= most);
-                match until.filter(|_| !over) {
-                    Some(until) => pipeline.step(&frame, until, probe, out)?,
-                    None => pipeline.finish(Some(&frame), probe, out)?,
-                }
+                pipeline.play(&frame, until.filter(|_| !over), probe, out)?;
                 if over {
                     break;
                 }

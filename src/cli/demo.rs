@@ -68,10 +68,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     };
     let mut ahead = Ahead::new(Box::new(scene));
     while let Some((frame, until)) = ahead.read()? {
-        match until {
-            Some(until) => pipeline.step(&frame, until, &mut probe, &mut say)?,
-            None => pipeline.finish(Some(&frame), &mut probe, &mut say)?,
-        }
+        pipeline.play(&frame, until, &mut probe, &mut say)?;
         if let Some(h) = health.due(pipeline.now(), &pipeline) {
             say(Report::Health(h));
         }

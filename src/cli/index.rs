@@ -9,6 +9,7 @@
 pub mod moments;
 
 use super::Failure;
+use super::classify::spare;
 use super::setup::{BundleArg, load};
 use crate::bundle::Bundle;
 use crate::store::settle;
@@ -61,6 +62,16 @@ pub fn index(args: &IndexArgs, out: &mut dyn Write) -> Result<(), Failure> {
     // It is replaced whole, by a rename, which would put a file in a device's place.
     if args.out.metadata().is_ok_and(|m| !m.is_file()) {
         let why = format!("{}: is there and is no file; a file's name is expected here", args.out.display());
+        return Err(Failure::refused(why));
+    }
+    spare(&args.out, &args.clips, std::iter::empty())?;
+    // An index makes way for a newer one, and so does a file without anything in it; everything else is somebody's.
+    let free = match File::open(&args.out) {
+        Ok(file) => file.metadata().is_ok_and(|m| m.len() == 0) || Header::begins(file),
+        Err(_) => !args.out.exists(),
+    };
+    if !free {
+        let why = format!("{}: is there and is no index of lookout; delete it or give another name", args.out.display());
         return Err(Failure::refused(why));
     }
     let bundle = load(&args.bundle)?;

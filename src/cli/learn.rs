@@ -2,8 +2,9 @@
 //!
 //! Learning from a camera takes as long as it is told and as much memory as that comes to (said and refused beforehand where it is too much). Every
 //! minute the features of the last one are added to `learn.rows` in the state folder and flushed, and said: a kill or a power cut costs what was not
-//! said yet, and the same command goes on. When the time is up, or at a signal, everything is learnt at once, in seconds
-//! ([`crate::novelty::normal`]), and `novelty.json` is replaced whole. `run` uses it from its next start on.
+//! said yet, and the same command goes on; with another source it is refused, because two places are not one normal. When the time is up, or at a
+//! signal, everything is learnt at once, in seconds ([`crate::novelty::normal`]), and `novelty.json` is replaced whole. `run` uses it from its next
+//! start on.
 
 use super::Failure;
 use super::classify::{Played, play};
@@ -18,7 +19,7 @@ use crate::pipeline::{Options, Probe};
 use crate::report::Report;
 use crate::source::{Shaped, Timestamp};
 use crate::store::novelty as kept;
-use crate::store::rows::Kept;
+use crate::store::rows::{Kept, KeptError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -111,6 +112,13 @@ pub fn learn(args: &LearnArgs, out: &mut dyn Write) -> Result<(), Failure> {
     terms.check().map_err(Failure::refused)?;
     let state = store.dir().to_path_buf();
     let path = args.out.clone().unwrap_or_else(|| state.join(FILE));
+    if args.source.is_some() {
+        let fewest = terms.fewest_minutes().map_err(Failure::refused)?;
+        if args.minutes < fewest {
+            let why = format!("--minutes {}: too few to learn from, at least {fewest} expected with this bundle", args.minutes);
+            return Err(Failure::refused(why));
+        }
+    }
     let stretches = match &args.source {
         Some(source) => from_camera(source, args, &config, &bundle, &state)?,
         None => {
@@ -147,7 +155,7 @@ fn from_camera(source: &str, args: &LearnArgs, config: &Config, bundle: &Bundle,
     }
     let stop = stop::flag()?;
     let mut minutes = Minutes {
-        kept: Kept::open(state, bundle).map_err(Failure::broke)?,
+        kept: Kept::open(state, bundle).map_err(Failure::broke)?.of(state, source)?,
         piece: vec![],
         full: (PIECE.as_millis() / u128::from(tick_ms)).max(1) as usize * features,
         row_ms: f64::from(tick_ms) / features as f64,
@@ -174,6 +182,15 @@ fn from_camera(source: &str, args: &LearnArgs, config: &Config, bundle: &Bundle,
         }
     }
     Ok(minutes.kept.pieces)
+}
+
+impl From<KeptError> for Failure {
+    fn from(e: KeptError) -> Self {
+        match e {
+            KeptError::Lost(why) => Self::broke(why),
+            KeptError::Other(why) => Self::refused(why),
+        }
+    }
 }
 
 /// Features of every tick, a new stretch where nothing connects it with what was.

@@ -11,6 +11,7 @@ use crate::bundle::{Bundle, Channel, plain};
 use crate::complaint::Complaint;
 use crate::extra::table::Draft;
 use crate::extra::{self, Extra, Extras, Listener, Value};
+use crate::source::ahead::Ahead;
 use crate::source::film::{self, Film};
 use crate::source::open::{self, Options, Spec};
 use crate::source::{Image, Payload, SourceError, Timestamp};
@@ -181,6 +182,13 @@ fn ticks(seconds: f32, tick_ms: u32) -> usize {
     (seconds * 1000.0 / tick_ms as f32).round() as usize
 }
 
+/// How many ticks from `due` on show the frame at `at`: those before the stamp of the next one, so that each shows what was newest then, as in
+/// [`crate::pipeline`]. The last frame of all shows in one more.
+fn filled(due: Timestamp, at: Timestamp, until: Option<Timestamp>, tick: Duration) -> u64 {
+    let until = until.unwrap_or(due.max(at) + Duration::from_nanos(1));
+    until.since(due).as_nanos().div_ceil(tick.as_nanos().max(1)) as u64
+}
+
 /// Runs `record`, until enough is recorded, the end of standard input, or told to stop.
 pub fn record(args: &RecordArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let bundle = load(&args.bundle)?;
@@ -194,8 +202,13 @@ pub fn record(args: &RecordArgs, out: &mut dyn Write) -> Result<(), Failure> {
         return Err(Failure::refused(why));
     }
     let dir = class(&args.out, &args.label)?;
+    let full = megabytes(&dir);
+    if full >= args.limit_mb {
+        let why = format!("{}: {full} MB, {} allowed; nothing is recorded", dir.display(), args.limit_mb);
+        return Err(Failure::refused(why));
+    }
     let spec: Spec = args.source.parse()?;
-    let mut source = open::open(&spec, &Options::for_bundle(&bundle))?;
+    let source = open::open(&spec, &Options::for_bundle(&bundle))?;
     let stop = stop::flag()?;
     let (presses, over) = (Arc::new(AtomicU32::new(args.count.unwrap_or(0))), Arc::new(AtomicBool::new(args.count.is_some())));
     if args.count.is_none() {
@@ -228,12 +241,13 @@ pub fn record(args: &RecordArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let mut clip: Option<(Clip, usize)> = None;
     let (mut due, tick) = (None::<Timestamp>, Duration::from_millis(tick_ms.into()));
     let (name, mut complaint) = (source.describe(), Complaint::default());
+    let mut source = Ahead::new(source);
     while !stop.load(Ordering::Relaxed) {
         if clip.is_none() && presses.load(Ordering::Relaxed) == 0 && over.load(Ordering::Relaxed) {
             break;
         }
-        let frame = match source.next() {
-            Ok(Some(frame)) => frame,
+        let (frame, until) = match source.read() {
+            Ok(Some(both)) => both,
             Ok(None) => break,
             Err(SourceError::Broken { .. }) => continue,
             Err(SourceError::Stalled { .. }) => {
@@ -247,32 +261,21 @@ pub fn record(args: &RecordArgs, out: &mut dyn Write) -> Result<(), Failure> {
             return Err(Failure::refused("rows of numbers are no pictures to record"));
         };
         let at = *due.get_or_insert(frame.at);
-        if frame.at < at {
+        let ticks = filled(at, frame.at, until, tick);
+        if ticks == 0 {
             continue;
         }
-        // A late frame stands for every tick that it is late by; one that is later than a clip is long stands for none of them.
-        let late = frame.at.since(at).as_nanos() / tick.as_nanos();
-        let (at, copies) = if late < length as u128 { (at, late as usize + 1) } else { (frame.at, 1) };
-        if at == frame.at && late > 0 {
-            past.clear();
-            if let Some((file, n)) = clip.take() {
-                log::warn!(
-                    "{name}: no frames for {:.1} s; the clip ends with tick {n} of {length}",
-                    tick.as_secs_f64() * late as f64
-                );
-                if ended(file)? {
-                    return Ok(());
-                }
-            }
-        }
-        due = Some(at + tick * copies as u32);
+        // A pause shows what came before it. One that is longer than a clip is left out: what comes after it begins anew.
+        let pause = ticks > length as u64;
+        let copies = if pause { 1 } else { ticks as u32 };
+        due = Some(at + tick * copies).filter(|_| !pause);
         let (header, picture) = camera.take(image)?;
         // Of a recording, what is newest when a frame is read came with it, as in `run`.
         ears.drain(|which, v| senses.push(which, Value { at: if live { v.at } else { frame.at }, ..v }));
         for n in 0..copies {
-            senses.look(at + tick * n as u32);
+            senses.look(at + tick * n);
             let numbers = senses.rejoin();
-            if clip.is_none() && past.len() >= before && presses.load(Ordering::Relaxed) > 0 {
+            if clip.is_none() && !pause && past.len() >= before && presses.load(Ordering::Relaxed) > 0 {
                 presses.fetch_sub(1, Ordering::Relaxed);
                 let mut new = Clip::begin(next_name(&dir, "clip"), &header, Draft::new(&extra, tick_ms))?;
                 let kept = past.len();
@@ -298,6 +301,16 @@ pub fn record(args: &RecordArgs, out: &mut dyn Write) -> Result<(), Failure> {
                 return Ok(());
             }
         }
+        if pause {
+            past.clear();
+            if let Some((file, n)) = clip.take() {
+                let silent = tick.as_secs_f64() * ticks as f64;
+                log::warn!("{name}: no frames for {silent:.1} s; the clip ends with tick {n} of {length}");
+                if ended(file)? {
+                    return Ok(());
+                }
+            }
+        }
     }
     if let Some((file, n)) = clip {
         // Told to stop in the middle: what is there is a shorter clip.
@@ -314,7 +327,7 @@ pub fn label(args: &LabelArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let stretches = table::text(&args.times)
         .and_then(|text| stretches(&text))
         .map_err(|why| Failure::refused(plain(&format!("{}: {why}", args.times.display()))))?;
-    let mut source = open::open(&args.recording.parse()?, &Options { replay: true, ..Options::for_bundle(&bundle) })?;
+    let source = open::open(&args.recording.parse()?, &Options { replay: true, ..Options::for_bundle(&bundle) })?;
     if source.is_live() {
         return Err(Failure::refused(format!("{}: a camera never ends; `lookout record` takes clips from it", args.recording)));
     }
@@ -326,25 +339,35 @@ pub fn label(args: &LabelArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let (mut start, mut due, tick) = (None::<Timestamp>, Timestamp::default(), Duration::from_millis(tick_ms.into()));
     let mut written = 0;
     let shown = std::io::stderr().is_terminal();
+    let (mut source, mut broken) = (Ahead::new(source), 0u32);
     loop {
-        let frame = match source.next() {
-            Ok(Some(frame)) => frame,
+        let (frame, until) = match source.read() {
+            Ok(Some(both)) => both,
             Ok(None) => break,
-            Err(SourceError::Broken { .. } | SourceError::Stalled { .. }) => continue,
+            Err(SourceError::Broken { what, why }) => {
+                if broken == 0 {
+                    log::warn!("{}: {what}: {why}", args.recording);
+                }
+                broken += 1;
+                continue;
+            }
+            // A recording on standard input is as quick as the program that makes it.
+            Err(SourceError::Stalled { .. }) => continue,
             Err(e) => return Err(e.into()),
         };
         let Payload::Image(image) = &frame.payload else {
             return Err(Failure::refused("rows of numbers are no pictures to cut"));
         };
         let begin = *start.get_or_insert(frame.at);
-        let at = Timestamp(frame.at.0 - begin.0.min(frame.at.0));
-        if at < due {
+        let ticks = filled(begin + Duration::from_nanos(due.0), frame.at, until, tick);
+        if ticks == 0 {
             continue;
         }
         let (header, picture) = camera.take(image)?;
-        while due <= at {
-            beside.feed(frame.at, begin + Duration::from_nanos(due.0), |which, v| senses.push(which, v));
-            senses.look(begin + Duration::from_nanos(due.0));
+        for _ in 0..ticks {
+            let now = begin + Duration::from_nanos(due.0);
+            beside.feed(frame.at, now, |which, v| senses.push(which, v));
+            senses.look(now);
             let numbers = senses.rejoin();
             for (n, (from, to, name)) in stretches.iter().enumerate() {
                 let inside = (*from..*to).contains(&due.ms());
@@ -377,6 +400,12 @@ pub fn label(args: &LabelArgs, out: &mut dyn Write) -> Result<(), Failure> {
     for (_, clip) in open {
         writeln!(out, "{}", clip.end()?.display())?;
         written += 1;
+    }
+    if broken > 1 {
+        log::warn!("{}: {broken} damaged frames left out", args.recording);
+    }
+    if start.is_none() {
+        return Err(Failure::refused(format!("{}: no frame could be read from it", args.recording)));
     }
     let end = due.ms();
     if let Some((_, to, name)) = stretches.iter().find(|(from, to, _)| *from < end && *to > end + u64::from(tick_ms)) {

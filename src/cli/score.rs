@@ -58,9 +58,16 @@ impl Truth {
         let found = found.ok_or_else(|| format!("{clip}: no label; name its folder after its class, or give --labels"))?;
         labels
             .iter()
-            .position(|l| l.as_str() == found)
+            .position(|l| l.as_str() == name(&found))
             .ok_or_else(|| format!("{clip}: label {found:?} found, the bundle has {}", list()))
     }
+}
+
+/// A label as `train` names its class, so that the folders it learnt from are understood here too. The same rule is `name` in `train::list`, which a
+/// program without training does not have.
+fn name(text: &str) -> String {
+    let sign = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c.to_ascii_lowercase() } else { '-' };
+    text.trim().chars().map(sign).collect()
 }
 
 /// A mistake that is shown.
@@ -160,14 +167,25 @@ mod tests {
         let table = Truth::Table(vec![
             ("1.avi".into(), "idle".into()),
             ("b/1.avi".into(), "left".into()),
-            ("2.avi".into(), "Left".into()),
+            ("2.avi".into(), "Right".into()),
         ]);
         assert_eq!(table.of("x/b/1.avi", &labels), Ok(1));
         assert_eq!(table.of("avi:x/a/1.avi", &labels), Ok(0));
-        assert!(table.of("2.avi", &labels).unwrap_err().contains("label \"Left\" found, the bundle has idle, left"));
+        assert!(table.of("2.avi", &labels).unwrap_err().contains("label \"Right\" found, the bundle has idle, left"));
         assert!(table.of("3.avi", &labels).unwrap_err().contains("3.avi: no label"));
         assert_eq!(Truth::Folders.of("clips/left/7.y4m", &labels), Ok(1));
         assert!(Truth::Folders.of("7.y4m", &labels).is_err());
+    }
+
+    #[test]
+    fn classes_are_named_as_training_names_them() {
+        let labels = ["nofight", "apply-eye-makeup", "walk_in"].map(|l| Label::try_from(l).unwrap());
+        for (folder, class) in [("noFight", 0), ("Apply Eye Makeup", 1), ("Walk_In", 2), ("walk_in", 2)] {
+            assert_eq!(Truth::Folders.of(&format!("clips/{folder}/1.y4m"), &labels), Ok(class), "{folder}");
+        }
+        let table = Truth::Table(vec![("1.avi".into(), " NoFight".into())]);
+        assert_eq!(table.of("1.avi", &labels), Ok(0));
+        assert!(Truth::Folders.of("clips/fight/1.y4m", &labels).is_err());
     }
 
     #[test]

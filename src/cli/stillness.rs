@@ -49,7 +49,7 @@ fn cost(bundle: &Bundle, play: Play, gate: bool) -> Result<Cost, Failure> {
     let mut from = pipeline.counts();
     while let Some((frame, Some(until))) = scene.read()? {
         let start = cpu_time();
-        pipeline.step(&frame, until, &mut (), &mut |_| ())?;
+        pipeline.play(&frame, Some(until), &mut (), &mut |_| ())?;
         spent += cpu_time().saturating_sub(start);
         let now = pipeline.counts();
         // Caches are warm and the ring is full.

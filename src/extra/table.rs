@@ -59,7 +59,8 @@ impl Table {
         file(clip.trim_end_matches('/')).or_else(|| file(path))
     }
 
-    /// Everything in the table beside `clip` that can be an extra, and what it is called; of none, nothing. `known`: those of which more is known.
+    /// Everything in the table beside `clip` that can be an extra, and what it is called; of none, nothing. `known`: those whose age is known. Values
+    /// stay as they stand there, without a contract's mean and scale: what is written from them is read with a contract again.
     ///
     /// # Errors
     /// As [`Table::of`].
@@ -70,7 +71,9 @@ impl Table {
         let mut extra: Vec<Extra> = vec![];
         for (n, name) in table.columns().enumerate().filter(|(_, name)| *name != "ms") {
             let number = |text: &str| text.is_empty() || text.parse::<f32>().is_ok();
-            let one = known.iter().find(|e| e.name == name).cloned().unwrap_or_else(|| Extra::named(name));
+            let plain = Extra::named(name);
+            let age_ms = known.iter().find(|e| e.name == name).map_or(plain.age_ms, |e| e.age_ms);
+            let one = Extra { age_ms, ..plain };
             let fits = Extra::check(&[extra.as_slice(), std::slice::from_ref(&one)].concat()).is_ok();
             if fits && table.rows().all(|(_, row)| number(row.get(n))) {
                 extra.push(one);
@@ -195,6 +198,24 @@ mod tests {
             table.feed(Timestamp::from_ms(5), Timestamp::from_ms(until), |n, v| fed.push((until, n, v.at.0 / 1000, v.value)));
         }
         assert_eq!(fed, [(5, 0, 5_000, Some(1.5)), (50, 0, 15_500, None), (95, 0, 95_000, Some(3.0))]);
+    }
+
+    #[test]
+    fn values_that_are_written_again_stay_as_they_were() {
+        let dir = std::env::temp_dir().join(format!("lookout-extra-raw-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let clip = dir.join("a.y4m").display().to_string();
+        std::fs::write(format!("{clip}.extra.csv"), "ms,speed,audio\n0,12.5,3\n").unwrap();
+        let known = [Extra { mean: 5.0, scale: 2.5, age_ms: 150, ..Extra::named("speed") }];
+        let (extra, mut table) = Table::all(&clip, &known).unwrap();
+        let (mut senses, mut draft) = (crate::extra::Extras::new(&extra, 0), Draft::new(&extra, 100));
+        for ms in [0, 100, 200] {
+            table.feed(Timestamp::from_ms(0), Timestamp::from_ms(ms), |which, v| senses.push(which, v));
+            senses.look(Timestamp::from_ms(ms));
+            draft.tick(senses.rejoin());
+        }
+        assert_eq!(draft.text, "ms,speed,audio\n0,12.5,3\n100,12.5,3\n200,nan,3\n", "the speed is too old at last");
+        std::fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]

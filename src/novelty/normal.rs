@@ -42,6 +42,8 @@ pub(super) const LEAST: f32 = 1e-6;
 const SHRINK: f64 = 0.1;
 /// Ticks to learn from, at least: a minute at 10 Hz, less would be learnt by heart.
 const FEWEST: usize = 200;
+/// In so many pieces, at least: two to learn from, one to judge by.
+const PIECES: u32 = 3;
 
 /// How far a row is from what was foreseen.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -101,6 +103,19 @@ impl Terms {
         }
         Ok(())
     }
+
+    /// The fewest minutes that can be learnt from when they come a minute after the other.
+    ///
+    /// # Errors
+    /// One sentence where no time is enough, because what is foreseen lies beyond the end of every piece.
+    pub fn fewest_minutes(&self) -> Result<u32, String> {
+        let (piece, horizon) = (PIECE_S * 1000 / self.tick_ms.max(1), (self.horizon_ms / self.tick_ms.max(1)).max(1));
+        if piece <= horizon {
+            let what = format!("horizon: {horizon} ticks of {} ms", self.tick_ms);
+            return Err(format!("{what}, less than the {piece} of {PIECE_S} s expected"));
+        }
+        Ok(PIECES.max((FEWEST as u32).div_ceil(piece)))
+    }
 }
 
 /// See the module's documentation.
@@ -151,15 +166,32 @@ pub struct Normal {
 /// Ticks of the longest horizon and hold.
 const MOST_TICKS: u32 = 6000;
 
+/// Is every number of this row one?
+fn is_finite(row: &[f32]) -> bool {
+    row.iter().all(|v| v.is_finite())
+}
+
+/// What lies between the rows that have something in them that is no number: such a row breaks a stretch in two and costs no more than itself.
+fn runs(features: usize, stretch: &[f32]) -> Vec<&[f32]> {
+    let (mut runs, mut from) = (vec![], 0);
+    for (n, row) in stretch.chunks_exact(features).enumerate() {
+        if !is_finite(row) {
+            runs.push(&stretch[from..n * features]);
+            from = (n + 1) * features;
+        }
+    }
+    runs.push(&stretch[from..]);
+    runs
+}
+
 /// Stretches in pieces: what is learnt from, and every third to judge by.
 fn pieces<'a>(features: usize, stretches: &'a [Vec<f32>], terms: &Terms) -> Result<[Vec<&'a [f32]>; 2], String> {
     let piece = (PIECE_S * 1000 / terms.tick_ms).max(1) as usize * features;
-    let pieces: Vec<&[f32]> =
-        stretches.iter().flat_map(|s| s.chunks(piece)).filter(|p| p.iter().all(|v| v.is_finite())).collect();
+    let pieces: Vec<&[f32]> = stretches.iter().flat_map(|s| runs(features, s)).flat_map(|run| run.chunks(piece)).collect();
     let ticks = pieces.iter().map(|p| p.len() / features).sum::<usize>();
-    if ticks < FEWEST || pieces.len() < 3 {
+    if ticks < FEWEST || pieces.len() < PIECES as usize {
         let what = format!("{ticks} ticks in {} stretches of at most {PIECE_S} s to learn from", pieces.len());
-        return Err(format!("{what}, at least {FEWEST} in 3 expected"));
+        return Err(format!("{what}, at least {FEWEST} in {PIECES} expected"));
     }
     let (judged, learnt): (Vec<_>, Vec<_>) = pieces.iter().enumerate().partition(|(n, _)| n % 3 == 2);
     Ok([learnt, judged].map(|side| side.into_iter().map(|(_, p)| *p).collect()))
@@ -197,6 +229,12 @@ pub fn learn(
     terms: &Terms,
     network: Option<&[u8]>,
 ) -> Result<Normal, String> {
+    let left_out = stretches.iter().flat_map(|s| s.chunks_exact(features)).filter(|row| !is_finite(row)).count();
+    if left_out > 0 {
+        log::warn!(
+            "{left_out} ticks have something in them that is no number; they are left out, and nothing is learnt across them"
+        );
+    }
     let [learnt, judged] = pieces(features, stretches, terms)?;
     let (mean, scale) = spread(&learnt, features, terms.alike);
     let (horizon, hold) = ((terms.horizon_ms / terms.tick_ms).max(1), (terms.hold_ms / terms.tick_ms).max(1));
@@ -441,5 +479,32 @@ impl Normal {
             return Err("numbers that are not finite, or scales that are not above 0".into());
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_is_no_number_costs_no_more_than_itself() {
+        let mut stretch: Vec<f32> = (0..600).flat_map(|n| [n as f32, 1.0]).collect();
+        stretch[2 * 200 + 1] = f32::NAN;
+        let lengths: Vec<usize> = runs(2, &stretch).iter().map(|run| run.len() / 2).collect();
+        assert_eq!(lengths, [200, 399]);
+        // A minute each, of which the first is broken in two.
+        let all = [stretch, vec![0.0; 1200], vec![f32::INFINITY; 4]];
+        let [learnt, judged] = pieces(2, &all, &Terms::new(100, 0)).expect("enough to learn from");
+        let lengths = |pieces: &[&[f32]]| pieces.iter().map(|p| p.len() / 2).collect::<Vec<_>>();
+        assert_eq!((lengths(&learnt), lengths(&judged)), (vec![200, 399], vec![600]));
+    }
+
+    #[test]
+    fn the_fewest_minutes_are_known_before_the_work() {
+        for (tick_ms, minutes) in [(100, 3), (500, 3), (1000, 4), (5000, 17)] {
+            assert_eq!(Terms::new(tick_ms, 0).fewest_minutes(), Ok(minutes), "{tick_ms} ms");
+        }
+        assert!(Terms::new(60_000, 0).fewest_minutes().is_err());
+        assert!(Terms { horizon_ms: 30_000, ..Terms::new(20_000, 0) }.fewest_minutes().is_ok());
     }
 }

@@ -95,7 +95,7 @@ impl<P: Probe> Probe for Option<P> {
 }
 
 /// One that somebody else keeps.
-impl<P: Probe> Probe for &mut P {
+impl<P: Probe + ?Sized> Probe for &mut P {
     pass_on!(self, Some(&mut **self));
 }
 

@@ -238,7 +238,13 @@ fn guess(path: &str) -> Result<Spec, SourceError> {
     let mut head = Vec::new();
     let file = std::fs::File::open(path).map_err(|e| refused(path, words(&e)))?;
     file.take(4096).read_to_end(&mut head).map_err(|e| refused(path, words(&e)))?;
-    let numbers = head.iter().take(64).all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace());
+    // Excel's UTF-8 begins with a mark.
+    let numbers = head
+        .strip_prefix(b"\xef\xbb\xbf")
+        .unwrap_or(&head)
+        .iter()
+        .take(64)
+        .all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace());
     match head.as_slice() {
         [] => Err(refused(path, "0 bytes, expected a clip")),
         h if [MAGIC, OLDER].iter().any(|magic| h.starts_with(magic)) => Ok(Spec::BlackBox(path.into())),
@@ -249,7 +255,11 @@ fn guess(path: &str) -> Result<Spec, SourceError> {
         }
         h if is_avi(h) => Ok(Spec::Avi(path.into())),
         h if h.starts_with(b"\x89PNG") || h.starts_with(b"\xff\xd8\xff") => Ok(Spec::Frames(path.into(), None)),
-        _ if numbers && ["csv", "tsv", "txt", "rows"].iter().any(|e| Path::new(path).extension().is_some_and(|x| x == *e)) => {
+        _ if numbers
+            && ["csv", "tsv", "txt", "rows"]
+                .iter()
+                .any(|e| Path::new(path).extension().is_some_and(|x| x.eq_ignore_ascii_case(e))) =>
+        {
             Ok(Spec::Features(path.into()))
         }
         _ if ffmpeg::installed() => Ok(Spec::Ffmpeg(path.into())),

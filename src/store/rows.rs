@@ -1,18 +1,35 @@
 //! `learn.rows`: features that were seen, a minute at a time, so that a kill or a power cut costs the last minute and no more.
 //!
 //! One line that says what they are, then pieces: length in bytes and CRC-32 (little-endian), then numbers. A piece that is torn, and what follows it, is cut off.
+//! `learn.source` beside it says what they were seen with: two places are not one normal.
 
-use crate::bundle::Bundle;
-use crate::store::flush_dir;
+use crate::bundle::{Bundle, plain};
+use crate::config::read_whole;
+use crate::store::{flush_dir, replace};
 use crc::{CRC_32_ISO_HDLC, Crc};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::Path;
 
 const NAME: &str = "learn.rows";
+const SOURCE: &str = "learn.source";
+/// Longest name of a source that is read back.
+const MAX_SOURCE: u64 = 64 << 10;
 const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
+/// Why what is kept cannot be gone on with, split by what the caller does next.
+#[derive(Debug, thiserror::Error)]
+pub enum KeptError {
+    /// A file cannot be written: a restart may help.
+    #[error("{0}")]
+    Lost(String),
+    /// What is kept is of another source: it does not.
+    #[error("{0}")]
+    Other(String),
+}
+
 /// What was kept, in memory and on the disk.
+#[derive(Debug)]
 pub struct Kept {
     /// Pieces of rows, `[ticks][features]` each.
     pub pieces: Vec<Vec<f32>>,
@@ -54,6 +71,26 @@ impl Kept {
         Ok(Self { pieces, file, path: path.display().to_string() })
     }
 
+    /// The same, of this source alone. What does not say its source, of an earlier version, is taken to be of it.
+    ///
+    /// # Errors
+    /// What is kept is of another source, or this one cannot be written down.
+    pub fn of(self, state: &Path, source: &str) -> Result<Self, KeptError> {
+        let place = state.join(SOURCE);
+        match read_whole(&place, MAX_SOURCE) {
+            Ok(begun) if begun == source.as_bytes() => return Ok(self),
+            Ok(begun) if !self.pieces.is_empty() => {
+                let begun = plain(&String::from_utf8_lossy(&begun));
+                let why =
+                    format!("{}: begun with source {begun}, {source} found; go on with that one, or delete the file", self.path);
+                return Err(KeptError::Other(why));
+            }
+            _ => {}
+        }
+        replace(&place, source.as_bytes()).map_err(|e| KeptError::Lost(e.to_string()))?;
+        Ok(self)
+    }
+
     /// Keeps a piece: on the disk when this returns.
     ///
     /// # Errors
@@ -69,7 +106,7 @@ impl Kept {
 
     /// What was kept has been learnt from.
     pub fn forget(state: &Path) {
-        let _ = std::fs::remove_file(state.join(NAME));
+        [NAME, SOURCE].iter().for_each(|name| drop(std::fs::remove_file(state.join(name))));
     }
 }
 
@@ -116,6 +153,14 @@ mod tests {
         let mut kept = Kept::open(&dir, &bundle).expect("opened");
         kept.add(piece(2)).expect("kept");
         assert_eq!(Kept::open(&dir, &bundle).expect("opened").pieces, [piece(3), piece(5), piece(2)]);
+        // Another place is another normal; what was kept of the first one stays as it was.
+        let open = |source| Kept::open(&dir, &bundle).expect("opened").of(&dir, source);
+        assert_eq!(open("v4l2:/dev/video0").expect("no source was said").pieces.len(), 3);
+        let other = open("v4l2:/dev/video1").expect_err("another source");
+        assert!(matches!(&other, KeptError::Other(why) if why.contains("begun with source v4l2:/dev/video0, ")), "{other}");
+        assert_eq!(open("v4l2:/dev/video0").expect("the same source").pieces.len(), 3);
+        Kept::forget(&dir);
+        assert!(open("v4l2:/dev/video1").expect("nothing is kept").pieces.is_empty() && open("v4l2:/dev/video0").is_ok());
         std::fs::write(&path, b"of something else\n1234").expect("written");
         assert!(Kept::open(&dir, &bundle).expect("opened").pieces.is_empty());
         let _ = std::fs::remove_dir_all(dir);

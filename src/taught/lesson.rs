@@ -233,9 +233,9 @@ mod tests {
         assert_eq!(count(&lesson), 200.0);
         lesson.undo();
         assert_eq!(count(&lesson), 198.0, "the last one can be taken back by itself");
-        let long = Example { from: "clip".into(), traces: vec![Packed::round(&[0.5; MAX_NUMBERS]); 4_000] };
+        let long = Example { from: "clip".into(), traces: vec![Packed::round(&[0.5; MAX_NUMBERS]); 4_200] };
         lesson.push(Step::Shown { label: "a".into(), examples: vec![long] });
-        assert!(lesson.file().unwrap_err().contains("MB, at most 16.8 are kept"));
+        assert!(lesson.file().is_err_and(|why| why.contains("MB, at most 16.8 are kept")));
     }
 
     fn shown(label: &str, x: f32) -> Step {

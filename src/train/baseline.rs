@@ -65,7 +65,7 @@ pub fn figures(set: &Set, look: Look, learn: &[usize], judged: &[usize]) -> Resu
         (x, y, lengths)
     };
     let (mut x, y, _) = rows(learn);
-    let (mut judged_x, judged_y, _) = rows(judged);
+    let (mut judged_x, judged_y, lengths) = rows(judged);
     let classes = set.labels.len();
     if x.is_empty() || judged_x.is_empty() {
         return Ok(Figures { counts: vec![vec![0; classes]; classes], ..Figures::default() });
@@ -87,7 +87,7 @@ pub fn figures(set: &Set, look: Look, learn: &[usize], judged: &[usize]) -> Resu
         adam.step(&loss.backward()?, 0.03 * (1.0 - step as f64 / STEPS as f64))?;
     }
     let p = logits(&tensor(judged_x)?)?.to_vec2::<f32>()?;
-    Ok(Figures::of_answers(set, &judged_y, p))
+    Ok(Figures::of_answers(set, &judged_y, p, &lengths))
 }
 
 fn standardise(x: &mut [Vec<f32>], other: &mut [Vec<f32>]) {

@@ -98,6 +98,20 @@ impl Course {
     /// Recordings that cannot be parted, or a checkpoint that cannot be written.
     pub fn run(&self, set: &Set, tell: Tell<'_>) -> Result<Outcome> {
         let parts = self.parts(set)?;
+        for (learn, _) in &parts {
+            if let Some(class) = unlearnt(set, learn).first() {
+                let label = &set.labels[*class];
+                return Err(TrainError::Refused(if set.is_split() {
+                    format!("--split: nothing of class {label} is on the side that is learnt from")
+                } else {
+                    let groups = shows(set, *class).len();
+                    format!(
+                        "class {label}: all of it ({groups} groups) falls on one side that is judged, so nothing of it would be learnt; \
+                         another --seed or --folds parts them otherwise, more groups of it help for good"
+                    )
+                }));
+            }
+        }
         let trainings = (parts.len() + usize::from(parts.len() > 1)) * self.heads;
         let mut histories = Vec::new();
         let (mut float, mut judged) = (Vec::new(), Vec::new());
@@ -185,13 +199,14 @@ impl Course {
         if self.folds > 1 {
             return Ok((0..k).map(part).collect());
         }
-        // The one that shows most classes; of those the one that is nearest to a fifth of it all, since a group may be larger than that.
+        // One without which every class is still learnt; of those the one that shows most classes; of those the one that is nearest to a fifth of it
+        // all, since a group may be larger than that.
         let whole: usize = set.sequences.iter().map(|s| s.ticks.len()).sum();
         let rank = |fold: &usize| {
             let inside = || set.sequences.iter().zip(&of).filter(|(_, of)| *of == fold).map(|(s, _)| s);
             let shown: BTreeSet<usize> = inside().flat_map(|s| s.classes.iter().flatten().copied()).collect();
             let ticks: usize = inside().map(|s| s.ticks.len()).sum();
-            (std::cmp::Reverse(shown.len()), (k * ticks).abs_diff(whole))
+            (unlearnt(set, &part(*fold).0).len(), std::cmp::Reverse(shown.len()), (k * ticks).abs_diff(whole))
         };
         Ok(vec![part((0..k).min_by_key(rank).unwrap_or(0))])
     }
@@ -299,6 +314,17 @@ impl Course {
         let float = Figures::of(set, &float_of, &float_logits, terms.temperature);
         Found { device, float, events, false_alarms, reach }
     }
+}
+
+/// Groups that show a class at any tick.
+fn shows(set: &Set, class: usize) -> BTreeSet<&str> {
+    set.sequences.iter().filter(|s| s.classes.contains(&Some(class))).map(|s| s.group.as_str()).collect()
+}
+
+/// Classes of which these recordings show not one tick.
+fn unlearnt(set: &Set, learn: &[usize]) -> Vec<usize> {
+    let shown: BTreeSet<usize> = learn.iter().flat_map(|n| set.sequences[*n].classes.iter().flatten().copied()).collect();
+    (0..set.labels.len()).filter(|class| !shown.contains(class)).collect()
 }
 
 /// `count` ticks spread evenly over recordings.

@@ -1,8 +1,8 @@
 //! How good it is: figures over recordings that were not learnt from.
 //!
-//! A clip is answered by the mean of its ticks' probabilities. Long recordings are judged tick by tick and by events: a stretch of a class counts
-//! as found when the class is called within 2 s of it, a call with no such stretch near is a false alarm, and one that goes on counts
-//! again every 8 s, or an alarm that is always on would win.
+//! A clip is answered by the mean of its ticks' probabilities. Long recordings are judged tick by tick and by events. A call is the moment at which a
+//! class comes on, and one that stays on is a call again every 8 s. A stretch of a class is found when such a call falls into it or within 2 s of
+//! it; every call that is not near one is a false alarm. So an alarm that is always on finds some, and pays for it all the time.
 
 use super::set::Set;
 use crate::decision::{Decision, Thresholds, softmax};
@@ -12,8 +12,10 @@ use std::time::Duration;
 
 /// How far from a stretch a call may be.
 const NEAR_MS: u64 = 2_000;
-/// A false alarm this long counts again.
+/// A call that stays on counts again after so long.
 const AGAIN_MS: u64 = 8_000;
+/// Recordings below which an interval over them says nothing.
+const FEW: usize = 5;
 /// Bars of the reliability diagram.
 pub const BINS: usize = 10;
 
@@ -30,6 +32,8 @@ pub struct Figures {
     pub(super) scores: Vec<(f32, bool)>,
     /// Of each tenth of stated probability: answers, sum of stated probability, right ones.
     pub bins: [(u32, f32, u32); BINS],
+    /// Right answers and all, of each recording that gave any.
+    pub recordings: Vec<(u32, u32)>,
 }
 
 impl Figures {
@@ -41,6 +45,7 @@ impl Figures {
         for (n, logits) in of.iter().zip(logits) {
             let s = &set.sequences[*n];
             let (mut mean, mut loss, mut ticks) = (vec![0.0f32; classes], 0.0, 0);
+            let mut own = (0, 0);
             for (logits, class) in logits.chunks_exact(classes).zip(&s.classes) {
                 let mut p = logits.to_vec();
                 softmax(&mut p, temperature);
@@ -49,7 +54,7 @@ impl Figures {
                     loss -= p[*class].max(1e-9).ln();
                     ticks += 1;
                     if s.whole.is_none() {
-                        f.answer(set, *class, &p, &mut scores);
+                        own = (own.0 + u32::from(f.answer(set, *class, &p, &mut scores)), own.1 + 1);
                     }
                 }
             }
@@ -58,8 +63,9 @@ impl Figures {
                 recordings += 1;
             }
             if let Some(class) = s.whole {
-                f.answer(set, class, &mean, &mut scores);
+                own = (u32::from(f.answer(set, class, &mean, &mut scores)), 1);
             }
+            f.recordings.extend(Some(own).filter(|own| own.1 > 0));
         }
         f.loss /= recordings.max(1) as f32;
         f.auc = auc(&mut scores);
@@ -67,21 +73,27 @@ impl Figures {
         f
     }
 
-    /// Of one answer each, given as logits.
-    pub fn of_answers(set: &Set, truths: &[u32], logits: Vec<Vec<f32>>) -> Self {
+    /// Of one answer each, given as logits. `lengths`: how many of them, one after the other, are of one recording.
+    pub fn of_answers(set: &Set, truths: &[u32], logits: Vec<Vec<f32>>, lengths: &[usize]) -> Self {
         let classes = set.labels.len();
         let mut f = Self { counts: vec![vec![0; classes]; classes], ..Self::default() };
         let mut scores = Vec::new();
-        for (truth, mut p) in truths.iter().zip(logits) {
-            softmax(&mut p, 1.0);
-            f.answer(set, *truth as usize, &p, &mut scores);
+        let mut answers = truths.iter().zip(logits);
+        for length in lengths.iter().filter(|length| **length > 0) {
+            let mut own = (0, 0);
+            for (truth, mut p) in answers.by_ref().take(*length) {
+                softmax(&mut p, 1.0);
+                own = (own.0 + u32::from(f.answer(set, *truth as usize, &p, &mut scores)), own.1 + 1);
+            }
+            f.recordings.push(own);
         }
         f.auc = auc(&mut scores);
         f.scores = scores;
         f
     }
 
-    fn answer(&mut self, set: &Set, truth: usize, p: &[f32], scores: &mut Vec<(f32, bool)>) {
+    /// Takes one answer; is it right?
+    fn answer(&mut self, set: &Set, truth: usize, p: &[f32], scores: &mut Vec<(f32, bool)>) -> bool {
         let best = (0..p.len()).max_by(|a, b| p[*a].total_cmp(&p[*b])).unwrap_or(0);
         self.counts[truth][best] += 1;
         let bin = &mut self.bins[((p[best] * BINS as f32) as usize).min(BINS - 1)];
@@ -90,6 +102,7 @@ impl Figures {
         if let Some(calm) = calm {
             scores.push((1.0 - p[calm], truth != calm));
         }
+        truth == best
     }
 
     /// Takes over the answers of another part.
@@ -104,6 +117,7 @@ impl Figures {
         for (mine, theirs) in self.bins.iter_mut().zip(other.bins) {
             *mine = (mine.0 + theirs.0, mine.1 + theirs.1, mine.2 + theirs.2);
         }
+        self.recordings.extend(&other.recordings);
         self.scores.extend(&other.scores);
         self.auc = auc(&mut self.scores);
     }
@@ -118,6 +132,19 @@ impl Figures {
     pub fn accuracy(&self) -> f32 {
         let (right, all) = self.right();
         right as f32 / all.max(1) as f32
+    }
+
+    /// The 95 % interval of [`Figures::accuracy`] in per cent where many answers are of one recording: neighbouring ticks are right or wrong together, so it
+    /// is how far recordings differ that counts (the cluster-robust error of a ratio). `None` of fewer than five, which say nothing about that.
+    pub fn interval(&self) -> Option<(f64, f64)> {
+        let (right, all) = self.right();
+        if self.recordings.len() < FEW || all == 0 {
+            return None;
+        }
+        let p = f64::from(right) / f64::from(all);
+        let off = |(right, all): &(u32, u32)| (f64::from(*right) - p * f64::from(*all)).powi(2);
+        let spread = 1.959_964 * self.recordings.iter().map(off).sum::<f64>().sqrt() / f64::from(all);
+        Some(((p - spread).max(0.0) * 100.0, (p + spread).min(1.0) * 100.0))
     }
 
     /// Share found of each class; `None` where there was none.
@@ -142,14 +169,15 @@ impl Figures {
     }
 }
 
-/// Share of pairs in which the positive one scores higher; ties count half.
+/// Share of pairs in which the positive one scores higher; ties count half. What is not a number ranks as the order of its bits says.
 pub(super) fn auc(scores: &mut [(f32, bool)]) -> Option<f32> {
     scores.sort_by(|a, b| a.0.total_cmp(&b.0));
     let positives = scores.iter().filter(|s| s.1).count();
     let pairs = positives * (scores.len() - positives);
     let (mut rank, mut at) = (0.0f64, 0);
     while at < scores.len() {
-        let ties = scores[at..].iter().take_while(|s| s.0 == scores[at].0).count();
+        // By the order they were sorted in: a NaN is its own equal there, and by `==` it would never be passed.
+        let ties = scores[at..].iter().take_while(|s| s.0.total_cmp(&scores[at].0).is_eq()).count();
         let middle = at as f64 + (ties as f64 + 1.0) / 2.0;
         rank += middle * scores[at..at + ties].iter().filter(|s| s.1).count() as f64;
         at += ties;
@@ -173,7 +201,7 @@ pub struct Events {
     pub all: u32,
     /// Of those, called in time and by name.
     pub found: u32,
-    /// Calls with no such stretch near.
+    /// Calls with no such stretch near; one that stays on is one again every 8 s.
     pub false_alarms: u32,
     /// Minutes that were watched.
     pub minutes: f32,
@@ -225,17 +253,21 @@ pub fn events(
         decision.interrupt(at(s.classes.len())).iter().for_each(&mut take);
         let stretches = stretches(&s.classes, tick_ms);
         for (class, events) in found.iter_mut().enumerate().filter(|(c, _)| Some(*c) != set.background) {
-            let near = |(_, a, b): &(usize, u64, u64), (_, x, y): &(usize, u64, u64)| *a <= y + NEAR_MS && *x <= b + NEAR_MS;
-            let mine = |list: &[(usize, u64, u64)]| list.iter().filter(|c| c.0 == class).copied().collect::<Vec<_>>();
-            let (calls, truths) = (mine(&calls), mine(&stretches));
+            let mine = |list: &[(usize, u64, u64)]| list.iter().filter(|c| c.0 == class).map(|c| (c.1, c.2)).collect::<Vec<_>>();
+            let (calls, truths) = (moments(&mine(&calls)), mine(&stretches));
+            let near = |at: &u64, (start, end): &(u64, u64)| *start <= at + NEAR_MS && *at <= end + NEAR_MS;
             events.all += truths.len() as u32;
             events.found += truths.iter().filter(|t| calls.iter().any(|c| near(c, t))).count() as u32;
-            let wrong = calls.iter().filter(|c| !truths.iter().any(|t| near(c, t)));
-            events.false_alarms += wrong.map(|(_, a, b)| 1 + ((b - a) / AGAIN_MS) as u32).sum::<u32>();
+            events.false_alarms += calls.iter().filter(|c| !truths.iter().any(|t| near(c, t))).count() as u32;
             events.minutes += (s.classes.len() as u64 * u64::from(tick_ms)) as f32 / 60e3;
         }
     }
     found
+}
+
+/// When each call, from when to when it was on, counts: as it comes on, and again while it stays.
+fn moments(calls: &[(u64, u64)]) -> Vec<u64> {
+    calls.iter().flat_map(|(from, to)| (*from..(*to).max(from + 1)).step_by(AGAIN_MS as usize)).collect()
 }
 
 /// Stretches of one class in a row: class, start, end in ms.
@@ -298,13 +330,64 @@ pub fn threshold(
 
 #[cfg(test)]
 mod tests {
+    use super::super::list::{Listing, Recording, Span};
     use super::*;
+    use crate::ticks::{Data, Ticks};
 
     #[test]
     fn auc_is_the_share_of_ordered_pairs() {
         assert_eq!(auc(&mut [(0.1, false), (0.4, false), (0.35, true), (0.8, true)]), Some(0.75));
         assert_eq!(auc(&mut [(0.5, false), (0.5, true)]), Some(0.5));
         assert_eq!(auc(&mut [(0.5, true)]), None);
+    }
+
+    #[test]
+    fn auc_comes_to_an_end_over_what_is_no_number() {
+        let all = auc(&mut [(f32::NAN, true), (0.5, false), (-f32::NAN, false), (f32::NAN, false), (f32::INFINITY, true)]);
+        assert!(all.is_some_and(|a| (0.0..=1.0).contains(&a)), "{all:?}");
+    }
+
+    /// A recording of `seconds` at ten ticks a second in which `fall` is true from second to second, and called from second to second.
+    fn scored(seconds: usize, truth: (u64, u64), call: (usize, usize)) -> Events {
+        let span = |start_ms, end_ms, label| Span { start_ms, end_ms, label: Some(label) };
+        let spans = vec![span(truth.0 * 1000, truth.1 * 1000, 1), span(0, u64::MAX, 0)];
+        let recording = Recording { source: "day".into(), group: "day".into(), spans, side: None };
+        let labels = vec!["idle".to_string(), "fall".into()];
+        let listing = Listing { labels, background: Some(0), recordings: vec![], stretches: true };
+        let ticks = Ticks { width: 1, data: Data::Numbers(vec![0.0; seconds * 10]), size: [0; 2] };
+        let set = Set::new(&listing, vec![(recording, ticks, vec![])], 100, 4, 0);
+        let on = |t: usize| if (call.0 * 10..call.1 * 10).contains(&t) { [-5.0f32, 5.0] } else { [5.0, -5.0] };
+        let logits: Vec<f32> = (0..seconds * 10).flat_map(on).collect();
+        let thresholds = Thresholds { enter: 0.6, leave: 0.4, min: Duration::from_millis(200) };
+        events(&set, &[0], &[logits], 1.0, 100, thresholds, None)[1]
+    }
+
+    #[test]
+    fn an_alarm_that_is_always_on_does_not_win() {
+        // Calls at 0, 8, 16 ... 56 s: that at 32 s is within 2 s of the fall, seven are not.
+        let always = scored(60, (29, 31), (0, 60));
+        assert_eq!((always.all, always.found, always.false_alarms), (1, 1, 7));
+        // None of them falls near this one.
+        let missed = scored(60, (11, 13), (0, 60));
+        assert_eq!((missed.found, missed.false_alarms), (0, 8));
+        // Two seconds early is near, three are not; one that stays on through the fall for less than 8 s is one call.
+        for (from, found, wrong) in [(30, 1, 0), (28, 1, 0), (33, 1, 0), (26, 0, 1), (35, 0, 1)] {
+            let e = scored(60, (30, 31), (from, from + 7));
+            assert_eq!((e.found, e.false_alarms), (found, wrong), "from {from} s");
+        }
+    }
+
+    #[test]
+    fn ticks_of_a_few_recordings_are_few_answers() {
+        let figures = |each: &[(u32, u32)]| {
+            let (right, all) = each.iter().fold((0u32, 0u32), |sum, r| (sum.0 + r.0, sum.1 + r.1));
+            Figures { counts: vec![vec![right, all - right], vec![0, 0]], recordings: each.to_vec(), ..Figures::default() }
+        };
+        assert_eq!(figures(&[(100, 100), (0, 100)]).interval(), None);
+        // By hand: p 0.5, six recordings 50 answers off it each, 1.96 * sqrt(6 * 2500) / 600.
+        let half = figures(&[(100, 100), (0, 100), (100, 100), (0, 100), (100, 100), (0, 100)]);
+        let (low, high) = half.interval().expect("six recordings");
+        assert!((low - 9.99).abs() < 0.01 && (high - 90.01).abs() < 0.01, "{low} to {high}");
     }
 
     #[test]

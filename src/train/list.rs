@@ -8,8 +8,10 @@
 use crate::bundle::plain;
 use crate::extra::table::ENDING;
 use crate::report::Label;
+use crate::source::open::Spec;
 use crate::table::{self, Table};
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// A stretch of a recording.
@@ -53,6 +55,11 @@ impl Recording {
             _ => None,
         }
     }
+
+    /// Is it rows of numbers, by its name?
+    pub fn is_rows(&self) -> bool {
+        self.source.starts_with("features:") || ROWS.contains(&ending(Path::new(&self.source)).as_str())
+    }
 }
 
 /// Everything there is to learn from.
@@ -89,6 +96,18 @@ struct Found {
     group: Option<String>,
     label: String,
     span: Option<(u64, u64)>,
+    /// Of the table that says so; of a folder 0.
+    line: usize,
+}
+
+impl Found {
+    /// For a sentence.
+    fn place(&self) -> String {
+        match self.line {
+            0 => format!("{} (class {})", self.source, self.label),
+            line => format!("{} (line {line}, class {})", self.source, self.label),
+        }
+    }
 }
 
 /// Names under which people file "nothing is going on".
@@ -96,10 +115,12 @@ const BACKGROUNDS: [&str; 7] = ["background", "idle", "none", "normal", "nothing
 /// What everything is that nobody named.
 const ORDINARY: &str = "ordinary";
 /// What a class folder is searched for.
-const RECORDINGS: [&str; 18] = [
-    "y4m", "avi", "mp4", "m4v", "mkv", "mov", "webm", "mpg", "mpeg", "ts", "wmv", "flv", "3gp", "gif", "csv", "tsv", "txt",
-    "rows",
-];
+const RECORDINGS: [&str; 14] =
+    ["y4m", "avi", "mp4", "m4v", "mkv", "mov", "webm", "mpg", "mpeg", "ts", "wmv", "flv", "3gp", "gif"];
+/// And rows of numbers.
+const ROWS: [&str; 4] = ["csv", "tsv", "txt", "rows"];
+/// Texts that lie beside recordings and are none, whatever they are called behind the point.
+const NOTES: [&str; 3] = ["readme", "license", "licence"];
 
 impl Listing {
     /// Lists a folder or a table.
@@ -119,7 +140,7 @@ impl Listing {
         };
         let mut listing = Self::sort(found, wishes).map_err(|why| format!("{place}: {why}"))?;
         if let Some(split) = &wishes.split {
-            listing.split(split)?;
+            listing.split(split, if meta.is_file() { path.parent().unwrap_or(Path::new("")) } else { path })?;
         }
         listing.check(wishes).map_err(|why| format!("{place}: {why}"))?;
         Ok(listing)
@@ -131,19 +152,20 @@ impl Listing {
     /// As there.
     pub fn unlabelled(path: &Path, wishes: &Wishes) -> Result<Self, String> {
         let place = path.display().to_string();
-        let plain = |source: String| Found { group: group_in(&source), source, label: ORDINARY.into(), span: None };
+        let plain = |source: String| Found { group: group_in(&source), source, label: ORDINARY.into(), span: None, line: 0 };
         let found = if path.is_dir() && path.join("labels.csv").is_file() {
             of_table(&path.join("labels.csv"), wishes)?
         } else if path.is_dir() {
             let mut found = Vec::new();
             clips(path, ORDINARY, &mut found, 8)?;
+            // A link to the latest one is no other recording.
+            let mut seen = BTreeSet::new();
+            found.retain(|f| seen.insert(file_of(&f.source)));
             found
-        } else if path.extension().is_some_and(|e| e == "csv")
-            && Table::read(path).is_ok_and(|t| t.column(&["label", "class"]).is_some())
-        {
+        } else if ending(path) == "csv" && Table::read(path).is_ok_and(|t| t.column(&["label", "class"]).is_some()) {
             of_table(path, wishes)?
         } else {
-            vec![plain(place.clone())]
+            vec![plain(if path.is_file() { source_of(path) } else { place.clone() })]
         };
         let listing = Self::sort(found, wishes).map_err(|why| format!("{place}: {why}"))?;
         if listing.recordings.is_empty() {
@@ -153,7 +175,13 @@ impl Listing {
     }
 
     /// From names to numbers.
-    fn sort(found: Vec<Found>, wishes: &Wishes) -> Result<Self, String> {
+    fn sort(mut found: Vec<Found>, wishes: &Wishes) -> Result<Self, String> {
+        let there: BTreeSet<&str> = found.iter().map(|f| f.label.as_str()).collect();
+        if let Some(old) = wishes.rename.keys().find(|old| !there.contains(old.as_str())).filter(|_| !there.is_empty()) {
+            let labels = there.into_iter().collect::<Vec<_>>().join(", ");
+            return Err(plain(&format!("--rename {old}: no such label, found are {labels}")));
+        }
+        once_each(&mut found)?;
         let mut spellings: BTreeMap<String, String> = BTreeMap::new();
         let mut rows = Vec::new();
         for f in found {
@@ -208,9 +236,6 @@ impl Listing {
         let mut recordings: Vec<Recording> = recordings.into_values().collect();
         for r in &mut recordings {
             r.spans.sort_by_key(|s| s.start_ms);
-            if r.spans.len() > 1 && r.spans.iter().any(|s| s.end_ms == u64::MAX) {
-                return Err(format!("{} is listed {} times, as a whole clip once at most", r.source, r.spans.len()));
-            }
             if stretches && wishes.rest_is_background {
                 // Behind everything that is said: the first span that covers a moment decides.
                 r.spans.push(Span { start_ms: 0, end_ms: u64::MAX, label: background });
@@ -221,24 +246,48 @@ impl Listing {
     }
 
     /// UCF101's lists: `Class/v_Class_g08_c01.avi 1`, and beside `trainlist01.txt` a `testlist01.txt`.
-    fn split(&mut self, train: &Path) -> Result<(), String> {
+    /// Whose entries are below `root`.
+    fn split(&mut self, train: &Path, root: &Path) -> Result<(), String> {
         let file = train.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        if !file.contains("trainlist") {
+            return Err(format!(
+                "--split {}: a name with trainlist in it expected, such as trainlist01.txt, whose testlist01.txt lies beside it",
+                train.display()
+            ));
+        }
         let judge = train.with_file_name(file.replace("trainlist", "testlist"));
         for (list, side) in [(train, Side::Train), (judge.as_path(), Side::Judge)] {
             let text = table::text(list).map_err(|e| format!("{}: {e}", list.display()))?;
-            let names: BTreeSet<&str> = text.lines().filter_map(|l| l.split_whitespace().next()).collect();
+            // A mark at the beginning, as Windows' editors set it, is no part of the first name.
+            let lines = text.trim_start_matches('\u{feff}').lines();
+            let names: BTreeSet<&str> = lines.filter_map(|l| l.split_whitespace().next()).collect();
+            let mut gone = names.clone();
             for r in &mut self.recordings {
                 let mut parts = r.source.rsplitn(3, '/');
                 let (clip, class) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-                if names.contains(format!("{class}/{clip}").as_str()) {
+                let name = format!("{class}/{clip}");
+                if names.contains(name.as_str()) {
                     r.side = Some(side);
+                    gone.remove(name.as_str());
                 }
             }
+            // One of a class that was left out is there.
+            gone.retain(|name| !root.join(name).exists());
             if !self.recordings.iter().any(|r| r.side == Some(side)) {
                 return Err(format!("{}: {} clips listed, none of them is there", list.display(), names.len()));
             }
+            if let Some(first) = gone.first() {
+                log::warn!("{}: {} of {} clips are not there; the first: {first}", list.display(), gone.len(), names.len());
+            }
         }
         self.recordings.retain(|r| r.side.is_some());
+        for (n, label) in self.labels.iter().enumerate() {
+            let on = |side| self.recordings.iter().any(|r| r.side == Some(side) && r.spans.iter().any(|s| s.label == Some(n)));
+            if on(Side::Judge) && !on(Side::Train) {
+                let list = train.display();
+                return Err(format!("{list}: class {label} is only in the test list, and would be judged without being learnt"));
+            }
+        }
         Ok(())
     }
 
@@ -268,6 +317,47 @@ impl Listing {
         let shows = |n| self.recordings.iter().filter(|r| r.spans.iter().any(|s| s.label == Some(n))).count();
         (0..self.labels.len()).map(shows).collect()
     }
+}
+
+/// Every file is one recording: stretches that name it otherwise are of the same, and a whole clip is listed once, or its copy would be judged by a
+/// net that has learnt it.
+fn once_each(found: &mut [Found]) -> Result<(), String> {
+    let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
+    let mut first: BTreeMap<PathBuf, usize> = BTreeMap::new();
+    for n in 0..found.len() {
+        let file = files.entry(found[n].source.clone()).or_insert_with_key(|source| file_of(source)).clone();
+        let before = *first.entry(file).or_insert(n);
+        if before == n {
+            continue;
+        }
+        if found[n].span.is_none() || found[before].span.is_none() {
+            return Err(plain(&format!(
+                "{} and {} are the same file: as a whole clip it is listed once, or it would be learnt from and judged",
+                found[before].place(),
+                found[n].place()
+            )));
+        }
+        found[n].source = found[before].source.clone();
+    }
+    Ok(())
+}
+
+/// The file or folder of a source, without links and detours.
+fn file_of(source: &str) -> PathBuf {
+    let spec = source.parse::<Spec>();
+    let path = Path::new(spec.as_ref().map_or(source, Spec::path));
+    path.canonicalize().unwrap_or_else(|_| path.into())
+}
+
+/// A file as `--source` takes it. Rows whose ending is in capitals are said to be rows.
+fn source_of(path: &Path) -> String {
+    let (kind, place) = (ending(path), path.display().to_string());
+    if ROWS.contains(&kind.as_str()) && !place.ends_with(&kind) { format!("features:{place}") } else { place }
+}
+
+/// What stands behind a name's last point, in small letters.
+fn ending(path: &Path) -> String {
+    path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default()
 }
 
 /// A label as the wire can carry it.
@@ -313,10 +403,11 @@ fn of_table(file: &Path, wishes: &Wishes) -> Result<Vec<Found>, String> {
             return Err(fail(format!("line {line}: {} is not there", path.display())));
         }
         found.push(Found {
-            source: path.display().to_string(),
+            source: source_of(&path),
             group: group.map(|g| field(g).to_string()).filter(|g| !g.is_empty()).or_else(|| group_in(field(clip))),
             label: field(label).into(),
             span,
+            line,
         });
     }
     Ok(found)
@@ -345,16 +436,40 @@ fn folders(root: &Path) -> Result<Vec<Found>, String> {
 /// Recordings in a class folder and `depth` folders below it. A folder of pictures is one recording.
 fn clips(dir: &Path, label: &str, found: &mut Vec<Found>, depth: u32) -> Result<(), String> {
     for path in children(dir)? {
-        let kind = path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default();
+        let kind = ending(&path);
+        let is = |kinds: &[&str]| path.is_file() && kinds.contains(&kind.as_str());
         let pictures = path.is_dir() && children(&path)?.iter().any(|p| crate::source::images::is_picture(p));
-        if pictures || (path.is_file() && RECORDINGS.contains(&kind.as_str())) {
-            let source = path.display().to_string();
-            found.push(Found { group: group_in(&source), source, label: label.into(), span: None });
+        if pictures || is(&RECORDINGS) || (is(&ROWS) && !is_note(&path)) {
+            let source = source_of(&path);
+            found.push(Found { group: group_in(&source), source, label: label.into(), span: None, line: 0 });
         } else if path.is_dir() && depth > 0 {
             clips(&path, label, found, depth - 1)?;
         }
     }
     Ok(())
+}
+
+/// Is it a text for people: by its name, or a `.txt` in which neither of the first two lines begins with a number? One of them may be a header.
+fn is_note(path: &Path) -> bool {
+    let stem = path.file_stem().map(|s| s.to_string_lossy().to_lowercase()).unwrap_or_default();
+    if NOTES.contains(&stem.as_str()) {
+        return true;
+    }
+    let mut head = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(4096).read_to_end(&mut head));
+    // What cannot be read, or is empty, is left out with its reason later on.
+    if ending(path) != "txt" || read.is_err() {
+        return false;
+    }
+    let text = String::from_utf8_lossy(&head);
+    let text = text.trim_start_matches('\u{feff}');
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).take(2).collect();
+    let numbers = |l: &&str| l.split([',', ';', ' ', '\t']).next().is_some_and(|word| word.parse::<f32>().is_ok());
+    let note = !lines.is_empty() && !lines.iter().any(numbers);
+    if note {
+        log::info!("{}: a text, not rows of numbers; passed over", path.display());
+    }
+    note
 }
 
 /// In order of name, without hidden ones and without the tables of extras that lie beside recordings.
@@ -381,7 +496,7 @@ mod tests {
     use super::*;
 
     fn found(source: &str, label: &str, span: Option<(u64, u64)>) -> Found {
-        Found { source: source.into(), group: group_in(source), label: label.into(), span }
+        Found { source: source.into(), group: group_in(source), label: label.into(), span, line: 0 }
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub struct Set {
     /// The planes, where an encoder is to learn.
     pub planes: Option<(Input, tiny::Plan)>,
     /// Mean and deviation of every number of a tick, over all: what the net sees has mean 0 and deviation 1, or less for the stillest of an encoder's. Only
-    /// for features and rows.
+    /// for features and rows. Over all means over what is judged, too (never over its classes): it is measured once, not for every part.
     pub scale: (Vec<f32>, Vec<f32>),
 }
 
@@ -92,11 +92,7 @@ impl Set {
         delay_ms: u64,
     ) -> Self {
         let sequence = |(r, ticks, turned): (Recording, Ticks, Vec<Ticks>)| {
-            let class = |t: usize| {
-                let at = (t as u64 * u64::from(tick_ms)).checked_sub(if r.whole().is_some() { 0 } else { delay_ms })?;
-                r.spans.iter().find(|s| (s.start_ms..s.end_ms).contains(&at)).and_then(|s| s.label)
-            };
-            let classes = (0..ticks.len()).map(class).collect();
+            let classes = classes(&r, ticks.len(), tick_ms, delay_ms);
             Sequence { whole: r.whole(), source: r.source, group: r.group, side: r.side, ticks, turned, float: None, classes }
         };
         let sequences = ticks.into_iter().map(sequence).collect();
@@ -136,6 +132,11 @@ impl Set {
         mean.iter_mut().rev().step_by(2).take(extras).for_each(|m| *m = 0.0);
         deviation.iter_mut().rev().step_by(2).take(extras).for_each(|d| *d = 1.0);
         (mean, deviation)
+    }
+
+    /// Is every recording a group of its own, so that nobody has said which belong together?
+    pub fn has_no_groups(&self) -> bool {
+        self.sequences.iter().all(|s| s.group == s.source)
     }
 
     /// Parts the recordings into `k` sides of about the same size and mix, no group on two of them. Gives the side of each.
@@ -356,6 +357,15 @@ impl Set {
             }
         }
     }
+}
+
+/// What each of so many ticks of a recording shows; of a long one, `delay_ms` before it.
+pub fn classes(r: &Recording, ticks: usize, tick_ms: u32, delay_ms: u64) -> Vec<Option<usize>> {
+    let class = |t: usize| {
+        let at = (t as u64 * u64::from(tick_ms)).checked_sub(if r.whole().is_some() { 0 } else { delay_ms })?;
+        r.spans.iter().find(|s| (s.start_ms..s.end_ms).contains(&at)).and_then(|s| s.label)
+    };
+    (0..ticks).map(class).collect()
 }
 
 /// The ticks of a window, the first one repeated before the recording's beginning.

@@ -284,7 +284,8 @@ impl Plain {
         let mut all = Vec::new();
         for n in learnt {
             for (row, class) in rows(set, *n)?.chunks_exact(width).zip(&set.sequences[*n].classes) {
-                if class.is_some_and(|c| !strange.contains(&c)) {
+                // As what is learnt from leaves them out: one number that is none would be the mean of all.
+                if class.is_some_and(|c| !strange.contains(&c)) && row.iter().all(|v| v.is_finite()) {
                     all.extend_from_slice(row);
                 }
             }

@@ -78,6 +78,8 @@ def run(work):
         if out.returncode == 0:
             assert done, ("it said that it had learnt", out)
         elif not done or pieces:
+            if os.path.exists(os.path.join(state, "learn.source")):
+                os.remove(os.path.join(state, "learn.source"))  # the film goes on under another name
             next_one = call(state, film(folder, len(pieces)) if pieces else whole)
             assert next_one.returncode == 0, next_one
             assert not pieces or f"going on: {len(pieces)} of {MINUTES} minutes" in next_one.stderr, next_one.stderr

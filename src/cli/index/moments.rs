@@ -6,7 +6,7 @@
 use crate::bundle::MAX_WINDOW;
 use crate::ticks::{Data, Ticks};
 use serde::{Deserialize, Serialize};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 
 /// Parts of a window whose means are taken.
 const PARTS: usize = 4;
@@ -36,6 +36,13 @@ pub struct Header {
 }
 
 impl Header {
+    /// Does a file begin as an index does?
+    pub fn begins(file: impl Read) -> bool {
+        let expected = format!("{{\"kind\":\"{KIND}\"");
+        let mut found = Vec::new();
+        file.take(expected.len() as u64).read_to_end(&mut found).is_ok() && found == expected.as_bytes()
+    }
+
     fn is_sound(&self) -> bool {
         // The bounds of a contract (`bundle.toml`, `[time]`), which `index` took them from.
         (1..=MAX_WINDOW).contains(&self.window)
@@ -44,6 +51,13 @@ impl Header {
             && self.bundle.bytes().all(|b| b.is_ascii_hexdigit())
             && self.mean.len() == self.deviation.len()
             && self.mean.iter().chain(&self.deviation).all(|v| v.is_finite())
+    }
+
+    /// What feature `k` is divided by. One that never varied in the collection says nothing, and must not shout when a recording has it otherwise: it
+    /// counts as it is, as in training (`train::set`).
+    fn scale(&self, k: usize) -> f32 {
+        let (mean, deviation) = (self.mean[k], self.deviation[k]);
+        if deviation <= 1e-6 * mean.abs().max(1e-3) { 1.0 } else { deviation }
     }
 
     /// Every half window from the start on: its first tick and its description, of length 1. A short recording is one moment. Of a recording whose
@@ -65,7 +79,7 @@ impl Header {
                 let part = &window[from.min(window.len() - 1)..to.min(window.len())];
                 for k in 0..width {
                     let mean = part.iter().map(|row| row[k]).sum::<f32>() / part.len() as f32;
-                    all.push((mean - self.mean[k]) / self.deviation[k].max(1e-6));
+                    all.push((mean - self.mean[k]) / self.scale(k));
                 }
             }
             let length = all.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-9);
@@ -209,7 +223,25 @@ mod tests {
             assert!(Index::parse(file(&wrong, recording)).is_err(), "{wrong:?}");
         }
         let whole = file(&header(4, 100), 0);
+        assert!(Header::begins(&whole[..]) && !Header::begins(&whole[1..]) && !Header::begins(&whole[..9]));
         assert!(Index::parse(whole[..whole.len() - 1].to_vec()).expect_err("cut").contains("cut short"));
         assert!(Index::parse(b"RIFF".to_vec()).expect_err("another file").contains("not an index"));
+    }
+
+    /// A pressure that stood still in the collection and is a little off in what is looked for must not drown what moves.
+    #[test]
+    fn a_feature_that_never_varied_does_not_decide() {
+        let rows = |phase: usize, pressure: f32| {
+            let row = |t: usize| [((t + phase) % 8) as f32, pressure];
+            Ticks { width: 2, data: Data::Numbers((0..40).flat_map(row).collect()), size: [0, 0] }
+        };
+        let all = rows(0, 1013.3);
+        let (mean, deviation) = Ticks::spread(std::iter::once(&all));
+        let said = Header { mean, deviation, ..header(4, 100) };
+        let mut bytes = format!("{}\n", serde_json::to_string(&said).expect("JSON")).into_bytes();
+        said.write(0, &all, &mut bytes).expect("written");
+        let index = Index::parse(bytes).expect("an index");
+        let found = index.find(&rows(0, 1013.4), 1);
+        assert!(found[0].like > 0.95, "{found:?}");
     }
 }

@@ -15,7 +15,7 @@ use crate::capture::{Arrival, Capture, Trouble};
 use crate::cli::ears::Ears;
 use crate::health::HealthClock;
 use crate::life::Runs;
-use crate::pipeline::{Counts, Pipeline};
+use crate::pipeline::{Counts, Pipeline, Probe};
 use crate::report::{Drops, Report, State};
 use crate::source::{Fault, Timestamp};
 use crate::vitals::Vitals;
@@ -93,7 +93,9 @@ impl Watch<'_> {
                 Arrival::End => {
                     let (herald, last) = (&mut self.herald, self.capture.last()?);
                     last.iter().for_each(|frame| self.ears.tell(frame.at, None, &mut self.pipeline));
-                    let done = self.pipeline.finish(last.as_ref(), &mut self.blackbox, &mut |r| herald.say(&r));
+                    let (mut probe, mut say): (&mut dyn Probe, &mut dyn FnMut(Report)) =
+                        (&mut self.blackbox, &mut |r| herald.say(&r));
+                    let done = self.pipeline.finish(last.as_ref(), &mut probe, &mut say);
                     press(herald, &mut self.blackbox);
                     return Ok(done?);
                 }

@@ -1,6 +1,7 @@
 //! What a training came to, as one self-contained HTML page: figures beside baselines, which class is taken for which, whether stated probabilities
 //! can be believed, and how the learning went.
 
+use super::words;
 use crate::cli::confusion::{Confusion, page};
 use crate::cli::drawing::{Anchor, Colour, Drawing, EDGE, FAINT, INK, Stroke};
 use crate::cli::plot::{base64, escaped};
@@ -21,9 +22,26 @@ pub fn html(set: &Set, course: &Course, o: &Outcome, summary: &str) -> String {
         row[..counts.len()].copy_from_slice(counts);
     }
     let title = format!("{}: {}", course.terms.name, set.labels.join(", "));
-    let mut body = format!("<h1>{}</h1>\n<p class=\"big\">{}</p>\n", escaped(&title), answers.sentence());
-    let _ = writeln!(body, "<p>Judged by nets that have not learnt from the recording's group, in int8 as on the device.</p>");
-    answers.classes(&mut body);
+    let sentence = if set.stretches {
+        format!("{} of {} ticks right", words::share(&o.found.device, true), answers.all())
+    } else {
+        answers.sentence()
+    };
+    let mut body = format!("<h1>{}</h1>\n<p class=\"big\">{sentence}</p>\n", escaped(&title));
+    let _ = writeln!(
+        body,
+        "<p>Judged in int8 as on the device, by nets that have not learnt from the {}.</p>",
+        if set.has_no_groups() {
+            "recording itself; no groups are known, so other cuts of the same scene may have been learnt from"
+        } else {
+            "recording's group"
+        }
+    );
+    if set.stretches {
+        classes(&mut body, &answers);
+    } else {
+        answers.classes(&mut body);
+    }
     body.push_str("<h2>What is taken for what</h2>\n");
     picture(&mut body, "confusion", &answers.matrix());
     body.push_str("<h2>Can stated probabilities be believed?</h2>\n");
@@ -46,6 +64,18 @@ pub fn html(set: &Set, course: &Course, o: &Outcome, summary: &str) -> String {
     }
     let _ = write!(body, "<h2>All figures</h2>\n<pre>{}</pre>\n", escaped(summary));
     page(&title, &body)
+}
+
+/// Figures of every class over ticks, without intervals: ticks of one recording are no answers apart from each other.
+fn classes(body: &mut String, answers: &Confusion) {
+    body.push_str("<table><tr><th>class</th><th>ticks</th><th>found (recall)</th><th>right when said (precision)</th></tr>\n");
+    for (c, label) in answers.labels.iter().enumerate() {
+        let (right, all) = (answers.counts[c][c], answers.counts[c].iter().sum::<u32>());
+        let said: u32 = answers.counts.iter().map(|row| row[c]).sum();
+        let share = |of: u32| if of == 0 { "none".into() } else { format!("{:.1} %", 100.0 * right as f32 / of as f32) };
+        let _ = writeln!(body, "<tr><td>{label}</td><td>{all}</td><td>{}</td><td>{}</td></tr>", share(all), share(said));
+    }
+    body.push_str("</table>\n");
 }
 
 /// A drawing in the page, and as a PNG to take away.

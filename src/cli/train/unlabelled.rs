@@ -23,8 +23,7 @@ pub fn run(args: &Args, name: String, out: &mut dyn Write) -> Result<(), Failure
     let tick_ms = args.tick_ms.unwrap_or(base.contract.time.tick_ms);
     let listing = Listing::unlabelled(&args.clips, &wishes(args, tick_ms)?).map_err(Failure::refused)?;
     let strange = strange(args, &listing)?;
-    let is_rows = |s: &str| s.rsplit('.').next().is_some_and(|e| ["csv", "tsv", "txt", "rows"].contains(&e));
-    let rows = listing.recordings.iter().all(|r| is_rows(&r.source) || r.source.starts_with("features:"));
+    let rows = listing.recordings.iter().all(|r| r.is_rows());
     let grid = args.encoder == Some(NewEncoder::Grid) && !rows;
     if args.encoder == Some(NewEncoder::Tiny) {
         return Err(Failure::refused(

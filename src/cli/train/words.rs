@@ -5,23 +5,41 @@ use crate::train::judge::Figures;
 use crate::train::set::Set;
 use std::path::Path;
 
-/// `82.4 % (76.7 to 87.0)`
-fn share(f: &Figures) -> String {
+/// `82.4 % (77 to 87)`. Ticks of one recording are no answers apart from each other: of them the interval is over recordings, or left out where there are
+/// too few.
+pub fn share(f: &Figures, ticks: bool) -> String {
     let (right, all) = f.right();
-    let (low, high) = crate::cli::confusion::wilson(right, all);
-    format!("{:.1} % ({low:.0} to {high:.0})", 100.0 * f.accuracy())
+    let interval = if ticks { f.interval() } else { Some(crate::cli::confusion::wilson(right, all)) };
+    let interval = interval.map_or(String::new(), |(low, high)| format!(" ({low:.0} to {high:.0})"));
+    format!("{:.1} %{interval}", 100.0 * f.accuracy())
+}
+
+/// What stands apart on the two sides, as far as anybody has said.
+pub fn apart(set: &Set) -> &'static str {
+    match (set.has_no_groups(), set.stretches) {
+        (false, _) => "no group on both sides",
+        (true, false) => "every clip is its own group",
+        (true, true) => "every recording is its own group",
+    }
 }
 
 /// What came out, as text: for stdout, the card and the page.
 pub fn summary(set: &Set, course: &Course, o: &Outcome) -> String {
     let what = if set.stretches { "ticks" } else { "recordings" };
+    let share = |f: &Figures| share(f, set.stretches);
     let (_, all) = o.found.device.right();
+    let interval = match (set.stretches, o.found.device.interval()) {
+        (false, _) => ", 95 % interval in brackets",
+        (true, Some(_)) => ", 95 % interval over recordings in brackets",
+        (true, None) => ", no interval from so few recordings",
+    };
     let auc = |f: &Figures| f.auc.map_or(String::new(), |a| format!(", AUC {a:.3}"));
     let mut lines = vec![format!(
-        "{} of {all} {what} right, 95 % interval in brackets{}, mean recall {:.3}; no group on both sides, {}",
+        "{} of {all} {what} right{interval}{}, mean recall {:.3}; {}, {}",
         share(&o.found.device),
         auc(&o.found.device),
         o.found.device.macro_recall(),
+        apart(set),
         match (set.is_split(), course.folds, course.settings.patience) {
             (true, _, 0) => "judged as the split says".into(),
             (true, ..) => "judged as the split says, which also chose the epoch".into(),
@@ -30,6 +48,13 @@ pub fn summary(set: &Set, course: &Course, o: &Outcome) -> String {
             _ => "one part judged, which also chose the epoch (--folds 5 does not)".into(),
         }
     )];
+    if set.has_no_groups() {
+        lines.push(format!(
+            "no groups are known: {} may be on both sides, and then new ones are told apart less well than this; a table (CSV) with the columns \
+             file,label,group says what belongs together (a scene, a person, a day)",
+            if set.stretches { "recordings of one scene" } else { "cuts of one recording" }
+        ));
+    }
     lines.push(format!("in float, before weights and features became int8: {}{}", share(&o.found.float), auc(&o.found.float)));
     for (look, figures) in &o.baselines {
         if figures.right().1 > 0 {
