@@ -47,6 +47,9 @@ pub struct Watch<'r> {
     pub runs: &'r Runs,
 }
 
+/// Health reports in a row in which the window emptied until that is said.
+const SPARSE: u32 = 3;
+
 /// What the loop remembers from one round to the next.
 #[derive(Default)]
 struct Round {
@@ -58,6 +61,8 @@ struct Round {
     /// The capture thread's beat when it last counted as proof.
     beat: u32,
     slow: Slow,
+    /// Times that the window had emptied by the last health report, and how many reports in a row it has done so since the one before.
+    gaps: (u32, u32),
 }
 
 impl Watch<'_> {
@@ -161,6 +166,14 @@ impl Watch<'_> {
         }
         if let Some(missing) = &round.missing {
             health.state = missing.clone();
+        }
+        let gaps = self.pipeline.counts().gaps;
+        round.gaps = (gaps, if gaps > round.gaps.0 && round.missing.is_none() { round.gaps.1 + 1 } else { 0 });
+        if round.gaps.1 == SPARSE {
+            log::warn!(
+                "frames come more than {:?} apart: no window of them is ever whole, and no class is decided",
+                self.pipeline.patience()
+            );
         }
         self.herald.say(&Report::Health(health));
     }
