@@ -39,7 +39,7 @@ pub struct Wiring {
     pub heartbeat: Option<LineSpec>,
     /// Index of the class in the bundle's labels, and its line.
     pub lines: Vec<(usize, Line)>,
-    /// The line of the alarm for what was never here before (`lines.novelty`); a class of this name goes before.
+    /// The line of the alarm for what was never here before (`lines.novelty`).
     pub alarm: Option<Line>,
     /// Classes to teach, and the button that is held while one is shown.
     pub buttons: Vec<(Label, Button)>,
@@ -163,7 +163,7 @@ impl Board {
             };
         };
         let index = |name: &str| labels.iter().position(|l| l.as_str() == name);
-        let alarm = lines.and_then(|lines| lines.get(NOVELTY)).filter(|_| index(NOVELTY).is_none()).cloned();
+        let alarm = lines.and_then(|lines| lines.get(NOVELTY)).cloned();
         let lines: Vec<_> = lines.into_iter().flatten().filter_map(|(name, line)| Some((index(name)?, line.clone()))).collect();
         let jobs = lines.iter().map(|(i, line)| (labels[*i].as_str(), &line.line));
         let jobs = jobs.chain(alarm.iter().map(|line| (NOVELTY, &line.line)));

@@ -30,21 +30,19 @@ pub struct Buttons {
 }
 
 impl Buttons {
-    /// Reads the buttons of `wiring` from now on and puts commands on `desk`. A chip that is not there yet is awaited. `own`: the bundle's own classes.
+    /// Reads the buttons of `wiring` from now on and puts commands on `desk`. A chip that is not there yet is awaited. A button for one of `own`, the
+    /// bundle's own classes, is left alone and said: a box does not stop for it when it gets another bundle.
     ///
     /// # Errors
-    /// A button for one of them, no such line, or no right to the chip: one sentence.
+    /// No such line, one line twice, or no right to the chip: one sentence.
     pub fn start(wiring: &Wiring, own: &[String], desk: &Desk) -> Result<Self, String> {
-        if let Some((label, _)) = wiring.buttons.iter().find(|(label, _)| own.iter().any(|own| own == label.as_str())) {
-            return Err(format!("gpio.buttons: {label} is a class of the bundle, expected the name of one to teach"));
+        let (known, buttons): (Vec<_>, Vec<_>) =
+            wiring.buttons.iter().cloned().partition(|(label, _)| own.iter().any(|own| own == label.as_str()));
+        for (label, _) in known {
+            log::error!("gpio.buttons: {label} is a class of the bundle and cannot be taught; left alone");
         }
-        let mut panel = Panel {
-            chip: wiring.chip.clone(),
-            buttons: wiring.buttons.clone(),
-            desk: desk.for_a_button(),
-            held: None,
-            complaint: Complaint::default(),
-        };
+        let mut panel =
+            Panel { chip: wiring.chip.clone(), buttons, desk: desk.for_a_button(), held: None, complaint: Complaint::default() };
         let first = match panel.acquire() {
             Ok(lines) => Some(lines),
             Err(Trouble::Never(why)) => return Err(why),
@@ -91,14 +89,23 @@ impl Panel {
             match done {
                 Ok(()) => wait = RETRY.0,
                 Err(Trouble::Never(why) | Trouble::NotNow(why)) => {
-                    (lines, self.held) = (None, None);
+                    lines = None;
                     self.complaint.say(why);
-                    std::thread::sleep(wait);
+                    // What was being shown when the button was lost is no example.
+                    if let Some(held) = self.held.take() {
+                        put(&self.desk, &Command::Forget(self.buttons[held].0.clone()), stop);
+                    }
+                    let until = Instant::now() + wait;
+                    while Instant::now() < until && !stop.load(Ordering::Relaxed) {
+                        std::thread::sleep(LOOK.min(wait));
+                    }
                     wait = (wait * 2).min(RETRY.1);
                 }
             }
-            // Answers are logged; nobody here reads them.
-            while self.desk.outcome().is_some() {}
+            // Answers are logged. A refused one means that nothing is being shown.
+            while let Some(outcome) = self.desk.outcome() {
+                self.held = self.held.filter(|_| outcome.is_ok());
+            }
         }
     }
 
@@ -109,6 +116,10 @@ impl Panel {
         let chip = gpio::find(&self.chip, names)?;
         let line = |(label, button): &(Label, Button)| {
             let offset = gpio::resolve(&chip, &self.chip, &button.line)?;
+            let same = |(_, other): &&(Label, Button)| gpio::resolve(&chip, &self.chip, &other.line).is_ok_and(|o| o == offset);
+            if self.buttons.iter().filter(same).count() > 1 {
+                return Err(Trouble::Never(format!("gpio.buttons: line {} is two buttons: it is offset {offset}", button.line)));
+            }
             let not_now = |why| Trouble::NotNow(format!("GPIO chip {}: button {label}: line {} {why}", self.chip, button.line));
             let mut request = Request::builder();
             request.on_chip(chip.path()).with_consumer(CONSUMER).with_line(offset).as_input();
@@ -123,7 +134,7 @@ impl Panel {
             let pressed = request.value(offset).map_err(|e| not_now(e.to_string()))? == Value::Active;
             Ok((request, offset, pressed))
         };
-        let lines = self.buttons.iter().map(line).collect::<Result<_, Trouble>>()?;
+        let lines = self.buttons.iter().map(line).collect::<Result<Vec<Pressed>, Trouble>>()?;
         self.complaint.end(format_args!("GPIO chip {}: buttons are read", self.chip));
         Ok(lines)
     }
@@ -159,9 +170,9 @@ impl Panel {
     }
 }
 
-/// Puts a command down as soon as the desk takes it; false: somebody else's lies there for good.
+/// Puts a command down as soon as the desk takes it; false: somebody else's lies there for good. An end waits longer than a beginning: what began has to end.
 fn put(desk: &Desk, command: &Command, stop: &AtomicBool) -> bool {
-    let until = Instant::now() + 2 * LEAST;
+    let until = Instant::now() + LEAST * if matches!(command, Command::Teach(_)) { 2 } else { 20 };
     loop {
         match desk.put(command.clone()) {
             Ok(()) => return true,

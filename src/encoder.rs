@@ -173,7 +173,10 @@ impl Encoder {
             let len = out.shape.as_concrete().map_or(0, |dims| dims.iter().product());
             let map = mapped.then(|| Map::new(model.output_fact(1)?)).transpose()?;
             let plan = model.into_runnable()?;
-            Ok((plan.spawn()?, Arc::new(Tensor::zero_dt(datum, &shape)?), len, map))
+            let input = Arc::new(Tensor::zero_dt(datum, &shape)?);
+            // What runs once, runs: a graph that fails is refused here and not on the road. A recurrent layer remembers, so that state goes.
+            plan.spawn()?.run(tvec![TValue::from_const(input.clone())])?;
+            Ok((plan.spawn()?, input, len, map))
         };
         let (state, input, len, map) = run().map_err(|e| refuse(onnx::sentence(&e)))?;
         if len != want.features {
@@ -182,10 +185,7 @@ impl Encoder {
         let plane_len = h * w;
         let levels = vec![0; planes * want.clip * plane_len].into();
         let clip = Clip { levels, planes, ticks: want.clip, plane_len, seen: 0 };
-        let mut encoder = Self { state, input, kind, clip, features: vec![0.0; len].into(), map, report };
-        // What runs once, runs: a graph that fails is refused here and not on the road.
-        encoder.infer().map_err(|e| bundle.refuse(e.to_string()))?;
-        Ok(encoder)
+        Ok(Self { state, input, kind, clip, features: vec![0.0; len].into(), map, report })
     }
 
     /// Where things are in the picture that was encoded last; `None` where it does not say or was not asked to.

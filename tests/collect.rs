@@ -387,12 +387,15 @@ fn thresholds_for_a_site_keep_to_the_wanted_rate_and_say_what_footage_proves() {
     assert!(wire.contains("$PLKTC") && !wire.contains("$PLKTE"), "{wire}{}", String::from_utf8_lossy(&run.stderr));
     // Into a configuration: an earlier run's makes way, everything else stays, and what would not be one is left as it was.
     let site = config.display().to_string();
+    use std::os::unix::fs::PermissionsExt;
     fs::write(&config, "heartbeat_s = 2\n").unwrap();
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o600)).unwrap();
     for rate in ["10", "5"] {
         let done = lookout(&["calibrate", &busy, "--false-alarms", rate, "--into", &site]);
         assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
     }
     let text = fs::read_to_string(&config).unwrap();
+    assert_eq!(fs::metadata(&config).unwrap().permissions().mode() & 0o777, 0o600, "who may read it stays as it was");
     assert!(text.starts_with("heartbeat_s = 2\n\n# >>>") && text.matches("[decision.label.left]").count() == 1, "{text}");
     assert!(text.contains("at most 5 false alarms an hour") && !text.contains("at most 10"), "{text}");
     let own = "[decision.label.left]\nenter = 0.9\n";

@@ -261,8 +261,19 @@ fn a_button_shows_and_keeps_examples_of_its_class() {
     let wiring = Wiring { buttons, ..chip.wiring(vec![]) };
     let desk = Desk::open(false);
     let own = ["idle".to_string(), "meeting".to_string()];
-    let why = Buttons::start(&wiring, &own, &desk).unwrap_err();
-    assert!(why.contains("meeting is a class of the bundle"), "{why}");
+    let twice = Wiring {
+        buttons: vec![(label("a"), button(name("B"))), (label("b"), button(LineSpec::Offset(1)))],
+        ..chip.wiring(vec![])
+    };
+    let why = Buttons::start(&twice, &own, &desk).unwrap_err();
+    assert!(why.contains("is two buttons: it is offset 1"), "{why}");
+    // Another bundle may have the class by now: its button does nothing.
+    let some = Buttons::start(&wiring, &own, &desk).unwrap();
+    chip.press(5, true);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(desk.take(), None);
+    chip.press(5, false);
+    drop(some);
 
     let buttons = Buttons::start(&wiring, &own[..1], &desk).unwrap();
     assert_eq!(desk.for_a_wire().put(Command::Forget(label("circling"))), Err("not armed; see [commands]"), "wires stay unarmed");

@@ -65,7 +65,6 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let allowed = args.false_alarms * hours / classes as f32;
     // Footage that proves nothing may make a class more careful, never less.
     let proves = args.false_alarms * hours >= 3.0;
-    let least = if proves { 0.0 } else { d.enter };
     let mut text = String::new();
     let _ = writeln!(
         text,
@@ -75,12 +74,14 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let mut all = 0;
     for class in (0..bundle.labels.len()).filter(|c| *c != bundle.background) {
         let min = Duration::from_millis(held[class].min_ms.into());
+        let own = held[class].enter;
+        if own >= 1.0 && !proves {
+            let _ = writeln!(text, "\n# {0}: switched off before\n[decision.label.{0}]\nenter = 1.0", bundle.labels[class]);
+            continue;
+        }
         let count = |enter: f32| timelines.iter().map(|t| alarms(t, &bundle, class, enter, min)).sum::<u32>();
-        let tried = (0..STEPS)
-            .rev()
-            .map(|n| 0.3 + 0.02 * n as f32)
-            .filter(|enter| *enter > least - 0.01)
-            .map(|enter| (enter, count(enter)));
+        let steps = (0..STEPS).rev().map(|n| 0.3 + 0.02 * n as f32).filter(|enter| proves || *enter > own);
+        let tried = steps.chain((!proves).then_some(own)).map(|enter| (enter, count(enter)));
         let Some((enter, found)) = tried.take_while(|(_, n)| *n as f32 <= allowed).last() else {
             let _ = writeln!(
                 text,
@@ -125,14 +126,22 @@ const END: &str = "# <<< lookout calibrate";
 /// Puts the piece into a configuration, which has to be one with it.
 fn put_into(file: &Path, piece: &str) -> Result<(), Failure> {
     let refuse = |why: String| Failure::refused(format!("{}: {why}", file.display()));
-    let before = if file.exists() { read_text(file).map_err(refuse)? } else { String::new() };
+    // Through a link to the file itself, which keeps its rights.
+    let place = file.canonicalize().unwrap_or_else(|_| file.to_path_buf());
+    let rights = std::fs::metadata(&place).map(|m| m.permissions()).ok();
+    if rights.is_none() && !place.parent().is_some_and(|f| f.as_os_str().is_empty() || f.is_dir()) {
+        return Err(refuse("no such folder".into()));
+    }
+    let before = if rights.is_some() { read_text(file).map_err(refuse)? } else { String::new() };
     let after = match (before.find(BEGIN), before.find(END)) {
         (Some(begin), Some(end)) if begin < end => format!("{}{piece}{}", &before[..begin], &before[end + END.len()..]),
         (None, None) => format!("{}{}{piece}\n", before.trim_end(), if before.trim().is_empty() { "" } else { "\n\n" }),
         _ => return Err(refuse(format!("{BEGIN} and {END} do not stand around one piece; correct or delete both"))),
     };
     Config::parse(&file.display().to_string(), &after).map_err(|e| Failure::refused(format!("with what was found: {e}")))?;
-    replace(file, after.as_bytes()).map_err(|e| Failure::broke(e.to_string()))
+    replace(&place, after.as_bytes()).map_err(|e| Failure::broke(e.to_string()))?;
+    let kept = rights.map_or(Ok(()), |rights| std::fs::set_permissions(&place, rights));
+    kept.map_err(|e| Failure::broke(format!("{}: {e}", file.display())))
 }
 
 /// The mean of which `found` or fewer would be seen by chance once in twenty (Poisson): 3 for none.

@@ -271,7 +271,7 @@ pub fn record(args: &RecordArgs, out: &mut dyn Write) -> Result<(), Failure> {
         due = Some(at + tick * copies).filter(|_| !pause);
         let (header, picture) = camera.take(image)?;
         // Of a recording, what is newest when a frame is read came with it, as in `run`.
-        ears.drain(|which, v| senses.push(which, Value { at: if live { v.at } else { frame.at }, ..v }));
+        ears.drain(|which, v| senses.push(which, Value { at: if live { v.at } else { until.unwrap_or(frame.at) }, ..v }));
         for n in 0..copies {
             senses.look(at + tick * n);
             let numbers = senses.rejoin();

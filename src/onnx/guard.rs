@@ -52,14 +52,24 @@ pub(crate) fn caught<T>(name: impl Into<Cow<'static, str>>, work: impl FnOnce() 
     // What a panic leaves half done is dropped with the closure; nothing outlives it.
     let result = catch_unwind(AssertUnwindSafe(work));
     GUARDED.set(outer);
-    result.map_err(|_| SAID.take())
+    // Where somebody else's hook has taken the place of ours, the panic's own words have to do.
+    result.map_err(|panic| match SAID.take() {
+        said if said.is_empty() => {
+            format!("it panicked: {}", panic.downcast_ref::<String>().map_or("no reason given", |s| s.as_str()))
+        }
+        said => said,
+    })
 }
 
-/// Runs the network of `what`; a panic becomes an error of this run alone. Allocates nothing where there is none.
+/// Runs the network of `what`; a panic becomes an error of this run alone, where panics unwind: where they abort it ends the program like any
+/// other, and it is started again. Allocates nothing where there is none.
 ///
 /// # Errors
 /// Those of `work`, and its panics.
 pub(crate) fn run<T>(what: &'static str, work: impl FnOnce() -> TractResult<T>) -> TractResult<T> {
+    if cfg!(panic = "abort") {
+        return work();
+    }
     caught(what, work).unwrap_or_else(|words| Err(format_err!("{words}")))
 }
 

@@ -3,8 +3,7 @@
 //! `precheck.rs` refuses what cannot be mended; this is for what exporters write. tract is given the mended copy, our own operator reads the file as it is.
 
 use std::borrow::Cow;
-use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{ModelProto, NodeProto, TensorProto};
+use tract_onnx::pb::{ModelProto, NodeProto};
 
 /// The model in words that tract takes as they are meant; a copy only where there is something to mend.
 pub(super) fn mended(proto: &ModelProto) -> Cow<'_, ModelProto> {
@@ -26,11 +25,6 @@ pub(super) fn mended(proto: &ModelProto) -> Cow<'_, ModelProto> {
         }
     }
     graph.node = nodes;
-    if graph.node.iter().any(|n| n.input.iter().any(|i| i == ONE)) {
-        let one =
-            TensorProto { name: ONE.into(), data_type: DataType::Float as i32, float_data: vec![1.0], ..TensorProto::default() };
-        graph.initializer.push(one);
-    }
     Cow::Owned(proto)
 }
 
@@ -40,9 +34,7 @@ fn pads_with(node: &NodeProto) -> Option<usize> {
     (mode.s != b"constant" && node.input.get(2).is_some_and(|value| !value.is_empty())).then_some(2)
 }
 
-const ONE: &str = "lookout/one";
-
-/// max(x, 0) + ln(1 + e^-|x|): tract's e^x overflows from 89 on.
+/// max(x, 0) - ln(sigmoid(|x|)), which is the same: tract's e^x overflows from 89 on. No constant, whose type would have to be known.
 fn softplus(node: &NodeProto) -> Vec<NodeProto> {
     let (x, y) = (node.input.first().cloned().unwrap_or_default(), node.output.first().cloned().unwrap_or_default());
     let part = |name: &str| format!("lookout/softplus/{y}/{name}");
@@ -53,14 +45,12 @@ fn softplus(node: &NodeProto) -> Vec<NodeProto> {
         output: vec![output.into()],
         ..NodeProto::default()
     };
-    let [above, size, minus, power, sum, log] = ["above", "size", "minus", "power", "sum", "log"].map(part);
+    let [above, size, part_of_one, log] = ["above", "size", "sigmoid", "log"].map(part);
     vec![
         op("Relu", &[&x], &above),
         op("Abs", &[&x], &size),
-        op("Neg", &[&size], &minus),
-        op("Exp", &[&minus], &power),
-        op("Add", &[&power, ONE], &sum),
-        op("Log", &[&sum], &log),
-        op("Add", &[&above, &log], &y),
+        op("Sigmoid", &[&size], &part_of_one),
+        op("Log", &[&part_of_one], &log),
+        op("Sub", &[&above, &log], &y),
     ]
 }

@@ -99,7 +99,10 @@ impl Course {
     pub fn run(&self, set: &Set, tell: Tell<'_>) -> Result<Outcome> {
         let parts = self.parts(set)?;
         for (learn, _) in &parts {
-            if let Some(class) = unlearnt(set, learn).first() {
+            // Of long recordings the background may be in one alone: it is what all the rest is told from.
+            let missing = unlearnt(set, learn);
+            let spared = |class: &&usize| set.stretches && Some(**class) == set.background;
+            if let Some(class) = missing.iter().find(|class| !spared(class)) {
                 let label = &set.labels[*class];
                 return Err(TrainError::Refused(if set.is_split() {
                     format!("--split: nothing of class {label} is on the side that is learnt from")

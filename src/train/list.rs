@@ -177,9 +177,14 @@ impl Listing {
     /// From names to numbers.
     fn sort(mut found: Vec<Found>, wishes: &Wishes) -> Result<Self, String> {
         let there: BTreeSet<&str> = found.iter().map(|f| f.label.as_str()).collect();
-        if let Some(old) = wishes.rename.keys().find(|old| !there.contains(old.as_str())).filter(|_| !there.is_empty()) {
-            let labels = there.into_iter().collect::<Vec<_>>().join(", ");
-            return Err(plain(&format!("--rename {old}: no such label, found are {labels}")));
+        for (old, new) in wishes.rename.iter().filter(|(old, _)| !there.is_empty() && !there.contains(old.as_str())) {
+            let labels = there.iter().copied().collect::<Vec<_>>().join(", ");
+            let why = plain(&format!("--rename {old}: no such label, found are {labels}"));
+            // What is left out anyway need not be there.
+            if new != "-" {
+                return Err(why);
+            }
+            log::warn!("{why}");
         }
         once_each(&mut found)?;
         let mut spellings: BTreeMap<String, String> = BTreeMap::new();
@@ -195,6 +200,7 @@ impl Listing {
                 if Label::try_from(label.as_str()).is_err() || label.is_empty() {
                     return Err(format!("label {wanted:?}: 1 to {} letters expected", crate::report::MAX_LABEL));
                 }
+                crate::bundle::class("label", label)?;
             }
             rows.push((f, label));
         }

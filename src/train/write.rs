@@ -16,7 +16,7 @@ use ndarray_npy::{WritableElement, WriteNpyExt};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The logit of the class that stands for "none of them" where no background was learnt: it never wins by itself.
 const NEVER: f32 = -30.0;
@@ -286,9 +286,7 @@ pub fn in_memory(files: &BTreeMap<String, Vec<u8>>, contract: &str) -> Result<Bu
 /// The file and why not.
 pub fn save(folder: &Path, files: &BTreeMap<String, Vec<u8>>, contract: &str) -> Result<()> {
     let failed = |path: &Path, e: std::io::Error| TrainError::Broke(format!("{}: {e}", path.display()));
-    let mut part = folder.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
+    let part = folder.with_added_extension("part");
     let _ = std::fs::remove_dir_all(&part);
     std::fs::create_dir_all(&part).map_err(|e| failed(&part, e))?;
     let contract = ("bundle.toml", contract.as_bytes());

@@ -63,10 +63,13 @@ pub fn look(needed: Option<&(Wiring, Vec<Label>)>) -> Vec<Finding> {
 /// Are the lines we need there, and is each one free?
 fn check(needed: &Wiring, labels: &[Label], chip: Option<(PathBuf, Vec<Info>)>) -> Vec<Finding> {
     let Some((path, lines)) = chip else {
-        let says = format!("no GPIO chip called {} can be used, and reports go there", needed.chip);
-        return vec![
-            Finding::broken("gpio", 1, says).fix("take `gpio` out of `report`, or name a chip listed here as gpio.chip"),
-        ];
+        let (what, fix) = if needed.is_empty() {
+            ("buttons are there", "name a chip listed here as gpio.chip, or take [gpio.buttons] out")
+        } else {
+            ("reports go there", "take `gpio` out of `report`, or name a chip listed here as gpio.chip")
+        };
+        let says = format!("no GPIO chip called {} can be used, and {what}", needed.chip);
+        return vec![Finding::broken("gpio", 1, says).fix(fix)];
     };
     let heart = needed.heartbeat.iter().map(|line| ("heartbeat", line));
     let label = |class: usize| labels.get(class).map_or("a class", |l| l.as_str());
