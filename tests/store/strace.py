@@ -33,6 +33,10 @@ def about(paths):
     return [] if paths is None else ["-f", *(word for path in paths for word in ("-P", path))]
 
 
+# Where memory comes from is asked otherwise in every run, and says nothing of what is written; a kill there is one at the next call.
+ELSEWHERE = ("exit_group", "execve", "brk", "mmap", "munmap", "mremap", "madvise", "mprotect")
+
+
 def points(log, only=None, since=""):
     """Every call in a log, or those of some names, or those from the first one on that has these words in it, as (name, k). Where several threads come to
     the k-th of a name, the first to do so is hit."""
@@ -41,7 +45,7 @@ def points(log, only=None, since=""):
         for line in lines:
             begun |= since in line
             call = re.match(r"(\d* *)(\w+)\(", line)
-            if call and call[2] not in ("exit_group", "execve") and (only is None or call[2] in only):
+            if call and call[2] not in ELSEWHERE and (only is None or call[2] in only):
                 each[call.groups()] += 1
                 # How the processor is made is asked in many calls, long before anything is written.
                 if begun and '"/sys/' not in line and each[call.groups()] <= WAITS.get(call[2], each[call.groups()]):
