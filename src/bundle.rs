@@ -13,6 +13,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 /// Longest window, in ticks: 25.6 s at 100 ms.
 pub const MAX_WINDOW: usize = 256;
@@ -171,6 +172,13 @@ pub struct Time {
     pub mode: Mode,
     /// Ticks in a row that may repeat the last features before the ring empties.
     pub max_held: usize,
+}
+
+impl Time {
+    /// The longest time between two frames in which the window does not empty.
+    pub fn patience(&self) -> Duration {
+        Duration::from_millis(u64::from(self.tick_ms) * (self.max_held as u64 + 1))
+    }
 }
 
 /// What the head remembers from tick to tick.
@@ -543,6 +551,12 @@ pub(crate) fn label(key: &str, text: &str) -> Result<Label, String> {
         Ok(l) if good && !text.is_empty() => Ok(l),
         _ => Err(format!("{key}: {text:?}, expected 1 to {MAX_LABEL} of a-z 0-9 _ -")),
     }
+}
+
+/// What people call a class, as a label says it: in small letters, with a dash for every sign that the wire does not have.
+pub(crate) fn as_label(text: &str) -> String {
+    let sign = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c.to_ascii_lowercase() } else { '-' };
+    text.trim().chars().map(sign).collect()
 }
 
 /// Checks the name of a class: a label, and none that reports say of something else.

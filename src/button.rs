@@ -4,7 +4,7 @@
 //! desk ([`crate::report::desk`]); whoever wired it has armed it, for its own class only. One example at a time: a second button that
 //! is pressed meanwhile says nothing. The kernel debounces; where a chip is missing or goes away it is tried again and named.
 
-use crate::board::{LineSpec, Wiring};
+use crate::board::Wiring;
 use crate::complaint::Complaint;
 use crate::config::Button;
 use crate::gpio::{self, CONSUMER, RETRY, Trouble, why_not};
@@ -41,6 +41,10 @@ impl Buttons {
         for (label, _) in known {
             log::error!("gpio.buttons: {label} is a class of the bundle and cannot be taught; left alone");
         }
+        let stop = Arc::new(AtomicBool::new(false));
+        if buttons.is_empty() {
+            return Ok(Self { stop, thread: None });
+        }
         let mut panel =
             Panel { chip: wiring.chip.clone(), buttons, desk: desk.for_a_button(), held: None, complaint: Complaint::default() };
         let first = match panel.acquire() {
@@ -51,7 +55,6 @@ impl Buttons {
                 None
             }
         };
-        let stop = Arc::new(AtomicBool::new(false));
         let theirs = stop.clone();
         let thread = std::thread::Builder::new().name("buttons".into()).spawn(move || panel.run(first, &theirs));
         Ok(Self { stop, thread: Some(thread.map_err(|e| e.to_string())?) })
@@ -111,9 +114,7 @@ impl Panel {
 
     /// Requests every line, as an input that wakes us when it changes.
     fn acquire(&mut self) -> Result<Vec<Pressed>, Trouble> {
-        let names =
-            self.buttons.iter().filter_map(|(_, b)| if let LineSpec::Name(n) = &b.line { Some(n.as_str()) } else { None });
-        let chip = gpio::find(&self.chip, names)?;
+        let chip = gpio::find(&self.chip, self.buttons.iter().map(|(_, button)| &button.line))?;
         let line = |(label, button): &(Label, Button)| {
             let offset = gpio::resolve(&chip, &self.chip, &button.line)?;
             let same = |(_, other): &&(Label, Button)| gpio::resolve(&chip, &self.chip, &other.line).is_ok_and(|o| o == offset);

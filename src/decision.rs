@@ -10,6 +10,9 @@ use crate::source::Timestamp;
 use heapless::Vec;
 use std::time::Duration;
 
+/// Where alarms are counted, one that stays on counts again after so long: one that is always on would be a single one.
+pub const AGAIN: Duration = Duration::from_secs(8);
+
 /// When one class counts as seen.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Thresholds {

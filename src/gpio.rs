@@ -19,11 +19,11 @@ pub(crate) enum Trouble {
     NotNow(String),
 }
 
-/// The chip of this path, name or label; among several of one label, the one that has all lines of these `names`.
+/// The chip of this path, name or label; among several of one label, the one that has all of these lines that have a name.
 ///
 /// # Errors
 /// No such chip, more than one, or no right to open it.
-pub(crate) fn find<'a>(called: &str, names: impl Iterator<Item = &'a str> + Clone) -> Result<Chip, Trouble> {
+pub(crate) fn find<'a>(called: &str, lines: impl Iterator<Item = &'a LineSpec> + Clone) -> Result<Chip, Trouble> {
     let unusable = |path: &std::path::Path, e: &gpiocdev::Error| {
         let text = format!("GPIO chip {}: cannot be opened: {e}", path.display());
         if is_denied(e) {
@@ -44,7 +44,8 @@ pub(crate) fn find<'a>(called: &str, names: impl Iterator<Item = &'a str> + Clon
         }
     }
     if found.len() > 1 {
-        found.retain(|chip| names.clone().all(|name| chip.find_line_info(name).is_some()));
+        let has = |chip: &Chip, line: &LineSpec| matches!(line, LineSpec::Offset(_)) || resolve(chip, called, line).is_ok();
+        found.retain(|chip| lines.clone().all(|line| has(chip, line)));
     }
     match (found.pop(), found.pop(), denied) {
         (Some(chip), None, _) => Ok(chip),

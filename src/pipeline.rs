@@ -308,11 +308,6 @@ impl Pipeline {
         self.novelty.as_ref()
     }
 
-    /// The longest time between two frames in which the window does not empty.
-    pub fn patience(&self) -> Duration {
-        self.tick * (self.ring.max_held() as u32 + 1)
-    }
-
     /// Is there a gate that may leave out the encoder?
     pub fn has_gate(&self) -> bool {
         self.gate.is_some()

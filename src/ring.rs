@@ -66,11 +66,6 @@ impl Ring {
         Self { slots: Deque::new(), rows: vec![0.0; 2 * window * row].into(), row, window, head: 0, held: 0, max_held, same: 0 }
     }
 
-    /// Ticks in a row that are repeated at most.
-    pub fn max_held(&self) -> usize {
-        self.max_held
-    }
-
     /// A new tick: `fill` writes its row. An error leaves the ring as it was.
     ///
     /// # Errors

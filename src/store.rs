@@ -52,6 +52,14 @@ pub enum StoreError {
         /// What the system said.
         why: String,
     },
+    /// What is to be kept is more than could be read again.
+    #[error("{what}: {why}")]
+    TooMuch {
+        /// The file.
+        what: String,
+        /// How much, and how much may be.
+        why: String,
+    },
     /// `installed.toml` was read and is not what an install writes: it is written anew.
     #[error("{what}: {why}")]
     Damaged {
@@ -247,7 +255,7 @@ impl Change<'_> {
                     why: "it changed while it was being installed".into(),
                 });
             }
-            write_new(&to, &bytes)?;
+            write_new(&to, &bytes, RIGHTS)?;
             hand_over(&to);
         }
         fs::set_permissions(to, fs::Permissions::from_mode(0o755)).map_err(at(to))?;
@@ -290,11 +298,14 @@ pub fn open(store: &Store, hash: &str) -> Result<Bundle, String> {
     Ok(bundle)
 }
 
+/// Rights of what is written here, unless it takes the place of something that has its own.
+const RIGHTS: u32 = 0o644;
+
 /// A new file with its bytes on the card.
-fn write_new(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path).map_err(at(path))?;
+fn write_new(path: &Path, bytes: &[u8], rights: u32) -> Result<(), StoreError> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(rights).open(path).map_err(at(path))?;
     file.write_all(bytes).map_err(at(path))?;
-    file.set_permissions(fs::Permissions::from_mode(0o644)).map_err(at(path))?;
+    file.set_permissions(fs::Permissions::from_mode(rights)).map_err(at(path))?;
     file.sync_all().map_err(at(path))
 }
 
@@ -320,7 +331,7 @@ fn remove(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Makes `bytes` what a file holds, whole or not at all: written beside, flushed, renamed. Its folder is made if need be, and
-/// flushed into the one above it.
+/// flushed into the one above it; a file that is there keeps its rights.
 ///
 /// # Errors
 /// It cannot be written; what was there before holds then.
@@ -336,7 +347,8 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         dir.parent().filter(|d| !d.as_os_str().is_empty()).map_or(Ok(()), flush_dir)?;
     }
     remove(&new)?;
-    if let Err(e) = write_new(&new, bytes) {
+    let rights = fs::metadata(path).map_or(RIGHTS, |there| there.permissions().mode() & 0o777);
+    if let Err(e) = write_new(&new, bytes, rights) {
         let _ = remove(&new);
         return Err(e);
     }

@@ -86,6 +86,12 @@ impl Ticks {
         sums.iter().map(|[sum, square]| ((sum / n) as f32, (square / n - (sum / n).powi(2)).max(0.0).sqrt() as f32)).unzip()
     }
 
+    /// Has a number of this mean and deviation never moved? Then it says nothing, and must not shout when it does: who divides by a deviation
+    /// takes 1 for that.
+    pub fn is_still(mean: f32, deviation: f32) -> bool {
+        deviation <= 1e-6 * mean.abs().max(1e-3)
+    }
+
     /// Is there none?
     pub fn is_empty(&self) -> bool {
         self.len() == 0

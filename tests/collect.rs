@@ -367,7 +367,7 @@ fn thresholds_for_a_site_keep_to_the_wanted_rate_and_say_what_footage_proves() {
     let (text, said) = (String::from_utf8(run.stdout).unwrap(), String::from_utf8(run.stderr).unwrap());
     assert_eq!(run.status.code(), Some(0), "{said}");
     assert!(said.contains("proves no rate below 36") && text.contains("[decision.label.left]"), "{said}{text}");
-    assert!(said.contains("no threshold is lower than the bundle's") && !text.contains("enter = 0.3"), "{said}{text}");
+    assert!(said.contains("no threshold is lower than it was") && !text.contains("enter = 0.3"), "{said}{text}");
     // What it prints is a configuration that `run` takes, and under it the same footage is quiet.
     let config = dir.join("site.toml");
     fs::write(&config, &text).unwrap();

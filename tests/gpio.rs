@@ -274,6 +274,8 @@ fn a_button_shows_and_keeps_examples_of_its_class() {
     assert_eq!(desk.take(), None);
     chip.press(5, false);
     drop(some);
+    let all = [&own[..], &["circling".to_string()]].concat();
+    drop(Buttons::start(&wiring, &all, &desk).unwrap());
 
     let buttons = Buttons::start(&wiring, &own[..1], &desk).unwrap();
     assert_eq!(desk.for_a_wire().put(Command::Forget(label("circling"))), Err("not armed; see [commands]"), "wires stay unarmed");

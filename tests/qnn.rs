@@ -277,6 +277,13 @@ fn odd_networks_give_what_onnx_runtime_gives_or_are_refused() {
     for path in refused {
         let why = Any::load(&std::fs::read(&path).unwrap(), Some(Engine::best())).map(drop).unwrap_err();
         println!("{}: {why}", path.display());
-        assert!(["expected", "run"].iter().any(|word| why.contains(word)) && !why.contains("src/"), "{}: {why}", path.display());
+        let part = match path.file_stem().unwrap().to_str().unwrap() {
+            "pad_that_cuts" => "pads of -1 found",
+            "celu" => "alpha = 1 is all that is run",
+            "global_lp_pool" => "GlobalLpPool",
+            "transposed_to_a_shape" => "output_shape is not run",
+            _ => "direction = reverse asked for",
+        };
+        assert!(why.contains(part), "{}: {why}", path.display());
     }
 }

@@ -11,7 +11,7 @@ use super::segments::Timeline;
 use super::setup::{self, BundleArg, GateArg, StateArg, on_box};
 use crate::bundle::Bundle;
 use crate::config::{Config, read_text};
-use crate::decision::{Decision, Thresholds};
+use crate::decision::{AGAIN, Decision, Thresholds};
 use crate::pipeline::Options;
 use crate::report::Edge;
 use crate::store::replace;
@@ -49,7 +49,9 @@ pub struct Args {
 /// Runs the command: a piece of configuration on stdout, what it is worth on stderr.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     setup::false_alarms(args.false_alarms)?;
-    let config = setup::config(args.config.as_deref())?;
+    // What it is put into is what holds on this box.
+    let own = args.into.as_deref().filter(|file| file.exists());
+    let config = setup::config(args.config.as_deref().or(own))?;
     let bundle = on_box(&args.bundle, &config, &args.state.store(&config))?;
     let held = config.decisions(&bundle.contract.decision, &bundle.labels)?;
     let options = Options { region: config.looked_at(), gate: args.gate.on(), still_before: true, ..Options::default() };
@@ -105,13 +107,13 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let _ = writeln!(
         err,
         "{all} alarms in {hours:.2} hours of footage with these thresholds: at most {:.1} an hour (95 % confidence), had they been chosen before",
-        most_likely_below(all) / hours
+        bound(all) / hours
     );
     if !proves {
         let needed = 3.0 / args.false_alarms;
         let _ = writeln!(
             err,
-            "that much footage proves no rate below {:.1} an hour (95 % confidence), so no threshold is lower than the bundle's; for {} an hour {needed:.1} hours without an alarm are needed",
+            "that much footage proves no rate below {:.1} an hour (95 % confidence), so no threshold is lower than it was; for {} an hour {needed:.1} hours without an alarm are needed",
             3.0 / hours,
             args.false_alarms
         );
@@ -126,26 +128,28 @@ const END: &str = "# <<< lookout calibrate";
 /// Puts the piece into a configuration, which has to be one with it.
 fn put_into(file: &Path, piece: &str) -> Result<(), Failure> {
     let refuse = |why: String| Failure::refused(format!("{}: {why}", file.display()));
-    // Through a link to the file itself, which keeps its rights.
+    // Through a link to the file itself.
     let place = file.canonicalize().unwrap_or_else(|_| file.to_path_buf());
-    let rights = std::fs::metadata(&place).map(|m| m.permissions()).ok();
-    if rights.is_none() && !place.parent().is_some_and(|f| f.as_os_str().is_empty() || f.is_dir()) {
+    if !place.parent().is_some_and(|folder| folder.as_os_str().is_empty() || folder.is_dir()) {
         return Err(refuse("no such folder".into()));
     }
-    let before = if rights.is_some() { read_text(file).map_err(refuse)? } else { String::new() };
+    let before = if place.exists() { read_text(file).map_err(refuse)? } else { String::new() };
     let after = match (before.find(BEGIN), before.find(END)) {
         (Some(begin), Some(end)) if begin < end => format!("{}{piece}{}", &before[..begin], &before[end + END.len()..]),
         (None, None) => format!("{}{}{piece}\n", before.trim_end(), if before.trim().is_empty() { "" } else { "\n\n" }),
         _ => return Err(refuse(format!("{BEGIN} and {END} do not stand around one piece; correct or delete both"))),
     };
     Config::parse(&file.display().to_string(), &after).map_err(|e| Failure::refused(format!("with what was found: {e}")))?;
-    replace(&place, after.as_bytes()).map_err(|e| Failure::broke(e.to_string()))?;
-    let kept = rights.map_or(Ok(()), |rights| std::fs::set_permissions(&place, rights));
-    kept.map_err(|e| Failure::broke(format!("{}: {e}", file.display())))
+    replace(&place, after.as_bytes()).map_err(Failure::from)
 }
 
 /// The mean of which `found` or fewer would be seen by chance once in twenty (Poisson): 3 for none.
-fn most_likely_below(found: u32) -> f32 {
+fn bound(found: u32) -> f32 {
+    let seen = f64::from(found);
+    // Of so many the distribution is a normal one (its 95 % lie 1.645 deviations up), and e^-mean is near the smallest number there is.
+    if found > 500 {
+        return (seen + 1.645 * seen.sqrt()) as f32;
+    }
     let chance = |mean: f64| {
         let mut term = (-mean).exp();
         let mut sum = term;
@@ -155,20 +159,14 @@ fn most_likely_below(found: u32) -> f32 {
         }
         sum
     };
-    // Of very many the mean is known well enough by itself; e^-mean would be 0 there.
-    let (mut low, mut high) = (f64::from(found), f64::from(found) + 4.0 + 3.0 * f64::from(found).sqrt());
-    if found > 500 {
-        return (f64::from(found) + 1.7 * f64::from(found).sqrt()) as f32;
-    }
+    // Between what was seen and three deviations more; halved until nothing is left to tell.
+    let (mut low, mut high) = (seen, seen + 4.0 + 3.0 * seen.sqrt());
     for _ in 0..40 {
         let middle = (low + high) / 2.0;
         if chance(middle) > 0.05 { low = middle } else { high = middle }
     }
     high as f32
 }
-
-/// An alarm that goes on counts again after so long, as it does where training is judged: one that is always on would be a single one.
-const AGAIN: Duration = Duration::from_secs(8);
 
 /// Alarms of one class alone at a threshold that it has to hold for `min`.
 fn alarms(timeline: &Timeline, bundle: &Bundle, class: usize, enter: f32, min: Duration) -> u32 {
@@ -197,8 +195,13 @@ mod tests {
     #[test]
     fn what_was_seen_bounds_what_may_come() {
         for (found, mean) in [(0, 2.996), (1, 4.744), (11, 18.208)] {
-            assert!((most_likely_below(found) - mean).abs() < 0.01, "{found}: {}", most_likely_below(found));
+            assert!((bound(found) - mean).abs() < 0.01, "{found}: {}", bound(found));
         }
-        assert!((most_likely_below(501) - 540.0).abs() < 3.0);
+        assert!(
+            (bound(501) - bound(500) - 1.0).abs() < 2.0,
+            "one way of computing goes over into the other: {} {}",
+            bound(500),
+            bound(501)
+        );
     }
 }

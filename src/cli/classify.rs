@@ -211,10 +211,10 @@ pub fn timeline(
         );
     }
     // Once is a break in the recording.
-    let apart = (bundle.contract.time.max_held + 1) as u32 * bundle.contract.time.tick_ms;
+    let apart = bundle.contract.time.patience();
     if counts.gaps > 1 && counts.gaps * 2 > counts.frames {
         log::warn!(
-            "{clip}: its frames are more than {apart} ms apart, so no window is whole; the answer is a guess from single pictures"
+            "{clip}: its frames are more than {apart:?} apart, so no window is whole; the answer is a guess from single pictures"
         );
     }
     timeline.adopt(ends);

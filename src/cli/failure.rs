@@ -86,6 +86,9 @@ impl From<std::io::Error> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(e: StoreError) -> Self {
-        Self::broke(e.to_string())
+        match e {
+            StoreError::TooMuch { .. } => Self::refused(e.to_string()),
+            StoreError::Lost { .. } | StoreError::Damaged { .. } => Self::broke(e.to_string()),
+        }
     }
 }

@@ -162,6 +162,7 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
         born,
         notifier,
         runs,
+        patience: bundle.contract.time.patience(),
     };
 
     watch.notifier.ready();

@@ -4,7 +4,7 @@
 
 use super::confusion::{Confusion, page, percent};
 use super::plot::escaped;
-use crate::bundle::{Bundle, plain};
+use crate::bundle::{Bundle, as_label, plain};
 use crate::report::{ClassId, Label};
 use crate::table::Table;
 use std::fmt::Write;
@@ -58,16 +58,9 @@ impl Truth {
         let found = found.ok_or_else(|| format!("{clip}: no label; name its folder after its class, or give --labels"))?;
         labels
             .iter()
-            .position(|l| l.as_str() == name(&found))
+            .position(|l| l.as_str() == as_label(&found))
             .ok_or_else(|| format!("{clip}: label {found:?} found, the bundle has {}", list()))
     }
-}
-
-/// A label as `train` names its class, so that the folders it learnt from are understood here too. The same rule is `name` in `train::list`, which a
-/// program without training does not have.
-fn name(text: &str) -> String {
-    let sign = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c.to_ascii_lowercase() } else { '-' };
-    text.trim().chars().map(sign).collect()
 }
 
 /// A mistake that is shown.

@@ -130,7 +130,6 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
             "{file}: {key} names {label}, without which `lookout run` would not start; take it out there first"
         )));
     }
-    lesson.file().map_err(Failure::refused)?;
     change.teach(&lesson)?;
     say(args, &pupil, &lesson, out)
 }

@@ -147,8 +147,7 @@ impl Bank {
 
     /// Requests every line that is missing, at the level it should have now.
     fn acquire(&mut self, now: Instant, first: bool) -> Result<(), Trouble> {
-        let names = self.wires.iter().filter_map(|wire| if let LineSpec::Name(n) = &wire.line { Some(n.as_str()) } else { None });
-        let chip = gpio::find(&self.chip, names)?;
+        let chip = gpio::find(&self.chip, self.wires.iter().map(|wire| &wire.line))?;
         let mut offsets: Vec<Offset> = self.wires.iter().filter_map(|w| w.request.as_ref().map(|(_, offset)| *offset)).collect();
         let mut missing = None;
         for wire in self.wires.iter_mut().filter(|wire| wire.request.is_none()) {

@@ -20,7 +20,7 @@ use super::ffmpeg::{self, Ffmpeg};
 use super::images::{Images, is_picture};
 use super::input::{refused, words};
 use super::pipe::{Pipe, PipeSpec};
-use super::rows::Rows;
+use super::rows::{Rows, is_rows};
 use super::shaped::Replay;
 use super::v4l2::{self, Camera, CameraSpec};
 use super::{Rate, Source, SourceError};
@@ -255,13 +255,7 @@ fn guess(path: &str) -> Result<Spec, SourceError> {
         }
         h if is_avi(h) => Ok(Spec::Avi(path.into())),
         h if h.starts_with(b"\x89PNG") || h.starts_with(b"\xff\xd8\xff") => Ok(Spec::Frames(path.into(), None)),
-        _ if numbers
-            && ["csv", "tsv", "txt", "rows"]
-                .iter()
-                .any(|e| Path::new(path).extension().is_some_and(|x| x.eq_ignore_ascii_case(e))) =>
-        {
-            Ok(Spec::Features(path.into()))
-        }
+        _ if numbers && is_rows(Path::new(path)) => Ok(Spec::Features(path.into())),
         _ if ffmpeg::installed() => Ok(Spec::Ffmpeg(path.into())),
         _ => Err(refused(
             path,

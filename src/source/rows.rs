@@ -7,6 +7,7 @@
 use super::input::Input;
 use super::{Frame, Payload, Rate, Seq, Source, SourceError};
 use std::io::Read;
+use std::path::Path;
 
 /// Longest line, in bytes: 65 536 numbers of 32 characters.
 const MAX_LINE: usize = 2 << 20;
@@ -97,6 +98,12 @@ impl Rows {
     fn broken(&self, why: String) -> SourceError {
         SourceError::Broken { what: format!("{} line {}", self.input.name, self.lines), why }
     }
+}
+
+/// Is a file called as rows of numbers are, whatever the letters' case?
+pub fn is_rows(path: &Path) -> bool {
+    let ending = path.extension().unwrap_or_default();
+    ["csv", "tsv", "txt", "rows"].iter().any(|e| ending.eq_ignore_ascii_case(e))
 }
 
 /// What a line holds.

@@ -57,7 +57,7 @@ impl Change<'_> {
     /// It cannot be written, or could not be read again; the old one holds then.
     pub fn teach(&self, lesson: &Lesson) -> Result<(), StoreError> {
         let path = self.store.taught_file(&lesson.bundle);
-        let text = lesson.file().map_err(|why| StoreError::Lost { what: path.display().to_string(), why })?;
+        let text = lesson.file().map_err(|why| StoreError::TooMuch { what: path.display().to_string(), why })?;
         replace(&path, text.as_bytes())
     }
 }

@@ -5,15 +5,13 @@
 //! it; every call that is not near one is a false alarm. So an alarm that is always on finds some, and pays for it all the time.
 
 use super::set::Set;
-use crate::decision::{Decision, Thresholds, softmax};
+use crate::decision::{AGAIN, Decision, Thresholds, softmax};
 use crate::report::{Edge, Label};
 use crate::source::Timestamp;
 use std::time::Duration;
 
 /// How far from a stretch a call may be.
 const NEAR_MS: u64 = 2_000;
-/// A call that stays on counts again after so long.
-const AGAIN_MS: u64 = 8_000;
 /// Recordings below which an interval over them says nothing.
 const FEW: usize = 5;
 /// Bars of the reliability diagram.
@@ -267,7 +265,7 @@ pub fn events(
 
 /// When each call, from when to when it was on, counts: as it comes on, and again while it stays.
 fn moments(calls: &[(u64, u64)]) -> Vec<u64> {
-    calls.iter().flat_map(|(from, to)| (*from..(*to).max(from + 1)).step_by(AGAIN_MS as usize)).collect()
+    calls.iter().flat_map(|(from, to)| (*from..(*to).max(from + 1)).step_by(AGAIN.as_millis() as usize)).collect()
 }
 
 /// Stretches of one class in a row: class, start, end in ms.

@@ -5,10 +5,11 @@
 //! holds a `labels.csv` is that table. Groups are what must not stand on both sides of a split: scenes, people, days. UCF101's names
 //! (`v_Class_g08_c01.avi`) say theirs; without any, every recording is its own.
 
-use crate::bundle::plain;
+use crate::bundle::{as_label, plain};
 use crate::extra::table::ENDING;
 use crate::report::Label;
 use crate::source::open::Spec;
+use crate::source::rows::is_rows;
 use crate::table::{self, Table};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -58,7 +59,7 @@ impl Recording {
 
     /// Is it rows of numbers, by its name?
     pub fn is_rows(&self) -> bool {
-        self.source.starts_with("features:") || ROWS.contains(&ending(Path::new(&self.source)).as_str())
+        self.source.starts_with("features:") || is_rows(Path::new(&self.source))
     }
 }
 
@@ -117,8 +118,6 @@ const ORDINARY: &str = "ordinary";
 /// What a class folder is searched for.
 const RECORDINGS: [&str; 14] =
     ["y4m", "avi", "mp4", "m4v", "mkv", "mov", "webm", "mpg", "mpeg", "ts", "wmv", "flv", "3gp", "gif"];
-/// And rows of numbers.
-const ROWS: [&str; 4] = ["csv", "tsv", "txt", "rows"];
 /// Texts that lie beside recordings and are none, whatever they are called behind the point.
 const NOTES: [&str; 3] = ["readme", "license", "licence"];
 
@@ -165,7 +164,7 @@ impl Listing {
         } else if ending(path) == "csv" && Table::read(path).is_ok_and(|t| t.column(&["label", "class"]).is_some()) {
             of_table(path, wishes)?
         } else {
-            vec![plain(if path.is_file() { source_of(path) } else { place.clone() })]
+            vec![plain(place.clone())]
         };
         let listing = Self::sort(found, wishes).map_err(|why| format!("{place}: {why}"))?;
         if listing.recordings.is_empty() {
@@ -191,7 +190,7 @@ impl Listing {
         let mut rows = Vec::new();
         for f in found {
             let wanted = wishes.rename.get(&f.label).cloned().unwrap_or_else(|| f.label.clone());
-            let label = (wanted != "-").then(|| name(&wanted));
+            let label = (wanted != "-").then(|| as_label(&wanted));
             if let Some(label) = &label {
                 let other = spellings.entry(label.clone()).or_insert_with(|| wanted.clone());
                 if *other != wanted {
@@ -206,7 +205,7 @@ impl Listing {
         }
         let stretches = rows.iter().any(|(f, _)| f.span.is_some());
         let mut labels: BTreeSet<String> = spellings.into_keys().collect();
-        let mut background = wishes.background.as_deref().map(name);
+        let mut background = wishes.background.as_deref().map(as_label);
         if background.is_none() {
             let says_no = |l: &&String| {
                 BACKGROUNDS.contains(&l.as_str())
@@ -355,21 +354,9 @@ fn file_of(source: &str) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.into())
 }
 
-/// A file as `--source` takes it. Rows whose ending is in capitals are said to be rows.
-fn source_of(path: &Path) -> String {
-    let (kind, place) = (ending(path), path.display().to_string());
-    if ROWS.contains(&kind.as_str()) && !place.ends_with(&kind) { format!("features:{place}") } else { place }
-}
-
 /// What stands behind a name's last point, in small letters.
 fn ending(path: &Path) -> String {
     path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default()
-}
-
-/// A label as the wire can carry it.
-fn name(text: &str) -> String {
-    let sign = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c.to_ascii_lowercase() } else { '-' };
-    text.trim().chars().map(sign).collect()
 }
 
 fn of_table(file: &Path, wishes: &Wishes) -> Result<Vec<Found>, String> {
@@ -409,7 +396,7 @@ fn of_table(file: &Path, wishes: &Wishes) -> Result<Vec<Found>, String> {
             return Err(fail(format!("line {line}: {} is not there", path.display())));
         }
         found.push(Found {
-            source: source_of(&path),
+            source: path.display().to_string(),
             group: group.map(|g| field(g).to_string()).filter(|g| !g.is_empty()).or_else(|| group_in(field(clip))),
             label: field(label).into(),
             span,
@@ -443,10 +430,10 @@ fn folders(root: &Path) -> Result<Vec<Found>, String> {
 fn clips(dir: &Path, label: &str, found: &mut Vec<Found>, depth: u32) -> Result<(), String> {
     for path in children(dir)? {
         let kind = ending(&path);
-        let is = |kinds: &[&str]| path.is_file() && kinds.contains(&kind.as_str());
         let pictures = path.is_dir() && children(&path)?.iter().any(|p| crate::source::images::is_picture(p));
-        if pictures || is(&RECORDINGS) || (is(&ROWS) && !is_note(&path)) {
-            let source = source_of(&path);
+        let recording = RECORDINGS.contains(&kind.as_str()) || (is_rows(&path) && !is_note(&path));
+        if pictures || (path.is_file() && recording) {
+            let source = path.display().to_string();
             found.push(Found { group: group_in(&source), source, label: label.into(), span: None, line: 0 });
         } else if path.is_dir() && depth > 0 {
             clips(&path, label, found, depth - 1)?;

@@ -125,8 +125,7 @@ impl Set {
         // Of those that are of one kind, one that hardly ever moves must not become the loudest.
         let least = (0.1 * first.iter().sum::<f32>() / first.len().max(1) as f32).max(1e-6);
         first.iter_mut().for_each(|d| *d = d.max(least));
-        // One that has never moved says nothing, and must not shout when it does.
-        let still = |(d, m): &(&mut f32, &f32)| **d <= 1e-6 * m.abs().max(1e-3);
+        let still = |(d, m): &(&mut f32, &f32)| Ticks::is_still(**m, **d);
         others.iter_mut().zip(&mean[alike..]).filter(still).for_each(|(d, _)| *d = 1.0);
         // A mark is 0 or 1 as it is: one that was hardly ever 0 must not be the loudest when a sensor falls silent.
         mean.iter_mut().rev().step_by(2).take(extras).for_each(|m| *m = 0.0);

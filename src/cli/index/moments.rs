@@ -53,11 +53,10 @@ impl Header {
             && self.mean.iter().chain(&self.deviation).all(|v| v.is_finite())
     }
 
-    /// What feature `k` is divided by. One that never varied in the collection says nothing, and must not shout when a recording has it otherwise: it
-    /// counts as it is, as in training (`train::set`).
+    /// What feature `k` is divided by.
     fn scale(&self, k: usize) -> f32 {
         let (mean, deviation) = (self.mean[k], self.deviation[k]);
-        if deviation <= 1e-6 * mean.abs().max(1e-3) { 1.0 } else { deviation }
+        if Ticks::is_still(mean, deviation) { 1.0 } else { deviation }
     }
 
     /// Every half window from the start on: its first tick and its description, of length 1. A short recording is one moment. Of a recording whose

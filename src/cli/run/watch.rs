@@ -45,6 +45,8 @@ pub struct Watch<'r> {
     pub born: Timestamp,
     pub notifier: Notifier,
     pub runs: &'r Runs,
+    /// Frames that are further apart fill no window.
+    pub patience: Duration,
 }
 
 /// Health reports in a row in which the window emptied until that is said.
@@ -172,7 +174,7 @@ impl Watch<'_> {
         if round.gaps.1 == SPARSE {
             log::warn!(
                 "frames come more than {:?} apart: no window of them is ever whole, and no class is decided",
-                self.pipeline.patience()
+                self.patience
             );
         }
         self.herald.say(&Report::Health(health));

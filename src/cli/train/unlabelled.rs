@@ -3,7 +3,8 @@
 //! A folder (every recording below it), one recording, or a table. A table may have labels: classes named by --strange are not learnt from, and with
 //! --folds they have to be found again, which is the only way to know what an alarm without labels is worth.
 
-use super::{Args, NewEncoder, Ticked, channels, wishes};
+use super::reading::Ticked;
+use super::{Args, NewEncoder, channels, wishes};
 use crate::bundle::{Bundle, Channel};
 use crate::cli::Failure;
 use crate::cli::setup::load;

@@ -1,0 +1,136 @@
+//! Listed recordings to ticks, and whether every class can still be learnt and judged from those that could be read.
+
+use crate::cli::Failure;
+use crate::extra::Extra;
+use crate::ticks::{Data, Kind, Maker, Ticks};
+use crate::train::list::{Listing, Recording, Side};
+use crate::train::set;
+use std::collections::BTreeSet;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+
+/// Recordings with their ticks, and with those of their turned pictures where asked.
+pub type Ticked = Vec<(Recording, Ticks, Vec<Ticks>)>;
+
+/// Every recording in ticks. One that cannot be read is said and left out.
+pub fn ticks(
+    mut listing: Listing,
+    kinds: &[Kind],
+    extra: &[Extra],
+    (tick_ms, delay_ms): (u32, u64),
+    cache: &Path,
+) -> Result<(Listing, Ticked), Failure> {
+    let sources: Vec<String> = listing.recordings.iter().map(|r| r.source.clone()).collect();
+    let mut made = Vec::new();
+    for kind in kinds {
+        let maker = Maker::new(kind.clone(), tick_ms, Some(cache)).map_err(Failure::broke)?.with(extra);
+        let shown = std::io::stderr().is_terminal();
+        let done = |n: usize| {
+            if shown {
+                let _ = write!(std::io::stderr(), "\r\x1b[Kreading recordings: {n} of {}", sources.len());
+            }
+        };
+        made.push(maker.all(&sources, &done).into_iter());
+        if shown {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+    let mut all = Vec::new();
+    let mut lost = Vec::new();
+    for r in listing.recordings.drain(..) {
+        // All of them are asked, whatever the first one says: the next recording is the next one of each.
+        let each: Vec<_> = made.iter_mut().filter_map(Iterator::next).collect();
+        match each.into_iter().collect::<Result<Vec<Ticks>, String>>() {
+            Ok(mut each) if !each.is_empty() => all.push((r, each.remove(0), each)),
+            Ok(_) => {}
+            Err(why) => lost.push((r, why)),
+        }
+    }
+    for (_, why) in lost.iter().take(10) {
+        log::warn!("left out: {why}");
+    }
+    if lost.len() > 10 {
+        log::warn!("left out: {} more", lost.len() - 10);
+    }
+    let classes: Vec<_> = all.iter().map(|(r, ticks, _)| set::classes(r, ticks.len(), tick_ms, delay_ms)).collect();
+    let of: Vec<Shown<'_>> = all.iter().zip(&classes).map(|((r, ..), classes)| (r, classes.as_slice())).collect();
+    for n in 0..listing.labels.len() {
+        taught(&listing, n, &of, &lost, (tick_ms, delay_ms)).map_err(Failure::refused)?;
+    }
+    let width = all[0].1.width;
+    if let Some((r, ticks, _)) = all.iter().find(|(_, t, _)| t.width != width) {
+        let why = format!("{}: rows of {} numbers, in {} of {width}", r.source, ticks.width, all[0].0.source);
+        return Err(Failure::refused(why));
+    }
+    for (r, ticks, _) in &all {
+        let Data::Numbers(numbers) = &ticks.data else { continue };
+        if let Some(n) = numbers.iter().position(|v| !(-LARGEST..=LARGEST).contains(v)) {
+            let (row, column, found) = (n / width + 1, n % width + 1, numbers[n]);
+            return Err(Failure::refused(format!(
+                "{}: row {row} holds {found:e} in column {column}, numbers up to {LARGEST:e} expected; mend that row or take it out",
+                r.source
+            )));
+        }
+    }
+    Ok((listing, all))
+}
+
+/// Nothing that is measured is larger, and 32 bits have no room for what would be computed of it.
+const LARGEST: f32 = 1e30;
+
+/// A recording and the class of each of its ticks.
+type Shown<'a> = (&'a Recording, &'a [Option<usize>]);
+
+/// Is class `n` still shown by enough of what could be read? Every class is to be learnt and judged; of a given
+/// split it is to be learnt.
+fn taught(
+    listing: &Listing,
+    n: usize,
+    of: &[Shown<'_>],
+    lost: &[(Recording, String)],
+    (tick_ms, delay_ms): (u32, u64),
+) -> Result<(), String> {
+    let is_split = of.iter().map(|(r, _)| *r).chain(lost.iter().map(|(r, _)| r)).any(|r| r.side.is_some());
+    let asked = |r: &Recording| !is_split || r.side == Some(Side::Train);
+    let listed = |r: &Recording| asked(r) && r.spans.iter().any(|s| s.label == Some(n));
+    let mine = of.iter().copied().filter(|(r, _)| listed(r));
+    let (good, bad): (Vec<Shown<'_>>, Vec<Shown<'_>>) = mine.partition(|(_, classes)| classes.contains(&Some(n)));
+    let groups: BTreeSet<&str> = good.iter().map(|(r, _)| r.group.as_str()).collect();
+    // What no stretch covers may be in one recording alone.
+    let least = if is_split || (listing.stretches && Some(n) == listing.background) { 1 } else { 2 };
+    if groups.len() >= least {
+        return Ok(());
+    }
+    let unread: Vec<&str> = lost.iter().filter(|(r, _)| listed(r)).map(|(_, why)| why.as_str()).collect();
+    let why = match (unread.first(), bad.first()) {
+        (Some(why), _) => format!("{} of its recordings cannot be read, the first: {why}", unread.len()),
+        (None, Some((r, classes))) => unseen(r, n, classes.len(), tick_ms, delay_ms),
+        (None, None) => "no more of it is listed".into(),
+    };
+    let (label, found) = (&listing.labels[n], groups.len());
+    let all = of.iter().map(|(r, _)| *r).chain(lost.iter().map(|(r, _)| r)).filter(|r| listed(r));
+    let all = all.map(|r| r.group.as_str()).collect::<BTreeSet<_>>().len();
+    let needed = match (is_split, least) {
+        (true, _) => "one needed to learn from",
+        (_, 1) => "one needed",
+        _ => "2 or more needed: one to learn from, one to judge by",
+    };
+    Err(format!("class {label}: shown by {found} of {all} groups of recordings, {needed}; {why}"))
+}
+
+/// Why no tick of a recording shows a class that it is listed with.
+fn unseen(r: &Recording, n: usize, ticks: usize, tick_ms: u32, delay_ms: u64) -> String {
+    let length_ms = ticks as u64 * u64::from(tick_ms);
+    let seconds = |ms: u64| ms as f64 / 1e3;
+    match r.spans.iter().find(|s| s.label == Some(n)) {
+        Some(s) if s.start_ms + delay_ms >= length_ms => {
+            let late = if delay_ms > 0 { format!(" and is answered {delay_ms} ms later") } else { String::new() };
+            format!("{} ends at {} s, it is listed from {} s on{late}", r.source, seconds(length_ms), seconds(s.start_ms))
+        }
+        Some(s) if s.end_ms - s.start_ms < u64::from(tick_ms) => {
+            let (start, end) = (seconds(s.start_ms), seconds(s.end_ms));
+            format!("{}: from {start} to {end} s is shorter than a tick of {tick_ms} ms", r.source)
+        }
+        _ => format!("{}: other stretches cover it", r.source),
+    }
+}
