@@ -133,7 +133,7 @@ impl Board {
     /// board's own port.
     ///
     /// # Errors
-    /// `serial` on a board without one, or a report that cannot be understood.
+    /// `serial` on a board without one, a report that cannot be understood, or two that go to one place.
     pub fn reports(&self, wanted: &[String]) -> Result<Vec<ReportSpec>, ReportError> {
         let refuse = |why: String| ReportError::Refused { what: format!("board {}", self.name), why };
         let read = |text: &String| match (text.as_str(), &self.serial) {
@@ -141,10 +141,19 @@ impl Board {
             ("serial", None) => Err(refuse("it names no serial port; say which, as in serial:/dev/ttyUSB0,115200".into())),
             (text, _) => text.parse(),
         };
-        match wanted {
-            [] => self.report.iter().map(read).collect::<Result<_, _>>().map_err(|e| refuse(e.to_string())),
-            wanted => wanted.iter().map(read).collect(),
+        if wanted.is_empty() {
+            return self.report.iter().map(read).collect::<Result<_, _>>().map_err(|e| refuse(e.to_string()));
         }
+        let mut specs: Vec<ReportSpec> = Vec::with_capacity(wanted.len());
+        for text in wanted {
+            let spec = read(text)?;
+            if specs.iter().any(|other| other.shares(&spec)) {
+                let why = "another report goes there already, and each needs a place of its own".into();
+                return Err(ReportError::Refused { what: format!("--report {text}"), why });
+            }
+            specs.push(spec);
+        }
+        Ok(specs)
     }
 
     /// GPIO lines for the classes of a bundle. Lines in `wanted` (the configuration) take the place of the board's; board

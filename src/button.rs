@@ -22,6 +22,11 @@ const DEBOUNCE: Duration = Duration::from_millis(20);
 /// How often the thread looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// What is said of a button for one of the bundle's own classes.
+pub fn left_alone(label: &str) -> String {
+    format!("gpio.buttons: {label} is a class of the bundle and cannot be taught; left alone")
+}
+
 /// The thread that reads them; dropped, it ends.
 #[derive(Debug)]
 pub struct Buttons {
@@ -39,7 +44,7 @@ impl Buttons {
         let (known, buttons): (Vec<_>, Vec<_>) =
             wiring.buttons.iter().cloned().partition(|(label, _)| own.iter().any(|own| own == label.as_str()));
         for (label, _) in known {
-            log::error!("gpio.buttons: {label} is a class of the bundle and cannot be taught; left alone");
+            log::error!("{}", left_alone(&label));
         }
         let stop = Arc::new(AtomicBool::new(false));
         if buttons.is_empty() {

@@ -4,10 +4,12 @@
 //! configuration, bundle or arguments (it does not).
 
 mod alarms;
+mod answer;
 mod bench;
 mod calibrate;
 mod check;
 mod classify;
+mod clip;
 mod confusion;
 mod demo;
 pub mod doctor;
@@ -17,15 +19,19 @@ mod estimate;
 mod failure;
 pub mod index;
 mod install;
+pub mod label;
 mod learn;
+mod play;
 mod plot;
+mod progress;
 mod promised;
-pub mod record;
+mod record;
 mod run;
 pub mod score;
 mod segments;
 mod setup;
 pub mod shape;
+mod spare;
 mod stillness;
 mod stop;
 mod stopwatch;
@@ -65,9 +71,9 @@ enum Command {
     /// Thresholds for one site, from ordinary footage of it
     Calibrate(calibrate::Args),
     /// Take labelled clips from the live camera
-    Record(record::RecordArgs),
+    Record(record::Args),
     /// Cut labelled clips from a longer recording
-    Label(record::LabelArgs),
+    Label(label::Args),
     /// Make a collection of recordings searchable
     Index(index::IndexArgs),
     /// Moments in an indexed collection that are like a recording
@@ -121,8 +127,8 @@ pub fn main() -> ExitCode {
         Command::Classify(args) => classify::run(&args, &mut out),
         Command::Calibrate(args) => calibrate::run(&args, &mut out),
         Command::Check(args) => check::run(&args, &mut out),
-        Command::Record(args) => record::record(&args, &mut out),
-        Command::Label(args) => record::label(&args, &mut out),
+        Command::Record(args) => record::run(&args, &mut out),
+        Command::Label(args) => label::run(&args, &mut out),
         Command::Index(args) => index::index(&args, &mut out),
         Command::Find(args) => index::find(&args, &mut out),
         Command::Teach(args) => teach::run(&args, &mut out),

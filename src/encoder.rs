@@ -8,7 +8,7 @@
 //! The input tensor and the run state are made once and lent to tract, which allocates inside; we do not.
 
 use crate::bundle::{Bundle, BundleError, ENCODER};
-use crate::onnx;
+use crate::onnx::{self, Runner};
 use crate::place::{Cells, PLANES};
 use crate::qnn::{self, Engine, Quant, Report};
 use tract_onnx::prelude::*;
@@ -28,7 +28,7 @@ impl From<TractError> for EncoderError {
 /// See the module's documentation.
 #[derive(Debug)]
 pub struct Encoder {
-    state: TypedSimpleState,
+    runner: Runner,
     /// Lent to tract for each run and ours again afterwards.
     input: Arc<Tensor>,
     kind: InputKind,
@@ -159,7 +159,7 @@ impl Encoder {
             (DatumType::F32, _) => InputKind::F32(levels(planes, &want.mean, &want.scale)),
             (other, _) => return Err(refuse(format!("the input is {other:?}, expected f32, u8 or i8"))),
         };
-        let run = || -> TractResult<(TypedSimpleState, Arc<Tensor>, usize, Option<Map>)> {
+        let run = || -> TractResult<(Runner, Arc<Tensor>, usize, Option<Map>)> {
             let mut model = onnx::typed(&proto, &[(0, datum.fact(&*shape).into())], 1 + usize::from(mapped))?;
             qnn::fill(&mut model, &regions)?;
             let model = model.into_optimized()?;
@@ -172,20 +172,20 @@ impl Encoder {
             }
             let len = out.shape.as_concrete().map_or(0, |dims| dims.iter().product());
             let map = mapped.then(|| Map::new(model.output_fact(1)?)).transpose()?;
-            let plan = model.into_runnable()?;
+            let mut runner = Runner::new(model)?;
             let input = Arc::new(Tensor::zero_dt(datum, &shape)?);
-            // What runs once, runs: a graph that fails is refused here and not on the road. A recurrent layer remembers, so that state goes.
-            plan.spawn()?.run(tvec![TValue::from_const(input.clone())])?;
-            Ok((plan.spawn()?, input, len, map))
+            // What runs once, runs: a graph that fails is refused here and not on the road.
+            runner.run(ENCODER, TValue::from_const(input.clone()))?;
+            Ok((runner, input, len, map))
         };
-        let (state, input, len, map) = run().map_err(|e| refuse(onnx::sentence(&e)))?;
+        let (runner, input, len, map) = run().map_err(|e| refuse(onnx::sentence(&e)))?;
         if len != want.features {
             return Err(refuse(format!("the graph gives {len} features, the contract says input.features = {}", want.features)));
         }
         let plane_len = h * w;
         let levels = vec![0; planes * want.clip * plane_len].into();
         let clip = Clip { levels, planes, ticks: want.clip, plane_len, seen: 0 };
-        Ok(Self { state, input, kind, clip, features: vec![0.0; len].into(), map, report })
+        Ok(Self { runner, input, kind, clip, features: vec![0.0; len].into(), map, report })
     }
 
     /// Where things are in the picture that was encoded last; `None` where it does not say or was not asked to.
@@ -261,7 +261,7 @@ impl Encoder {
                 }
             }
         }
-        let result = onnx::run(ENCODER, || self.state.run(tvec![TValue::from_const(self.input.clone())]))?;
+        let result = self.runner.run(ENCODER, TValue::from_const(self.input.clone()))?;
         let plain = result[0].try_as_plain_ram()?;
         self.features.copy_from_slice(plain.as_slice::<f32>()?);
         if let Some(map) = &mut self.map {

@@ -22,7 +22,9 @@ impl HealthClock {
     /// `hash` is the bundle's, of which eight digits are said.
     pub fn new(hash: &str) -> Self {
         let bundle = hash.get(..8).and_then(|h| Text::try_from(h).ok()).unwrap_or_default();
-        Self { next: Timestamp::default() + PERIOD, last: Default::default(), bundle, fallback: false }
+        // The frame that starts the clock is at its beginning, not within the first second.
+        let last = (Timestamp::default(), Counts { frames: 1, ..Counts::default() });
+        Self { next: Timestamp::default() + PERIOD, last, bundle, fallback: false }
     }
 
     /// Whether this bundle runs because the one that should cannot be used: said instead of `OK`.
@@ -41,11 +43,10 @@ impl HealthClock {
             return None;
         }
         // A long silence is one report, not one for each second of it.
-        while self.next <= now {
-            self.next = self.next + PERIOD;
-        }
+        let missed = now.since(self.next).as_secs() / PERIOD.as_secs();
+        self.next = self.next + Duration::from_secs((missed + 1) * PERIOD.as_secs());
         let counts = pipeline.counts();
-        let frames = u64::from(counts.frames.wrapping_sub(self.last.1.frames));
+        let frames = u64::from(counts.frames.saturating_sub(self.last.1.frames));
         let ms = now.since(self.last.0).as_millis().max(1) as u64;
         let (ticks, reused) = (counts.ticks.wrapping_sub(self.last.1.ticks), counts.reused.wrapping_sub(self.last.1.reused));
         let still = (pipeline.has_gate() && ticks > 0 && !matches!(pipeline.state(), State::Warming { .. }))

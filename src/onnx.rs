@@ -8,11 +8,13 @@ mod any;
 mod guard;
 mod mend;
 mod precheck;
+mod runner;
 
 use crate::bundle::{MAX_FILE_BYTES, plain};
 pub use any::Any;
 pub(crate) use guard::{caught, guarded, run};
 pub use precheck::MAX_NODES;
+pub(crate) use runner::Runner;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::OnceLock;
 use tract_onnx::pb::tensor_proto::DataType;

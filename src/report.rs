@@ -405,8 +405,9 @@ pub trait Sink: Send {
         true
     }
 
-    /// Gives what is queued a last chance to leave, for at most `limit`, and puts outputs into their safe state.
-    fn close(&mut self, limit: std::time::Duration);
+    /// Gives what is queued a last chance to leave, for at most `limit`, and puts outputs into their safe state. False: reports were lost on the
+    /// way to a file or a pipe, or did not leave in time.
+    fn close(&mut self, limit: std::time::Duration) -> bool;
 }
 
 #[cfg(test)]

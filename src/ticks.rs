@@ -16,6 +16,7 @@ use crate::source::ahead::Ahead;
 use crate::source::open::{self, Options, Spec};
 use crate::source::{Payload, SourceError, Timestamp};
 use sha2::{Digest, Sha256};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -234,18 +235,12 @@ impl Maker {
             match from.read() {
                 Ok(Some((frame, until))) => {
                     table.feed(frame.at, until.unwrap_or(frame.at + walk.tick), |which, value| stages.extras.push(which, value));
-                    let open = walk.next;
-                    let due = walk.due(frame.at, until);
-                    if due > MAX_GAP.as_millis() as u64 / u64::from(self.tick_ms.max(1)) {
-                        let (at, gap) = (walk.at(open).ms() / 1000, MAX_GAP.as_secs() / 3600);
-                        return Err(format!(
-                            "after the frame at {at} s comes none for more than {gap} h; cut the recording there"
-                        ));
-                    }
-                    if due > 0 {
+                    let mut due = walk.due(frame.at, until);
+                    walk.bounded(&due)?;
+                    if let Some(first) = due.next() {
                         stages.stage(&frame.payload)?;
-                        stages.fill(walk.at(open))?;
-                        (1..due).for_each(|_| stages.hold());
+                        stages.fill(walk.at(first))?;
+                        due.for_each(|_| stages.hold());
                     }
                 }
                 Ok(None) => break,
@@ -282,7 +277,7 @@ pub fn program() -> String {
     format!("{} {made:?}", env!("CARGO_PKG_VERSION"))
 }
 
-/// Which ticks a frame fills.
+/// Which ticks a frame fills: those of which it is the newest, as in [`crate::pipeline`].
 #[derive(Debug)]
 pub struct Walk {
     tick: Duration,
@@ -297,19 +292,31 @@ impl Walk {
         Self { tick, start: None, next: 0 }
     }
 
-    fn at(&self, k: u64) -> Timestamp {
+    /// Stamp of tick `k`.
+    pub fn at(&self, k: u64) -> Timestamp {
         Timestamp(self.start.unwrap_or_default().0.saturating_add(k.saturating_mul(self.tick.as_nanos() as u64)))
     }
 
     /// Ticks from this frame's stamp until the next one's; the last frame of all (`None`) fills one more.
-    pub fn due(&mut self, at: Timestamp, until: Option<Timestamp>) -> u64 {
+    pub fn due(&mut self, at: Timestamp, until: Option<Timestamp>) -> Range<u64> {
         self.start.get_or_insert(at);
         let until = until.unwrap_or_else(|| Timestamp(self.at(self.next).max(at).0.saturating_add(1)));
-        let first = self.next;
-        while self.at(self.next) < until {
-            self.next += 1;
+        let passed = until.since(self.start.unwrap_or_default()).as_nanos().div_ceil(self.tick.as_nanos()) as u64;
+        let due = self.next..self.next.max(passed);
+        self.next = due.end;
+        due
+    }
+
+    /// Refuses a recording in which one frame stands for more than an hour.
+    ///
+    /// # Errors
+    /// Where.
+    pub fn bounded(&self, due: &Range<u64>) -> Result<(), String> {
+        let (at_s, gap_h) = (self.at(due.start).ms() / 1000, MAX_GAP.as_secs() / 3600);
+        if u128::from(due.end - due.start) * self.tick.as_nanos() > MAX_GAP.as_nanos() {
+            return Err(format!("after the frame at {at_s} s comes none for more than {gap_h} h; cut the recording there"));
         }
-        self.next - first
+        Ok(())
     }
 }
 
@@ -477,8 +484,11 @@ mod tests {
         let mut walk = Walk::new(Duration::from_millis(100));
         let ms = Timestamp::from_ms;
         // 30 frames a second, then a hole, then the end.
-        let due: Vec<u64> =
-            [(0, 33), (33, 66), (66, 100), (100, 400)].into_iter().map(|(a, b)| walk.due(ms(a), Some(ms(b)))).collect();
-        assert_eq!((due, walk.due(ms(400), None)), (vec![1, 0, 0, 3], 1));
+        let frames = [(0, 33), (33, 66), (66, 100), (100, 400)];
+        let due: Vec<_> = frames.into_iter().map(|(a, b)| walk.due(ms(a), Some(ms(b)))).collect();
+        assert_eq!((due, walk.due(ms(400), None)), (vec![0..1, 1..1, 1..1, 1..4], 4..5));
+        let gap = walk.due(ms(500), Some(Timestamp(u64::MAX)));
+        assert!(walk.bounded(&gap).is_err_and(|why| why.contains("more than 1 h")));
+        assert_eq!(walk.bounded(&(4..5)), Ok(()));
     }
 }

@@ -99,7 +99,9 @@ fn reader_sees_exactly_what_a_file_or_stdout_gets() {
         for k in 0..3_000 {
             sinks.iter_mut().for_each(|s| s.send(k, &any(k)));
         }
-        sinks.iter_mut().for_each(|s| s.close(Duration::from_secs(60)));
+        for sink in &mut sinks {
+            sink.close(Duration::from_secs(60));
+        }
     });
     let want = expected(3_000);
     let got = far.read_until(Duration::from_secs(30), |all| all.len() >= want.len());

@@ -100,26 +100,37 @@ fn what_cannot_be_written_is_refused_at_once() {
 }
 
 #[test]
-fn full_disk_costs_reports_and_nothing_else() {
+fn full_disk_costs_reports_and_the_exit_code_says_so() {
     // /dev/full takes no byte.
     let start = Instant::now();
     send("file:/dev/full", 500);
     assert!(start.elapsed() < Duration::from_secs(5));
-    // The program says the same on its other sink, and one sentence about the full one.
+    // The program says the same on its other sink, one sentence about the full one, and that not all was written.
     let rows = temporary("full");
     std::fs::write(&rows, "0 0 0 0 0 0\n".repeat(60)).unwrap();
     let source = format!("features:{}", rows.display());
-    let run = |more: &[&str]| {
+    let run = |more: &[&str], code: i32| {
         let args = ["run", "--board", "host", "--bundle", "tests/bundles/rows-gru", "--source", &source, "--report", "stdout"];
         let out = lookout(&[&args[..], more].concat());
-        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        assert_eq!(out.status.code(), Some(code), "{}", String::from_utf8_lossy(&out.stderr));
         (String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap())
     };
-    let ((plain, _), (beside, log)) = (run(&[]), run(&["--report", "file:/dev/full"]));
+    let ((plain, _), (beside, log)) = (run(&[], 0), run(&["--report", "file:/dev/full"], 1));
     std::fs::remove_file(&rows).unwrap();
     assert!(plain.lines().count() > 4, "{plain}");
     assert_eq!(beside, plain);
     assert_eq!(log.matches("/dev/full: reports are lost: No space left").count(), 1, "said once: {log}");
+    assert!(log.contains("not all reports of this recording could be written"), "{log}");
+}
+
+#[test]
+fn two_reports_never_share_a_file() {
+    let path = temporary("shared");
+    let (file, json) = (format!("file:{}", path.display()), format!("json:{}", path.display()));
+    let out = lookout(&["run", "--board", "host", "--source", "features:/nowhere", "--report", &file, "--report", &json]);
+    let said = String::from_utf8(out.stderr).unwrap();
+    assert!(out.status.code() == Some(2) && said.contains("another report goes there already"), "{said}");
+    assert!(!path.exists(), "nothing was opened");
 }
 
 /// What is sent just before the end is there, whatever the writer did at that moment. Many at once, so that each is now and then interrupted anywhere.

@@ -6,7 +6,7 @@
 //! (the rule of three), so that is said beside it, and less footage than that lowers no threshold.
 
 use super::Failure;
-use super::classify::timeline;
+use super::play::timeline;
 use super::segments::Timeline;
 use super::setup::{self, BundleArg, GateArg, StateArg, on_box};
 use crate::bundle::Bundle;

@@ -20,6 +20,7 @@ use super::setup::{self, Chosen, choose, fit_taught};
 use crate::baked;
 use crate::board::{self, Board, Wiring};
 use crate::bundle::Bundle;
+use crate::button::left_alone;
 use crate::config::{self, Config};
 use crate::report::{Label, ReportSpec};
 use crate::source::SourceError;
@@ -236,6 +237,12 @@ fn this_bundle(config: &Config, all: &mut Findings) -> Option<Bundle> {
             }
             if let Err(e) = config.decisions(&c.decision, &bundle.labels) {
                 all.add(Finding::broken("config", 2, e.to_string()));
+            }
+            for label in config.gpio.buttons.keys().filter(|label| c.head.labels.contains(label)) {
+                all.add(
+                    Finding::note("gpio", left_alone(label))
+                        .fix("name a class that the bundle does not have, or take the button out"),
+                );
             }
             all.extend(senses::look(config, &bundle));
             all.extend(strange::look(config, &bundle));

@@ -9,14 +9,15 @@
 pub mod moments;
 
 use super::Failure;
-use super::classify::spare;
+use super::progress::Progress;
 use super::setup::{BundleArg, load};
+use super::spare::spare;
 use crate::bundle::Bundle;
 use crate::store::settle;
 use crate::ticks::{Kind, Maker, Ticks};
 use moments::{Header, Index, KIND};
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
 /// Largest index that is read, bytes, because all of it is in memory while it is searched: ten million moments of 96 features are 3.9 GB.
@@ -75,17 +76,11 @@ pub fn index(args: &IndexArgs, out: &mut dyn Write) -> Result<(), Failure> {
         return Err(Failure::refused(why));
     }
     let bundle = load(&args.bundle)?;
-    let shown = std::io::stderr().is_terminal();
-    let done = |n: usize| {
-        if shown {
-            let _ = write!(std::io::stderr(), "\r\x1b[K{n} of {}", args.clips.len());
-        }
-    };
+    let progress = Progress::new();
+    let done = |n: usize| progress.say(|| format!("{n} of {}", args.clips.len()));
     let maker = Maker::new(kind(&bundle), bundle.contract.time.tick_ms, args.cache.as_deref()).map_err(Failure::broke)?;
     let made = maker.all(&args.clips, &done);
-    if shown {
-        let _ = write!(std::io::stderr(), "\r\x1b[K");
-    }
+    drop(progress);
     let (mut clips, mut all, mut failed) = (vec![], vec![], false);
     for (clip, ticks) in args.clips.iter().zip(made) {
         match ticks.and_then(|t| {

@@ -7,7 +7,7 @@
 //! start on.
 
 use super::Failure;
-use super::classify::{Played, play};
+use super::play::{Played, play};
 use super::promised;
 use super::setup::{self, BundleArg, StateArg, on_box};
 use super::stop;
@@ -291,7 +291,7 @@ pub fn novelty(args: &NoveltyArgs, out: &mut dyn Write) -> Result<(), Failure> {
         };
         play(clip, &bundle, Played::whole(&options), &mut (), &mut |_| {}, &mut say)?;
         for line in lines {
-            writeln!(out, "{},{line}", super::classify::quoted(clip))?;
+            writeln!(out, "{},{line}", super::answer::quoted(clip))?;
         }
     }
     Ok(())

@@ -176,7 +176,10 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
     // The end of a recording is as whole as the rest of it: a slow reader is waited for as in the middle.
     let told = live || stop.load(Ordering::Relaxed);
     ended.store(!told, Ordering::Relaxed);
-    watch.herald.close(if told { DRAIN } else { report::outbox::PATIENCE });
+    let whole = watch.herald.close(if told { DRAIN } else { report::outbox::PATIENCE });
+    if !told && !whole && done.is_ok() {
+        done = Err(Failure::broke("not all reports of this recording could be written"));
+    }
     watch.blackbox.iter_mut().for_each(|b| b.close(DRAIN));
     done
 }

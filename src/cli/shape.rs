@@ -17,6 +17,7 @@ use crate::ticks::Walk;
 use anyhow::{Context, bail, ensure};
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -145,16 +146,16 @@ fn shape(
 }
 
 /// The ticks that the staged picture fills: the first with it, the others with what was there. As many as there are.
-fn fill(shaper: &mut Shaper, ticks: u64, out: &mut dyn Write) -> anyhow::Result<u64> {
-    for n in 0..ticks {
-        if n == 0 {
+fn fill(shaper: &mut Shaper, due: Range<u64>, out: &mut dyn Write) -> anyhow::Result<u64> {
+    for k in due.clone() {
+        if k == due.start {
             out.write_all(shaper.finish())?;
         } else {
             shaper.hold();
             out.write_all(shaper.planes())?;
         }
     }
-    Ok(ticks)
+    Ok(due.end - due.start)
 }
 
 /// Header of a `.npy` file (format 1.0) of bytes, always 128 long so that it can be written over.

@@ -7,7 +7,7 @@
 mod export;
 
 use super::Failure;
-use super::classify::{Played, play};
+use super::play::{Played, play};
 use super::setup::{self, BundleArg, GateArg, StateArg, choose, short};
 use crate::bundle::{Bundle, class};
 use crate::config::Config;

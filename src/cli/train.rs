@@ -1,5 +1,6 @@
 //! `lookout train`: classes of one's own, from recordings to a bundle that runs on the box unchanged. See [`crate::train`].
 
+mod epochs;
 mod page;
 mod reading;
 mod unlabelled;
@@ -13,13 +14,14 @@ use crate::novelty::normal::Loss;
 use crate::report::MAX_LABEL;
 use crate::ticks::{Data, Kind, Maker, Turn, program};
 use crate::train::course::{Course, cache_beside};
-use crate::train::fit::{Epoch, Settings};
+use crate::train::fit::Settings;
 use crate::train::list::{Listing, Wishes};
 use crate::train::net::{self, Cell};
 use crate::train::set::Set;
 use crate::train::unlabelled::Predictor;
 use crate::train::write::Terms;
 use crate::train::{TrainError, gait, tiny};
+use epochs::Epochs;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -296,8 +298,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         key,
         cache,
     };
-    let mut progress = Progress::new(course.settings.epochs, course.folds == 1 && course.settings.patience > 0);
-    let outcome = course.run(&set, &mut |n, all, epoch| progress.epoch(n, all, epoch, set.stretches))?;
+    let mut epochs = Epochs::new(&course, &set);
+    let outcome = course.run(&set, &mut |n, all, epoch| epochs.say(n, all, epoch))?;
     let mut draft = crate::train::write::Draft { files: outcome.draft.files.clone() };
     let summary = words::summary(&set, &course, &outcome);
     draft.files.insert("README.md".into(), words::card(&args.clips, &set, &course, &summary).into_bytes());
@@ -472,40 +474,4 @@ fn key(set: &Set, args: &Args, base: &Bundle, features: usize) -> String {
         "{epochs} {patience} {batch} {rate} {decay} {seed} {folds} {mirror:?} {turn} {bundle:?} {extra:?} {balance}"
     ));
     crate::bundle::hex(&hash.finalize())[..16].into()
-}
-
-/// Epochs on stderr: a line each, with a bar before it where somebody looks.
-struct Progress {
-    epochs: usize,
-    training: usize,
-    /// Is the best epoch taken, or the last?
-    chooses: bool,
-}
-
-impl Progress {
-    fn new(epochs: usize, chooses: bool) -> Self {
-        Self { epochs, training: 0, chooses }
-    }
-
-    fn epoch(&mut self, training: usize, all: usize, e: &Epoch, stretches: bool) {
-        let mut err = std::io::stderr();
-        if self.training != training {
-            self.training = training;
-            let _ = writeln!(err, "training {training} of {all}");
-        }
-        let twentieths = (e.n * 20 / self.epochs.max(1)).min(20);
-        let what = if stretches { "ticks" } else { "clips" };
-        let judged = if e.judged.is_nan() {
-            String::new()
-        } else {
-            format!(
-                "  judged loss {:.3}, {what} right {:5.1} %{}",
-                e.judged,
-                e.accuracy * 100.0,
-                if e.best && self.chooses { "  best" } else { "" }
-            )
-        };
-        let bar = format!("[{}{}]", "#".repeat(twentieths), ".".repeat(20 - twentieths));
-        let _ = writeln!(err, "  epoch {:3} {bar} loss {:.3}{judged}  {:.1} s", e.n, e.loss, e.seconds);
-    }
 }

@@ -1,15 +1,18 @@
 //! Any ONNX file with one input, ready to run: for `check --onnx`, `bench --onnx` and tests.
 
-use super::{input_fact, parse, sentence, typed};
+use super::{Runner, input_fact, parse, sentence, typed};
 use crate::qnn::{self, Engine, Region, Report};
 use ndarray::ArrayD;
 use std::time::Duration;
 use tract_onnx::prelude::*;
 
+/// What a panic of it is called.
+const NETWORK: &str = "the network";
+
 /// See the module's text.
 #[derive(Debug)]
 pub struct Any {
-    state: TypedSimpleState,
+    runner: Runner,
     regions: Vec<Arc<Region>>,
     report: Report,
     kind: DatumType,
@@ -37,13 +40,13 @@ impl Any {
                 (proto, vec![], Report::default())
             }
         };
-        let state = || {
+        let runner = || {
             let mut model = typed(&proto, &[(0, kind.fact(&*shape).into())], outputs)?;
             qnn::fill(&mut model, &regions)?;
-            model.into_optimized()?.into_runnable()?.spawn()
+            Runner::new(model.into_optimized()?)
         };
-        let state = state().map_err(|e| sentence(&e))?;
-        Ok(Self { state, regions, report, kind, shape })
+        let runner = runner().map_err(|e| sentence(&e))?;
+        Ok(Self { runner, regions, report, kind, shape })
     }
 
     /// What runs on bytes and what does not.
@@ -71,7 +74,7 @@ impl Any {
     /// # Errors
     /// What tract says.
     pub fn time(&mut self, input: &Arc<Tensor>) -> Result<(), String> {
-        super::run("the network", || self.state.run(tvec![TValue::from_const(input.clone())])).map(drop).map_err(|e| sentence(&e))
+        self.runner.run(NETWORK, TValue::from_const(input.clone())).map(drop).map_err(|e| sentence(&e))
     }
 
     /// The first output, as f32.
@@ -80,7 +83,7 @@ impl Any {
     /// What tract says.
     pub fn run(&mut self, input: Tensor) -> Result<ArrayD<f32>, String> {
         let run = || -> TractResult<ArrayD<f32>> {
-            let out = super::run("the network", || self.state.run(tvec![input.into_tvalue()]))?;
+            let out = self.runner.run(NETWORK, input.into_tvalue())?;
             let out = out[0].cast_to::<f32>()?;
             let shape = out.shape().to_vec();
             Ok(ArrayD::from_shape_vec(shape, out.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())?)

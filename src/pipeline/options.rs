@@ -5,6 +5,7 @@ use crate::encoder::{EncoderError, Form};
 use crate::head::HeadError;
 use crate::novelty::Setup;
 use crate::shaper::{Region, ShaperError};
+use crate::source::Payload;
 use std::time::Duration;
 
 /// What can go wrong in a step. The pipeline stays usable: the tick counts as held.
@@ -27,6 +28,19 @@ pub enum PipelineError {
         /// What the bundle is made for.
         expected: String,
     },
+}
+
+impl PipelineError {
+    /// This is not what the bundle takes: pictures, or rows of `row` numbers where `row` is not 0.
+    pub(super) fn misfit(payload: &Payload<'_>, row: usize) -> Self {
+        let (found, expected): (String, String) = match payload {
+            Payload::Shaped(..) => ("a tick of another bundle".into(), "its own".into()),
+            Payload::Row(_) if row == 0 => ("a row of numbers".into(), "pictures".into()),
+            Payload::Row(found) => (format!("a row of {} numbers", found.len()), format!("rows of {row}")),
+            Payload::Image(_) => ("a picture".into(), format!("rows of {row} numbers")),
+        };
+        Self::Payload { found, expected }
+    }
 }
 
 /// What may differ from the bundle's defaults.

@@ -71,6 +71,7 @@ struct Inner {
     closing: Option<Instant>,
     done: bool,
     gone: bool,
+    lost: bool,
 }
 
 /// See the module.
@@ -209,6 +210,16 @@ impl Outbox {
     /// See [`Sink::gone`](super::Sink::gone).
     pub fn gone(&self) -> bool {
         self.lock().gone
+    }
+
+    /// The writer says: what I took did not arrive.
+    pub fn set_lost(&self) {
+        self.lock().lost = true;
+    }
+
+    /// Did anything not arrive that the writer took?
+    pub fn lost(&self) -> bool {
+        self.lock().lost
     }
 
     /// The writer's last word: call it when the thread ends, however it ends.

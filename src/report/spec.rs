@@ -32,6 +32,17 @@ pub enum ReportSpec {
     Gpio,
 }
 
+impl ReportSpec {
+    /// Would both be written to one file, port or set of lines? Sentences and JSON lines on standard output may be: each line is one write.
+    pub fn shares(&self, other: &Self) -> bool {
+        let path = |spec: &Self| match spec {
+            Self::File(path) | Self::Json(Some(path)) | Self::Serial { path, .. } => Some(path.clone()),
+            Self::Stdout | Self::Json(None) | Self::Gpio => None,
+        };
+        self == other || path(self).is_some_and(|place| path(other) == Some(place))
+    }
+}
+
 impl FromStr for ReportSpec {
     type Err = ReportError;
 

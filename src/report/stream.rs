@@ -118,8 +118,14 @@ impl Stream {
                 if let Err(End) = self.write(&line, outbox) {
                     return;
                 }
+                if self.torn || self.file.is_none() {
+                    outbox.set_lost();
+                }
             }
             if closing {
+                if !self.live && !self.is_on_the_card() {
+                    outbox.set_lost();
+                }
                 return;
             }
             outbox.sleep(None);
@@ -202,6 +208,13 @@ impl Stream {
             }
         }
         Ok(false)
+    }
+
+    /// A recording's reports are wanted whole, and a run that says it went well has written them. Standard output and pipes are their reader's.
+    fn is_on_the_card(&mut self) -> bool {
+        let (Some(file), Some(_)) = (&self.file, &self.path) else { return true };
+        let synced = file.sync_data();
+        synced.inspect_err(|e| self.complaint.say(format!("{}: reports are lost: {e}", self.name))).is_ok()
     }
 
     fn let_go(&mut self) {

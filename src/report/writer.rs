@@ -57,14 +57,15 @@ impl Sink for Writer {
         awake
     }
 
-    fn close(&mut self, limit: Duration) {
-        let Some(thread) = self.thread.take() else { return };
-        if self.outbox.close(limit) {
-            // A panic in the thread was printed when it happened.
-            let _ = thread.join();
-        } else {
+    fn close(&mut self, limit: Duration) -> bool {
+        let Some(thread) = self.thread.take() else { return !self.outbox.lost() };
+        if !self.outbox.close(limit) {
             log::warn!("{} did not finish within {limit:?}", thread.thread().name().unwrap_or("a writer"));
+            return false;
         }
+        // A panic in the thread was printed when it happened.
+        let _ = thread.join();
+        !self.outbox.lost()
     }
 }
 

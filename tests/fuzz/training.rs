@@ -2,7 +2,7 @@
 
 use crate::harness::{folder, fuzz, line, root, texts};
 use lookout::cli::index::moments::{Header, Index, KIND};
-use lookout::cli::{record, score, shape};
+use lookout::cli::{label, score, shape};
 use lookout::report::Label;
 use lookout::shaper::{Region, Shaper};
 use lookout::ticks::{Data, Ticks};
@@ -48,7 +48,7 @@ fn tables_of_clips_and_of_stretches() {
     println!("table of clips: {taken} of them still name classes");
     std::fs::remove_dir_all(dir).unwrap();
     let seeds = texts(&["start_s,end_s,label\n0,2.5,left\n2.5,4,idle\n", "Start , End,Class\r\n\"1\",2,a-b_c\r\n"]);
-    fuzz("stretches", &seeds, |bytes| match record::stretches(&String::from_utf8_lossy(bytes)) {
+    fuzz("stretches", &seeds, |bytes| match label::stretches(&String::from_utf8_lossy(bytes)) {
         // Each label becomes the name of a folder.
         Ok(list) => assert!(list.iter().all(|(from, to, label)| from < to && !label.contains(['/', '.', '\0']))),
         Err(e) => assert!(e.len() > 3),

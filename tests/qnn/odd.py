@@ -121,6 +121,11 @@ def main():
         net = Net([5, 1, 6])
         weights = [net.const(rng.normal(0, 1, s).astype(F)) for s in ((1, gates * 4, 6), (1, gates * 4, 4), (1, 2 * gates * 4))]
         refuse(f"{cell.lower()}_backwards", net.model(net.op(cell, "x", *weights, outputs=2, hidden_size=4, direction="reverse")))
+    for cell, gates in (("LSTM", 4), ("GRU", 3), ("RNN", 1)):  # run twice, and each time from the beginning
+        net = Net([5, 1, 6])
+        weights = [net.const(rng.normal(0, 1, s).astype(F)) for s in ((1, gates * 4, 6), (1, gates * 4, 4), (1, 2 * gates * 4))]
+        after = {"linear_before_reset": 1} if cell == "GRU" else {}
+        save(f"{cell.lower()}", net.model(net.op(cell, "x", *weights, outputs=2, hidden_size=4, **after)), rng.normal(0, 1, [5, 1, 6]).astype(F))
 
 
 if __name__ == "__main__":

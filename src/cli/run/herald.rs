@@ -45,7 +45,12 @@ impl Herald {
         all
     }
 
-    pub fn close(&mut self, limit: Duration) {
-        self.sinks.iter_mut().for_each(|s| s.close(limit));
+    /// False: a sink lost reports.
+    pub fn close(&mut self, limit: Duration) -> bool {
+        let mut whole = true;
+        for sink in &mut self.sinks {
+            whole &= sink.close(limit); // those behind a loser are closed too
+        }
+        whole
     }
 }

@@ -1,12 +1,12 @@
 //! Listed recordings to ticks, and whether every class can still be learnt and judged from those that could be read.
 
 use crate::cli::Failure;
+use crate::cli::progress::Progress;
 use crate::extra::Extra;
 use crate::ticks::{Data, Kind, Maker, Ticks};
 use crate::train::list::{Listing, Recording, Side};
 use crate::train::set;
 use std::collections::BTreeSet;
-use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 /// Recordings with their ticks, and with those of their turned pictures where asked.
@@ -24,16 +24,9 @@ pub fn ticks(
     let mut made = Vec::new();
     for kind in kinds {
         let maker = Maker::new(kind.clone(), tick_ms, Some(cache)).map_err(Failure::broke)?.with(extra);
-        let shown = std::io::stderr().is_terminal();
-        let done = |n: usize| {
-            if shown {
-                let _ = write!(std::io::stderr(), "\r\x1b[Kreading recordings: {n} of {}", sources.len());
-            }
-        };
+        let progress = Progress::new();
+        let done = |n: usize| progress.say(|| format!("reading recordings: {n} of {}", sources.len()));
         made.push(maker.all(&sources, &done).into_iter());
-        if shown {
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
-        }
     }
     let mut all = Vec::new();
     let mut lost = Vec::new();
