@@ -235,14 +235,17 @@ impl Recorder {
         self.due -= usize::from(self.due > 0);
     }
 
-    /// Lays all that is kept into `out` as a clip, written for `label` at `at_ms`; from the oldest note on, where there are any.
-    pub fn write(&mut self, label: &str, at_ms: u64, out: &mut Vec<u8>) {
+    /// Lays the last `ticks` of what is kept into `out` as a clip, written for `label` at `at_ms`; where there are notes, from the last one before those
+    /// on, or else from the oldest.
+    pub fn write(&mut self, label: &str, at_ms: u64, ticks: usize, out: &mut Vec<u8>) {
         out.clear();
         out.extend_from_slice(MAGIC);
         self.header.label.clear();
         self.header.label.push_str(label);
         self.header.at_ms = at_ms;
-        let first = self.slots.iter().position(|slot| slot.past.is_some());
+        let from = self.slots.len().saturating_sub(ticks);
+        let noted = |slot: &Slot| slot.past.is_some();
+        let first = self.slots.iter().take(from + 1).rposition(noted).or_else(|| self.slots.iter().position(noted));
         let past = first.and_then(|n| self.pasts.get(self.slots[n].past?)).map_or(&[][..], |past| past);
         self.header.past_bytes = past.len();
         self.header.head_bytes = self.head_bytes.min(past.len());
@@ -250,7 +253,7 @@ impl Recorder {
         let _ = serde_json::to_writer(&mut *out, &self.header);
         out.push(b'\n');
         out.extend_from_slice(past);
-        let (bytes, first) = (self.header.tick_bytes, first.unwrap_or(0));
+        let (bytes, first) = (self.header.tick_bytes, first.unwrap_or(from));
         let before = self.slots.iter().take(first).rev().find_map(|slot| slot.buffer).or(self.base);
         for (n, slot) in self.slots.iter().enumerate().skip(first) {
             out.extend_from_slice(&slot.at.0.to_le_bytes());
@@ -302,19 +305,22 @@ mod tests {
             recorder.keep(Timestamp(u64::from(n)), planes(&[n; 4]), &[]);
         }
         (3..5).for_each(|n| recorder.keep(Timestamp(n), Shaped::Same, &[]));
-        recorder.write("right", 7, &mut clip);
+        recorder.write("right", 7, 3, &mut clip);
         assert_eq!(ticks(&clip), [(2, NEWS, 2), (3, SAME, 0), (4, SAME, 0)]);
         // Its own tick leaves: its planes stay, for the oldest tick that they stand for.
         (5..20).for_each(|n| recorder.keep(Timestamp(n), Shaped::Same, &[]));
-        recorder.write("right", 7, &mut clip);
+        recorder.write("right", 7, 3, &mut clip);
         assert_eq!(ticks(&clip), [(17, NEWS, 2), (18, SAME, 0), (19, SAME, 0)]);
+        // Fewer than are kept, and what stands for the first of them.
+        recorder.write("right", 7, 2, &mut clip);
+        assert_eq!(ticks(&clip), [(18, NEWS, 2), (19, SAME, 0)]);
         (20..23).for_each(|n| recorder.keep(Timestamp(n), planes(&[n as u8; 4]), &[]));
-        recorder.write("right", 7, &mut clip);
+        recorder.write("right", 7, 9, &mut clip);
         assert_eq!(ticks(&clip), [(20, NEWS, 20), (21, NEWS, 21), (22, NEWS, 22)]);
         recorder.clear();
         assert!(recorder.is_empty());
         recorder.keep(Timestamp(30), planes(&[9; 4]), &[]);
-        recorder.write("left", 8, &mut clip);
+        recorder.write("left", 8, 3, &mut clip);
         assert_eq!(ticks(&clip), [(30, NEWS, 9)]);
         assert!(clip.capacity() >= recorder.max_bytes() && clip.len() < recorder.max_bytes());
     }

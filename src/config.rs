@@ -220,8 +220,10 @@ impl Default for Novelty {
 impl Novelty {
     /// What is known of a place, under these wishes.
     pub fn apply(&self, setup: Setup) -> Option<Setup> {
-        let block = (self.block_s * 1000 / setup.normal.tick_ms.max(1)).max(1);
-        let rate = self.false_alarms * f64::from(self.block_s) / 86_400.0;
+        let tick_ms = setup.normal.tick_ms.max(1);
+        let block = (self.block_s * 1000 / tick_ms).max(1);
+        // By whole ticks: a block of 19 s is one of 10 where ticks are of 10.
+        let rate = self.false_alarms * f64::from(block) * f64::from(tick_ms) / 86_400_000.0;
         // Blocks of another length promise nothing of these.
         let blocks = if block == setup.block { setup.blocks } else { Blocks::default() };
         self.enabled.then_some(Setup { rate, block, blocks, ..setup })

@@ -3,7 +3,8 @@
 //! A class starts when its probability has been at least `enter` for `min_ms`, and ends when it has been below `leave`
 //! for `min_ms`; between the two thresholds it stays, so outputs do not flap. Onsets are true: an event that takes
 //! `min_ms` to believe still says when its run of ticks began. While one class is on, another that enters ends it.
-//! The background class makes no events. Of classes that are all above `enter`, which takes an `enter` below a half, the strongest may start.
+//! The background class makes no events. Of classes that are all above `enter`, which takes an `enter` below a half, the strongest may start; and while
+//! the one that is on is at or above its `leave`, only a stronger one: two that are both seen do not throw each other out.
 
 use crate::report::{ClassId, Edge, Event, Label};
 use crate::source::Timestamp;
@@ -116,13 +117,14 @@ impl Decision {
         }
     }
 
-    /// The run of the strongest class that is at or above its `enter` and not on already.
+    /// The run of the strongest class that is at or above its `enter`, is not on already, and is stronger than the one that is on and stays so.
     fn enter(&self, at: Timestamp, p: &[f32]) -> Option<Run> {
         let on = match self.state {
             State::On(run) | State::Fading { on: run, .. } => Some(run.class),
             State::Background => None,
         };
-        let best = (0..p.len()).filter(|&c| c != self.background && Some(c) != on && self.thresholds[c].admits(p[c]));
+        let beats = |c: usize| on.is_none_or(|on| c != on && (p[c] > p[on] || p[on] < self.thresholds[on].leave));
+        let best = (0..p.len()).filter(|&c| c != self.background && beats(c) && self.thresholds[c].admits(p[c]));
         let class = best.reduce(|a, b| if p[b] > p[a] { b } else { a })?;
         Some(match self.entering {
             Some(run) if run.class == class => Run { peak: run.peak.max(p[class]), ..run },
@@ -193,15 +195,18 @@ pub fn softmax(values: &mut [f32], temperature: f32) -> bool {
 mod tests {
     use super::*;
 
-    fn decision() -> Decision {
+    fn decision(enter: f32, leave: f32) -> Decision {
         let labels = ["idle", "left", "right"].map(|l| Label::try_from(l).unwrap());
-        let t = Thresholds { enter: 0.6, leave: 0.4, min: Duration::from_millis(200) };
+        let t = Thresholds { enter, leave, min: Duration::from_millis(200) };
         Decision::new(&labels, &[t; 3], 0)
     }
 
     /// Plays `p(left), p(right)` at 100 ms ticks; returns "S left 300 0" = edge, label, onset, duration.
     fn play(ticks: &[(f32, f32)]) -> std::vec::Vec<String> {
-        let mut d = decision();
+        play_through(decision(0.6, 0.4), ticks)
+    }
+
+    fn play_through(mut d: Decision, ticks: &[(f32, f32)]) -> std::vec::Vec<String> {
         let mut said = vec![];
         for (n, (l, r)) in ticks.iter().enumerate() {
             let v = d.update(Timestamp::from_ms(100 * n as u64), &[1.0 - l - r, *l, *r]);
@@ -241,8 +246,23 @@ mod tests {
     }
 
     #[test]
+    fn of_two_that_are_both_seen_the_weaker_one_does_not_come_in() {
+        let low = || decision(0.3, 0.2);
+        let mut ticks = vec![(0.45, 0.4); 20];
+        assert_eq!(play_through(low(), &ticks), ["S@2 left 0 200"]);
+        // As strong is not stronger.
+        assert_eq!(play_through(low(), &[ticks.clone(), vec![(0.4, 0.4); 20]].concat()), ["S@2 left 0 200"]);
+        // The other one is stronger from tick 20 on.
+        let stronger = [ticks.clone(), vec![(0.35, 0.5); 20]].concat();
+        assert_eq!(play_through(low(), &stronger), ["S@2 left 0 200", "E@22 left 0 2000", "S@22 right 2000 200"]);
+        // The first one fades: whoever may start comes in, and the first one's end is where it began to fade.
+        ticks.extend([(0.1, 0.4); 20]);
+        assert_eq!(play_through(low(), &ticks), ["S@2 left 0 200", "E@22 left 0 2000", "S@22 right 2000 200"]);
+    }
+
+    #[test]
     fn an_interruption_ends_what_is_on_once() {
-        let mut d = decision();
+        let mut d = decision(0.6, 0.4);
         for n in 0..4 {
             d.update(Timestamp::from_ms(100 * n), &[0.0, 1.0, 0.0]);
         }

@@ -46,7 +46,8 @@ impl Setup {
     /// That file is missing or another one, where it needs one.
     pub fn of(normal: Normal, network: Option<&[u8]>) -> Result<Self, String> {
         let (blocks, block) = (normal.blocks.clone(), (60_000 / normal.tick_ms.max(1)).max(1));
-        Ok(Self { sense: Sense::new(&normal, network)?, normal, blocks, rate: 1.0 / 1440.0, block })
+        let rate = f64::from(block) * f64::from(normal.tick_ms.max(1)) / 86_400_000.0;
+        Ok(Self { sense: Sense::new(&normal, network)?, normal, blocks, rate, block })
     }
 }
 
@@ -153,7 +154,6 @@ impl Novelty {
     pub fn gap(&mut self, at: Timestamp) -> Option<Report> {
         let ended = self.end(at);
         self.sense.forget();
-        self.promise.gap();
         self.said = None;
         ended
     }

@@ -21,6 +21,7 @@ use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{ModelProto, NodeProto, TensorProto};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::ops::array::Pad;
 
 /// A plan that is ready to run.
 pub type Plan = Arc<TypedRunnableModel>;
@@ -94,6 +95,14 @@ pub(crate) fn typed(proto: &ModelProto, inputs: &[(usize, InferenceFact)], outpu
 const MAX_NUMBERS: usize = 32 << 20;
 
 fn bounded(model: TypedModel) -> TractResult<TypedModel> {
+    for node in model.nodes() {
+        // tract has them as sizes, where what is below zero has become huge.
+        let pads = node.op_as::<Pad>().map_or(&[][..], |pad| &pad.pads);
+        let mut pads = pads.iter().flat_map(|(before, after)| [*before, *after]);
+        if let Some(why) = pads.find_map(|pad| precheck::wrong_pad(pad.cast_signed() as i64)) {
+            bail!("Pad {}: {why}", node.name);
+        }
+    }
     for fact in model.nodes().iter().flat_map(|node| &node.outputs).map(|outlet| &outlet.fact) {
         if let Some(shape) = fact.shape.as_concrete()
             && shape.iter().try_fold(1usize, |all, d| all.checked_mul(*d)).is_none_or(|all| all > MAX_NUMBERS)
@@ -195,7 +204,7 @@ pub(crate) fn without_activation_quantisation(proto: &ModelProto) -> ModelProto 
     let mut clips: HashMap<String, (String, f32)> = HashMap::new();
     for node in graph.node.iter().filter(|n| n.op_type == "DequantizeLinear") {
         let source = node.input.first().and_then(|i| made.get(i.as_str())).filter(|q| q.op_type == "QuantizeLinear");
-        if let (Some(q), Some(out)) = (source, node.output.first()) {
+        if let (Some(q), Some(out)) = (source, node.output.first().filter(|out| !out.is_empty())) {
             let from = q.input.first().cloned().unwrap_or_default();
             match swallowed_relu(q, &known) {
                 Some(top) => drop(clips.insert(out.clone(), (from, top))),

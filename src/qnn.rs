@@ -31,11 +31,10 @@ mod row;
 
 pub(crate) use fallback::{in_float, is_fused};
 pub use graph::Quant;
-pub(crate) use graph::{label, order};
+pub(crate) use graph::{File, label, order};
 pub use op::Region;
 pub(crate) use op::{fill, register};
 
-use graph::File;
 use kernels::Isa;
 use std::collections::BTreeMap;
 use tract_onnx::pb::ModelProto;

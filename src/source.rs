@@ -13,6 +13,7 @@ pub mod film;
 pub mod images;
 mod input;
 pub mod jpeg;
+mod late;
 pub mod open;
 pub mod picture;
 pub mod pipe;

@@ -22,10 +22,10 @@ impl Table {
         text(file).and_then(|text| Self::parse(&text)).map_err(|why| format!("{}: {why}", file.display()))
     }
 
-    /// Reads a text. Empty lines are passed over.
+    /// Reads a text. Empty lines are passed over; fields that a row lacks are empty, and empty ones that it has too many do not count.
     ///
     /// # Errors
-    /// A table without a first line.
+    /// A table without a first line, or with a row that has more fields than that: which of them is which cannot be told.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         // Excel's UTF-8 begins with a mark that is no part of the first name.
         let mut lines = text
@@ -35,7 +35,17 @@ impl Table {
             .filter(|(_, line)| !line.trim().is_empty())
             .map(|(n, line)| (n + 1, fields(line)));
         let (_, columns) = lines.next().ok_or("an empty table, a first line with the names of the columns expected")?;
-        Ok(Self { columns: columns.iter().map(|c| c.to_lowercase()).collect(), rows: lines.collect() })
+        let rows: Vec<_> = lines.collect();
+        for (line, row) in &rows {
+            let found = row.iter().rposition(|field| !field.is_empty()).map_or(0, |last| last + 1);
+            if found > columns.len() {
+                let expected = columns.len();
+                return Err(format!(
+                    "line {line}: {found} fields found, {expected} expected; a number has a point, not a comma, and text with a comma stands in quotes"
+                ));
+            }
+        }
+        Ok(Self { columns: columns.iter().map(|c| c.to_lowercase()).collect(), rows })
     }
 
     /// Names of the columns, in lower case.
@@ -115,5 +125,13 @@ mod tests {
             table.rows().map(|(line, row)| (line, row.get(file).to_string(), row.get(label).to_string())).collect();
         assert_eq!(rows, [(3, "a, \"b\".avi".into(), "left".into()), (4, "c.avi".into(), String::new())]);
         assert!(table.needed(&["group"]).expect_err("none").contains("file, label found"));
+    }
+
+    #[test]
+    fn a_row_of_more_fields_than_columns_is_refused_unless_they_are_empty() {
+        let why = Table::parse("start_s,end_s,label\n0,1,left\n1,9,4,6,right\n").expect_err("decimal commas");
+        assert!(why.starts_with("line 3: 5 fields found, 3 expected; "), "{why}");
+        let table = Table::parse("file,label\na.avi,left,\nb.avi,right, ,\n\"c,d.avi\",left\ne.avi\n").expect("a table");
+        assert_eq!(table.rows().map(|(line, _)| line).collect::<Vec<_>>(), [2, 3, 4, 5]);
     }
 }

@@ -19,7 +19,7 @@ use crate::decision::Thresholds;
 use crate::lanes::{Here, apart, triangle};
 use crate::report::Label;
 use fit::Fitted;
-use lesson::Lesson;
+use lesson::{Example, Lesson};
 use trace::Trace;
 
 /// A taught class is put back by this times the logarithm of the doubt that the bundle left over the last second, `1 - max p`: old classes lose half
@@ -27,6 +27,8 @@ use trace::Trace;
 pub const CERTAIN: f32 = 6.0;
 /// The least doubt that counts: a class that the bundle takes for nothing at all can still be taught.
 const LEAST_DOUBT: f32 = 0.02;
+/// Examples that a refusal names.
+const NAMED: usize = 3;
 
 /// See the module's documentation.
 #[derive(Clone, Debug)]
@@ -49,7 +51,7 @@ pub struct Taught {
 /// What a box that runs goes on with after a lesson: see [`Taught::among`].
 #[derive(Debug)]
 pub struct Known {
-    /// Nothing, if all was forgotten.
+    /// Nothing, if all was forgotten or what is left cannot be used.
     pub taught: Option<Taught>,
     /// All labels. One that was forgotten keeps its number until the next start: wires and lines know classes by it.
     pub labels: Vec<Label>,
@@ -84,6 +86,44 @@ impl Taught {
         }))
     }
 
+    /// The same of a lesson that has just grown, which must agree with itself: what was fitted calls at least half of the examples of each taught class
+    /// what they were shown as.
+    ///
+    /// # Errors
+    /// As [`Taught::new`], or which examples of which class contradict it.
+    pub fn proved(lesson: &Lesson, names: &[String], hidden: usize) -> Result<Option<Self>, String> {
+        let Some(mut taught) = Self::new(lesson, names, hidden)? else { return Ok(None) };
+        for (n, label) in lesson.labels().into_iter().enumerate() {
+            let examples: Vec<&Example> = lesson.shown().filter(|(l, _)| *l == label).map(|(_, e)| e).collect();
+            let astray: Vec<&str> = examples.iter().filter(|e| !taught.calls(n, e)).map(|e| e.from.as_str()).collect();
+            let (all, wrong) = (examples.len(), astray.len());
+            if 2 * wrong > all {
+                let first = astray[..wrong.min(NAMED)].join(", ");
+                let more = if wrong > NAMED { format!(" and {} more", wrong - NAMED) } else { String::new() };
+                return Err(format!(
+                    "{label}: {wrong} of {all} examples contradict it: {first}{more} would not be called {label} after all of them, at most half may be so; \
+                     show one thing alone, and more clearly"
+                ));
+            }
+        }
+        Ok(Some(taught))
+    }
+
+    /// Is taught class `n` the one that most traces of this example are nearest to?
+    fn calls(&mut self, n: usize, example: &Example) -> bool {
+        let Self { fitted, white, near, .. } = self;
+        let mut nearest = vec![0usize; near.len()];
+        for (k, trace) in example.traces.iter().enumerate() {
+            // Of an earlier version: as if the bundle had been sure of nothing.
+            let sure = example.sure.0.get(k).copied().unwrap_or(0.0);
+            measure(fitted, &trace.0, sure, white, near);
+            let place = (0..near.len()).min_by(|a, b| near[*a].total_cmp(&near[*b]));
+            place.into_iter().for_each(|place| nearest[place] += 1);
+        }
+        let own = nearest[fitted.places.len() - fitted.taught + n];
+        nearest.iter().all(|count| *count <= own)
+    }
+
     /// The same with its classes where they stand among `labels`, which begin with the bundle's own and have all of `taught`, in its lesson's order.
     #[must_use]
     pub fn among(self, labels: &[Label], taught: &[&str]) -> Self {
@@ -99,17 +139,9 @@ impl Taught {
     /// Probabilities of all classes for the tick whose own ones were taken, from the head's state at it.
     pub fn judge(&mut self, state: &[f32]) -> &[f32] {
         let Self { fitted, trace, white, sure, near, p, own, slots } = self;
-        let x = trace.push(state);
-        let here = Here::best();
-        triangle(here, &fitted.white, x, white);
-        for (near, place) in near.iter_mut().zip(&fitted.places) {
-            let d = apart(here, white, &place.mean) / place.doubt;
-            *near = if d <= place.radius { d + place.behind } else { f32::INFINITY };
-        }
-        let first = fitted.places.len() - fitted.taught;
         let most = sure.push(&p[..*own])[..*own].iter().fold(0.0f32, |most, p| most.max(*p));
-        let against = -2.0 * CERTAIN * (1.0 - most).max(LEAST_DOUBT).ln();
-        near[first..].iter_mut().for_each(|d| *d += against);
+        measure(fitted, trace.push(state), most, white, near);
+        let first = fitted.places.len() - fitted.taught;
         // Finite: what is ordinary has no radius.
         let nearest = near.iter().fold(f32::INFINITY, |least, d| least.min(*d));
         let sum: f32 = near.iter().map(|d| (0.5 * (nearest - d)).exp()).sum();
@@ -129,10 +161,22 @@ impl Taught {
     }
 }
 
+/// How far a trace is from each place, squared, over which the bundle was so sure of one of its own classes.
+fn measure(fitted: &Fitted, trace: &[f32], sure: f32, white: &mut [f32], near: &mut [f32]) {
+    let here = Here::best();
+    triangle(here, &fitted.white, trace, white);
+    for (near, place) in near.iter_mut().zip(&fitted.places) {
+        let d = apart(here, white, &place.mean) / place.doubt;
+        *near = if d <= place.radius { d + place.behind } else { f32::INFINITY };
+    }
+    let against = -2.0 * CERTAIN * (1.0 - sure).max(LEAST_DOUBT).ln();
+    near[fitted.places.len() - fitted.taught..].iter_mut().for_each(|d| *d += against);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::taught::lesson::{Example, Step};
+    use crate::taught::lesson::Step;
     use crate::taught::moments::Sums;
     use crate::taught::packed::Packed;
 
@@ -149,7 +193,7 @@ mod tests {
 
     fn example(at: [f32; 4]) -> Example {
         let traces = (0..4).map(|n| Packed::round(&at.map(|v| v + (n as f32 - 1.5) / 100.0))).collect();
-        Example { from: "clip".into(), traces }
+        Example { from: "clip".into(), traces, sure: Packed::default() }
     }
 
     fn lesson(of: &[(&str, [f32; 4])]) -> Lesson {
@@ -182,6 +226,26 @@ mod tests {
         assert!(far[2] == 0.0 && far[1] == 0.75, "beyond the radius: {far:?}");
         for p in [up, go, far] {
             assert!((p.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn examples_that_would_not_be_called_what_they_were_shown_as_are_refused_and_named() {
+        // One stands still, one goes, and one does something new.
+        let shown =
+            [("still.y4m", [0.0, 0.0, 0.05, 0.05]), ("go.y4m", [1.0, 0.0, 0.05, 0.05]), ("up.y4m", [0.0, 0.5, 0.05, 0.05])];
+        let examples = shown.map(|(from, at)| Example { from: from.into(), ..example(at) });
+        let mut mess = Lesson::new("x", Some(ordinary()));
+        mess.push(Step::Shown { label: "mess".into(), examples: examples.to_vec() });
+        let said = Taught::proved(&mess, &names(), 2).unwrap_err();
+        assert!(said.starts_with("mess: 2 of 3 examples contradict it: still.y4m, go.y4m would not be called mess"), "{said}");
+        assert!(Taught::new(&mess, &names(), 2).unwrap().is_some(), "what an earlier version accepted still runs");
+        // One example, near to what the bundle knows: it depends on how sure the bundle was that it is that.
+        for (sure, good) in [(0.5, true), (0.99, false)] {
+            let near = Example { sure: Packed::round(&[sure; 4]), ..example([0.15, 0.0, 0.05, 0.05]) };
+            let mut lesson = Lesson::new("x", Some(ordinary()));
+            lesson.push(Step::Shown { label: "near".into(), examples: vec![near] });
+            assert_eq!(Taught::proved(&lesson, &names(), 2).is_ok(), good, "{sure}");
         }
     }
 

@@ -1,9 +1,10 @@
 //! Recordings as the ring sees them, tick by tick, for whoever looks at many of them (training, search): planes for an encoder that is still to
 //! learn, features of a bundle's int8 encoder, or rows of numbers.
 //!
-//! Ticks fall as in [`crate::pipeline`]: the newest frame at or before a tick fills it, a tick without one repeats. What was made can be kept in a
-//! folder, one file a recording (the size of its pictures, then `.npy`), named after the recording's name, size and time and after everything that shaped it, this program among it; so the next training
-//! on the same recordings begins in seconds, and one that was interrupted goes on.
+//! Ticks fall as in [`crate::pipeline`]: the newest frame at or before a tick fills it, a tick without one repeats. However many there are: a box's ring
+//! is empty after a few, so [`Maker::holding`] refuses recordings that are mostly such. What was made can be kept in a folder, one file a recording (the
+//! size of its pictures, then `.npy`), named after the recording's name, size and time and after everything that shaped it, this program among it; so the
+//! next training on the same recordings begins in seconds, and one that was interrupted goes on.
 
 mod kept;
 
@@ -107,6 +108,10 @@ pub struct Maker {
     cache: Option<PathBuf>,
     recipe: String,
     extra: Vec<Extra>,
+    /// Ticks that most frames may stand for, where that matters.
+    most: Option<u64>,
+    /// Recordings that were refused because theirs stand for more.
+    sparse: AtomicUsize,
     /// That nothing can be kept was said: of a full disk one recording after the other would say it.
     said: AtomicBool,
 }
@@ -130,7 +135,31 @@ impl Maker {
             Kind::Rows => format!("rows {tick_ms}"),
         };
         let cache = cache.map(Path::to_path_buf);
-        Ok(Self { kind, tick_ms, cache, recipe, extra: vec![], said: AtomicBool::new(false) })
+        let (sparse, said) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Ok(Self { kind, tick_ms, cache, recipe, extra: vec![], most: None, sparse, said })
+    }
+
+    /// For a bundle whose ring repeats at most `max_held` ticks in a row: where most frames of a recording are farther apart, a box never has a whole window
+    /// of it, so it is refused.
+    pub fn holding(mut self, max_held: usize) -> Self {
+        self.recipe += &format!(" held {max_held}");
+        self.most = Some(max_held as u64 + 1);
+        self
+    }
+
+    /// Refuses all of them where most were refused because their frames are too far apart; `all`: how many were to be made.
+    ///
+    /// # Errors
+    /// How many, and what to do.
+    pub fn dense(&self, all: usize) -> Result<(), String> {
+        let sparse = self.sparse.load(Ordering::Relaxed);
+        if sparse * 2 > all { Err(format!("{sparse} of {all} recordings: {}", self.apart())) } else { Ok(()) }
+    }
+
+    /// What is said of frames that are too far apart.
+    fn apart(&self) -> String {
+        let most = Duration::from_millis(u64::from(self.tick_ms) * self.most.unwrap_or_default());
+        format!("frames are more than {most:?} apart, so no window is whole; a larger --tick-ms than {} is needed", self.tick_ms)
     }
 
     /// With these behind every tick's numbers, as value and mark, from the table beside each recording ([`Table::beside`]).
@@ -231,12 +260,15 @@ impl Maker {
         let mut walk = Walk::new(Duration::from_millis(self.tick_ms.into()));
         let mut from = Ahead::new(opened);
         let (mut broken, mut damaged) = (None, 0);
+        let (mut frames, mut gaps) = (0u32, 0u32);
         loop {
             match from.read() {
                 Ok(Some((frame, until))) => {
                     table.feed(frame.at, until.unwrap_or(frame.at + walk.tick), |which, value| stages.extras.push(which, value));
                     let mut due = walk.due(frame.at, until);
                     walk.bounded(&due)?;
+                    frames += 1;
+                    gaps += u32::from(self.most.is_some_and(|most| due.end - due.start > most));
                     if let Some(first) = due.next() {
                         stages.stage(&frame.payload)?;
                         stages.fill(walk.at(first))?;
@@ -255,6 +287,11 @@ impl Maker {
                 Err(SourceError::Stalled { .. }) => {}
                 Err(e) => return Err(e.to_string()),
             }
+        }
+        // Once is a break in the recording.
+        if gaps > 1 && gaps * 2 > frames {
+            self.sparse.fetch_add(1, Ordering::Relaxed);
+            return Err(format!("its {}", self.apart()));
         }
         match broken {
             Some(why) if stages.rows == 0 => return Err(why),
@@ -490,5 +527,29 @@ mod tests {
         let gap = walk.due(ms(500), Some(Timestamp(u64::MAX)));
         assert!(walk.bounded(&gap).is_err_and(|why| why.contains("more than 1 h")));
         assert_eq!(walk.bounded(&(4..5)), Ok(()));
+    }
+
+    #[test]
+    fn frames_too_far_apart_for_a_window_are_refused() {
+        let dir = std::env::temp_dir().join(format!("lookout-ticks-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a folder");
+        let film = |rate_hz: u32| {
+            let (file, picture) = (dir.join(format!("{rate_hz}.y4m")), "FRAME\n".to_string() + &"x".repeat(256));
+            let text = format!("YUV4MPEG2 W16 H16 F{rate_hz}:1 Cmono\n{}", picture.repeat(6));
+            std::fs::write(&file, text).expect("written");
+            file.display().to_string()
+        };
+        let films = [1, 2, 10].map(film);
+        let input: Input = toml::from_str("width = 16\nheight = 16\nchannels = [\"gray\"]\nfeatures = 1").expect("an input");
+        let maker = || Maker::new(Kind::Planes(input.clone()), 100, None).expect("nothing is kept");
+        // Half a second is four ticks without a frame.
+        for (maker, refused) in [(maker(), 0), (maker().holding(9), 0), (maker().holding(4), 1), (maker().holding(3), 2)] {
+            let made = maker.all(&films, &|_| {});
+            assert_eq!(made.iter().filter(|ticks| ticks.is_err()).count(), refused, "{made:?}");
+            assert_eq!(maker.dense(films.len()).is_err(), refused == 2);
+            let why = made.into_iter().find_map(Result::err).unwrap_or_default();
+            assert_eq!(why.contains("1.y4m: its frames are more than ") && why.contains("so no window is whole"), refused > 0);
+        }
+        std::fs::remove_dir_all(&dir).expect("removed");
     }
 }

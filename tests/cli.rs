@@ -57,8 +57,17 @@ fn what_is_asked_wrongly_gets_one_sentence_and_its_exit_code() {
     let panics = bundle_that_makes_tract_panic(&dir.join("panics"));
     let rows_spec = format!("features:{rows}");
     let clip = "tests/golden/sources/mono.y4m";
+    // Recordings without one frame that can be read.
+    let bare = file("bare.y4m", "YUV4MPEG2 W8 H8 F10:1 Cmono\n");
+    let header = format!("features:{}", file("header.csv", "a,b,c,d,e,f\n"));
+    std::fs::create_dir_all(dir.join("damaged")).unwrap();
+    file("damaged/a.png", "no picture");
+    let (damaged, dropped) = (format!("frames:{}", dir.join("damaged").display()), format!("faulty:drop=1:y4m:{clip}"));
     let rare = file("rare.y4m", &format!("YUV4MPEG2 W8 H8 F1:86400 Cmono\n{0}{0}", format!("FRAME\n{}", "x".repeat(64))));
     let (out, up) = (dir.join("out").display().to_string(), file("up.csv", "start_s,end_s,label\n0,1,left\n1,2,../up\n"));
+    let spans = file("spans.csv", "file,start_s,end_s,label\nmono.y4m,0,0.5,left\nmono.y4m,0.5,1,right\n");
+    let twice = file("twice.csv", "file,label\nmono.y4m,left\nmono.y4m,right\n");
+    let comma = file("comma.csv", "start_s,end_s,label\n0,0.1,left\n1,9,4,6,right\n");
     for (args, code, names) in [
         (vec!["classify", "nothing-here.y4m"], 2, "nothing-here.y4m"),
         (vec!["classify", &empty], 2, "empty.y4m"),
@@ -77,6 +86,14 @@ fn what_is_asked_wrongly_gets_one_sentence_and_its_exit_code() {
         (vec!["run", "--source", "pipe:-,nv12,640x480", "--report", "stdout"], 2, "pipe"),
         (vec!["run", "--source", "ether:5", "--report", "stdout"], 2, "ether"),
         (vec!["run", "--board", "abacus"], 2, "abacus"),
+        (vec!["run", "--report", "stdout", "--source", &bare], 2, "bare.y4m: no frame could be read from it"),
+        (vec!["run", "--report", "stdout", "--source", &damaged], 2, "damaged: no frame could be read from it"),
+        (vec!["run", "--report", "stdout", "--source", &dropped], 2, "mono.y4m: no frame could be read from it"),
+        (
+            vec!["run", "--report", "stdout", "--bundle", "tests/bundles/rows-gru", "--source", &header],
+            2,
+            "header.csv: no frame could be read from it",
+        ),
         (vec!["run", "--config", &odd_key], 2, "hartbeat_s"),
         (vec!["run", "--config", &syntax], 2, "syntax.toml"),
         (vec!["run", "--config", "/no/such/lookout.toml"], 2, "/no/such/lookout.toml"),
@@ -95,6 +112,8 @@ fn what_is_asked_wrongly_gets_one_sentence_and_its_exit_code() {
         (vec!["label", clip, "--times", "/dev/zero", "--out", &out], 2, "/dev/zero: more than"),
         (vec!["train", "/dev/zero", "--out", &out], 2, "/dev/zero"),
         (vec!["classify", clip, "--report", &out, "--labels", "/dev/zero"], 2, "/dev/zero: more than"),
+        (vec!["classify", clip, "--report", &out, "--labels", &spans], 2, "spans.csv: columns file, start_s, end_s, label found"),
+        (vec!["classify", clip, "--report", &out, "--labels", &twice], 2, "line 3: mono.y4m is right, in line 2 it is left"),
         (vec!["shape", clip, "--bundle", "/dev/zero", "--output", &out], 2, "/dev/zero: more than"),
         (vec!["find", clip, "--index", "/dev/zero"], 2, "/dev/zero: a file is expected"),
         // An index takes its file's place by a rename: not that of a device, or of a folder.
@@ -105,6 +124,7 @@ fn what_is_asked_wrongly_gets_one_sentence_and_its_exit_code() {
         (vec!["record", "--label", "x", "--source", clip, "--out", &out, "--before=-5"], 2, "--before -5"),
         (vec!["record", "--label", "x", "--source", clip, "--out", &out, "--seconds", "nan"], 2, "--seconds NaN"),
         (vec!["label", clip, "--times", &up, "--out", &out], 2, "up.csv: line 3: label \"../up\""),
+        (vec!["label", clip, "--times", &comma, "--out", &out], 2, "comma.csv: line 3: 5 fields found, 3 expected"),
         // Disks that are full, and names that would move the cursor.
         (vec!["shape", clip, "--bundle", "models/motion", "--output", "/dev/full"], 1, "/dev/full: No space left"),
         (vec!["demo", "--save", "/dev/full"], 1, "/dev/full: No space left"),

@@ -137,6 +137,39 @@ fn what_is_damaged_in_a_recording_is_said_when_it_is_cut() {
     assert!(cut.status.code() == Some(2) && said.contains("no frame could be read from it"), "{said}");
 }
 
+/// A bad second of one recording costs its own moments and not the index.
+#[test]
+fn moments_with_a_row_that_is_no_number_are_left_out_of_an_index_and_said() {
+    let dir = folder("holes");
+    let index = dir.join("all.index").display().to_string();
+    let rows = |name: &str, bad: std::ops::Range<usize>| {
+        let number = |n: usize, k: usize| ((n * 31 + k * 17) % 97) as f32 / 48.5 - 1.0;
+        let row = |n: usize| if bad.contains(&n) { [f32::NAN; 6] } else { [0, 1, 2, 3, 4, 5].map(|k| number(n, k)) };
+        let line = |n: usize| row(n).map(|v| v.to_string()).join(",") + "\n";
+        fs::write(dir.join(name), (0..60).map(line).collect::<String>()).unwrap();
+        format!("features:{}", dir.join(name).display())
+    };
+    let (whole, torn, none) = (rows("whole.csv", 0..0), rows("torn.csv", 30..31), rows("none.csv", 0..60));
+    let with = ["--bundle", "tests/bundles/rows-lstm2"];
+    // Windows of 12 ticks, one every 6: tick 30 is in two of the nine.
+    let made = lookout(&[&["index", "--out", &index, &whole, &torn, &none], &with[..]].concat());
+    let (out, said) = (String::from_utf8(made.stdout).unwrap(), String::from_utf8(made.stderr).unwrap());
+    assert!(made.status.code() == Some(2) && out.starts_with("16 moments of 2 recordings"), "{out}{said}");
+    assert_eq!(said.matches("torn.csv: 2 of its 9 moments hold something that is no number").count(), 1, "{said}");
+    assert!(said.contains("none.csv: every moment of it holds something that is no number"), "{said}");
+    let find = |clip: &str| lookout(&[&["find", clip, "--index", &index, "--top", "1", "--json"], &with[..]].concat());
+    let found = find(&torn);
+    let likest: serde_json::Value = serde_json::from_slice(&found.stdout).unwrap();
+    assert!(found.status.code() == Some(0) && likest["like"].as_f64().unwrap() > 0.99, "{likest}");
+    let found = find(&none);
+    let said = String::from_utf8(found.stderr).unwrap();
+    assert!(found.status.code() == Some(2) && said.contains("none.csv: every moment of it"), "{said}");
+    // Nothing but it: there is no index.
+    let alone = dir.join("alone.index").display().to_string();
+    let made = lookout(&[&["index", "--out", &alone, &none], &with[..]].concat());
+    assert!(made.status.code() == Some(2) && !Path::new(&alone).exists());
+}
+
 /// What is read stays what it was.
 #[test]
 fn nothing_is_written_over_what_is_read() {
@@ -321,6 +354,14 @@ fn a_long_recording_is_cut_by_a_table() {
     let beside = fs::read_to_string(dir.join("own/right/film-0000.y4m.extra.csv")).unwrap();
     let rows: Vec<&str> = beside.lines().collect();
     assert_eq!((rows.len(), rows[0], rows[1], rows[11]), (41, "ms,speed", "0,2", "1000,3"), "{beside}");
+    // The table that `train` reads, of several recordings.
+    let others = dir.join("others").display().to_string();
+    for (name, label, code) in [("film.y4m", "right", 0), ("other.y4m", "NOVELTY", 2), ("film.y4m", "NOVELTY", 2)] {
+        fs::write(&table, format!("file,start_s,end_s,label\n{name},2,6,{label}\nelse.y4m,0,2,idle\n")).unwrap();
+        let cut = lookout(&["label", &film, "--times", &table.display().to_string(), "--out", &others]);
+        assert_eq!(cut.status.code(), Some(code), "{name} {label}: {}", String::from_utf8_lossy(&cut.stderr));
+    }
+    assert!(dir.join("others/right/film-0000.y4m").exists() && !dir.join("others/idle").exists());
     fs::write(&table, "start_s,end_s,label\n50,52,idle\n").unwrap();
     let cut = lookout(&["label", &film, "--times", &table.display().to_string(), "--out", &out]);
     assert!(
@@ -330,6 +371,39 @@ fn a_long_recording_is_cut_by_a_table() {
     fs::write(&table, "start_s,end_s,label\n5,2,idle\n").unwrap();
     let cut = lookout(&["label", &film, "--times", &table.display().to_string(), "--out", &out]);
     assert!(cut.status.code() == Some(2) && String::from_utf8_lossy(&cut.stderr).contains("line 2: \"5\" to \"2\" found"));
+}
+
+/// Each stretch is a clip of its own, however they lie. What a killed run left half written makes way; what another one is writing does not.
+#[test]
+fn stretches_of_one_class_that_overlap_are_clips_of_their_own() {
+    use rustix::fs::{FlockOperation, flock};
+    let dir = folder("overlap");
+    let film = levels(&dir.join("film.y4m"), 10, &[50, 60, 70, 80, 90, 100]);
+    let (out, times) = (dir.join("clips").display().to_string(), dir.join("times.csv").display().to_string());
+    let class = dir.join("clips/walk");
+    fs::create_dir_all(&class).unwrap();
+    fs::write(class.join("film-0000.part"), vec![7u8; 99_999]).unwrap();
+    let busy = fs::File::create(class.join("film-0001.part")).unwrap();
+    flock(&busy, FlockOperation::LockExclusive).unwrap();
+    fs::write(&times, "start_s,end_s,label\n0,0.4,walk\n0.2,0.6,walk\n0.4,0.6,walk\n0,0.4,walk\n").unwrap();
+    let cut = lookout(&["label", &film, "--times", &times, "--out", &out]);
+    assert_eq!(cut.status.code(), Some(0), "{}", String::from_utf8_lossy(&cut.stderr));
+    for (clip, pictures) in [
+        ("film-0000.y4m", &[50, 60, 70, 80][..]),
+        ("film-0002.y4m", &[50, 60, 70, 80]),
+        ("film-0003.y4m", &[70, 80, 90, 100]),
+        ("film-0004.y4m", &[90, 100]),
+    ] {
+        assert_eq!(shown(&class.join(clip)), pictures, "{clip}");
+    }
+    assert_eq!(String::from_utf8(cut.stdout).unwrap().lines().count(), 4);
+    assert_eq!(fs::read_dir(&class).unwrap().count(), 5, "four clips, and what another one is writing");
+    drop(busy);
+    fs::write(&times, "start_s,end_s,label\n0,0.2,walk\n").unwrap();
+    let cut = lookout(&["label", &film, "--times", &times, "--out", &out]);
+    assert_eq!(cut.status.code(), Some(0), "{}", String::from_utf8_lossy(&cut.stderr));
+    assert_eq!(shown(&class.join("film-0001.y4m")), [50, 60]);
+    assert_eq!(fs::read_dir(&class).unwrap().count(), 5);
 }
 
 #[test]
@@ -398,12 +472,92 @@ fn thresholds_for_a_site_keep_to_the_wanted_rate_and_say_what_footage_proves() {
     assert_eq!(fs::metadata(&config).unwrap().permissions().mode() & 0o777, 0o600, "who may read it stays as it was");
     assert!(text.starts_with("heartbeat_s = 2\n\n# >>>") && text.matches("[decision.label.left]").count() == 1, "{text}");
     assert!(text.contains("at most 5 false alarms an hour") && !text.contains("at most 10"), "{text}");
-    let own = "[decision.label.left]\nenter = 0.9\n";
-    fs::write(&config, own).unwrap();
-    let done = lookout(&["calibrate", &busy, "--into", &site, "--config", &site]);
-    let said = String::from_utf8(done.stderr).unwrap();
-    assert!(done.status.code() == Some(2) && said.contains("site.toml") && said.contains("duplicate key"), "{said}");
-    assert_eq!(fs::read_to_string(&config).unwrap(), own);
+}
+
+/// What holds at the site is the beginning: no threshold becomes lower, or 1, by rounding, and a class ends as far below as the site says.
+#[test]
+fn thresholds_of_a_site_are_kept_to_the_last_digit() {
+    let dir = folder("digits");
+    let quiet = street(&dir.join("quiet.y4m"), 60, 0.0, 0..0);
+    let config = dir.join("site.toml").display().to_string();
+    let own = "[decision]\nenter = 0.8\nleave = 0.75\n[decision.label.left]\nenter = 0.995\n";
+    let shake = "[decision.label.shake]\nenter = 0.805\nleave = 0.5\nmin_ms = 100\n";
+    fs::write(&config, format!("state = {:?}\n{own}{shake}", dir.join("state"))).unwrap();
+    let done = lookout(&["calibrate", &quiet, "--config", &config]);
+    let text = String::from_utf8(done.stdout).unwrap();
+    assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+    for piece in
+        ["[decision.label.left]\nenter = 0.995\nleave = 0.75\n", shake, "[decision.label.right]\nenter = 0.8\nleave = 0.75\n"]
+    {
+        assert!(text.contains(piece), "{piece} expected in {text}");
+    }
+}
+
+/// Hours of footage are not played for nothing: what the configuration cannot take is refused before, and what it cannot take any more is printed.
+#[test]
+fn what_was_found_comes_into_a_configuration_that_says_something_of_these_classes() {
+    use std::io::Write;
+    use std::process::Stdio;
+    let dir = folder("into");
+    let quiet = street(&dir.join("quiet.y4m"), 60, 0.0, 0..0);
+    let (site, state) = (dir.join("site.toml"), format!("state = {:?}\n", dir.join("state")));
+    let into = site.display().to_string();
+    let calibrate = |clip: &str, more: &[&str]| {
+        let done = lookout(&[&["calibrate", clip, "--into", &into], more].concat());
+        (done.status.code(), String::from_utf8(done.stdout).unwrap(), String::from_utf8(done.stderr).unwrap())
+    };
+    // The installed example, with its own example taken up.
+    let example = fs::read_to_string("board/lookout.toml").unwrap();
+    let example = example
+        .replace("#[decision.label.shake]\n#enter = 0.8\n#min_ms = 100\n", "[decision.label.shake]\nenter = 0.8\nmin_ms = 100\n");
+    let example = example.replace("state = \"/var/lib/lookout\"\n", &state);
+    fs::write(&site, &example).unwrap();
+    for _ in 0..2 {
+        let (code, _, said) = calibrate(&quiet, &[]);
+        assert_eq!(code, Some(0), "{said}");
+        let text = fs::read_to_string(&site).unwrap();
+        assert!(text.contains("[decision.label.shake]\nenter = 0.8\nleave = 0.35\nmin_ms = 100\n"), "{text}");
+        assert_eq!(
+            (text.matches("[decision.label.shake]").count(), text.matches("[decision.label.left]").count()),
+            (1, 1),
+            "{text}"
+        );
+    }
+    // In words that cannot be changed: refused before there is any footage.
+    let odd = format!("{state}[decision]\nlabel.shake.enter = 0.8\n");
+    fs::write(&site, &odd).unwrap();
+    let (code, _, said) = calibrate("nothing-here.y4m", &[]);
+    assert!(
+        code == Some(2) && said.contains("site.toml: decision.label.shake stands in it") && said.contains("take it out"),
+        "{said}"
+    );
+    // So are classes of a bundle that does not run with it.
+    fs::write(&site, &state).unwrap();
+    let (code, _, said) = calibrate("nothing-here.y4m", &["--bundle", "tests/bundles/boxes"]);
+    assert!(
+        code == Some(2) && said.contains("site.toml: bundle motion ") && said.contains("no class west; let it be bundle boxes "),
+        "{said}"
+    );
+    assert_eq!(fs::read_to_string(&site).unwrap(), state);
+    let boxes = format!("{state}bundle = {:?}\n", Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bundles/boxes"));
+    fs::write(&site, &boxes).unwrap();
+    let (code, _, said) = calibrate(&quiet, &["--bundle", "tests/bundles/boxes"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(fs::read_to_string(&site).unwrap().contains("[decision.label.west]"));
+    // Spoilt while the footage is played, which begins when the camera is there.
+    fs::write(&site, &state).unwrap();
+    let fifo = program::fifo(dir.join("footage"));
+    let spec = format!("y4m:{}", fifo.display());
+    let child = program::command(&["calibrate", &spec, "--into", &into]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut footage = fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+    fs::write(&site, &odd).unwrap();
+    footage.write_all(&fs::read(&quiet).unwrap()).unwrap();
+    drop(footage);
+    let done = child.unwrap().wait_with_output().unwrap();
+    let (text, said) = (String::from_utf8(done.stdout).unwrap(), String::from_utf8(done.stderr).unwrap());
+    assert!(done.status.code() == Some(2) && said.contains("decision.label.shake stands in it"), "{said}");
+    assert!(text.starts_with("# >>> lookout calibrate\n") && text.contains("[decision.label.shake]\nenter = 0.7\n"), "{text}");
+    assert_eq!(fs::read_to_string(&site).unwrap(), odd);
 }
 
 /// Every tick's probabilities, as `run` and `classify` decide by them.

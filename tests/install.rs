@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::{Duration, Instant};
 
+/// A configuration for bundles that take rows of numbers.
+const ROWS: &str = "source = \"features:-\"\n";
+
 /// A state folder, a bundle to install and a configuration, all in a folder of this test's own.
 struct Box {
     dir: PathBuf,
@@ -22,7 +25,7 @@ impl Box {
         let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("install-{name}"));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).unwrap();
-        fs::write(dir.join("lookout.toml"), "").unwrap();
+        fs::write(dir.join("lookout.toml"), ROWS).unwrap();
         Self { dir }
     }
 
@@ -66,6 +69,34 @@ impl Box {
         let found = json(&self.call("install", &["--json"]));
         let text = |key: &str| found[key].as_str().unwrap_or_default().to_string();
         (text("from"), text("hash"), text("trouble"))
+    }
+
+    /// Forty rows of nothing, as a source.
+    fn rows(&self) -> String {
+        let rows = self.dir.join("rows.csv");
+        fs::write(&rows, "0 0 0 0 0 0\n".repeat(40)).unwrap();
+        format!("features:{}", rows.display())
+    }
+
+    /// Forty pictures of nothing, as a source.
+    fn film(&self) -> String {
+        let film = self.dir.join("film.y4m");
+        let frame = [b"FRAME\n".to_vec(), vec![90; 32 * 32]].concat();
+        fs::write(&film, [b"YUV4MPEG2 W32 H32 F10:1 Cmono\n".to_vec(), frame.repeat(40)].concat()).unwrap();
+        format!("y4m:{}", film.display())
+    }
+
+    /// Turns a bit of the card under an installed network.
+    fn damage(&self, hash: &str) {
+        flip(&self.state().join("bundles").join(hash).join("head.onnx"), |n| n / 2);
+    }
+
+    /// `run` with this source and these reports: what it says, and its log.
+    fn runs(&self, source: &str, more: &[&str]) -> (String, String) {
+        let out = self.call("run", &[&["--source", source, "--report", "stdout"][..], more].concat());
+        let log = String::from_utf8(out.stderr).unwrap();
+        assert!(out.status.success(), "{log}");
+        (String::from_utf8(out.stdout).unwrap(), log)
     }
 
     /// Everything in the state folder, to see that nothing changed.
@@ -134,13 +165,9 @@ fn what_is_installed_runs_and_one_step_back_is_possible() {
     println!("install: rows-gru in {} ms", begun.elapsed().as_millis());
     assert_eq!(here.chosen().1, second);
 
-    let rows = here.dir.join("rows.csv");
-    fs::write(&rows, "0 0 0 0 0 0\n".repeat(40)).unwrap();
-    let source = format!("features:{}", rows.display());
-    let out = here.call("run", &["--source", &source, "--report", "stdout"]);
-    let said = String::from_utf8(out.stdout).unwrap();
-    assert!(out.status.success() && said.contains(&format!(",{},", &second[..8])), "{said}");
-    assert!(String::from_utf8_lossy(&out.stderr).contains("rows-gru 1.0.0"), "the log names it");
+    let (said, log) = here.runs(&here.rows(), &[]);
+    assert!(said.contains(&format!(",{},", &second[..8])), "{said}");
+    assert!(log.contains("rows-gru 1.0.0"), "the log names it");
 
     for expected in [&first, &second] {
         assert!(here.call("install", &["--undo"]).status.success());
@@ -239,15 +266,11 @@ fn a_broken_bundle_does_not_stop_the_box_and_is_named() {
     let first = here.installed(&here.copy("rows-lstm"));
     let second = here.installed(&here.copy("rows-gru"));
     // A bit of the card turns; the sha256 sees it.
-    flip(&here.state().join("bundles").join(&second).join("head.onnx"), |n| n / 2);
+    here.damage(&second);
     let (from, hash, why) = here.chosen();
     assert!(from == "previous" && hash == first && why.contains("head.onnx: sha256 is"), "{from}: {why}");
-    let rows = here.dir.join("rows.csv");
-    fs::write(&rows, "0 0 0 0 0 0\n".repeat(40)).unwrap();
-    let out = here.call("run", &["--source", &format!("features:{}", rows.display()), "--report", "stdout"]);
-    let log = String::from_utf8(out.stderr).unwrap();
-    assert!(out.status.success() && log.matches("the previous one runs instead").count() == 1, "{log}");
-    let said = String::from_utf8(out.stdout).unwrap();
+    let (said, log) = here.runs(&here.rows(), &[]);
+    assert!(log.matches("the previous one runs instead").count() == 1, "{log}");
     assert!(said.contains(&first[..8]) && said.contains(",FALLBACK,"), "health says that it is another one, and which: {said}");
     // Both broken: the program's own. Installing again heals.
     fs::remove_dir_all(here.state().join("bundles").join(&first)).unwrap();
@@ -273,27 +296,81 @@ fn a_broken_bundle_does_not_stop_the_box_and_is_named() {
 #[test]
 fn classes_that_are_named_do_not_stop_the_box_when_another_bundle_has_to_run() {
     let here = Box::new("named");
+    here.configure("");
     let hash = here.installed(&here.copy("boxes"));
     here.configure("[decision.label.west]\nenter = 0.9\n[gpio]\nchip = \"none\"\nlines.west = { line = 5 }\n");
     // The built-in bundle has no such class, so there is no way back to it, and nothing was changed.
     let (code, said) = refusal(&here.call("install", &["--undo"]));
     assert!(code == 2 && said.contains("no class \"west\"") && said.contains("nothing was changed"), "{said}");
     assert_eq!(here.chosen().1, hash);
-    flip(&here.state().join("bundles").join(&hash).join("head.onnx"), |n| n / 2);
-    let film = here.dir.join("film.y4m");
-    let frame = [b"FRAME\n".to_vec(), vec![90; 32 * 32]].concat();
-    fs::write(&film, [b"YUV4MPEG2 W32 H32 F10:1 Cmono\n".to_vec(), frame.repeat(40)].concat()).unwrap();
-    let film = format!("y4m:{}", film.display());
-    let out = here.call("run", &["--source", &film, "--report", "stdout", "--report", "gpio"]);
-    let log = String::from_utf8(out.stderr).unwrap();
-    assert!(out.status.success() && log.contains("the built-in one runs instead") && log.contains("no class \"west\""), "{log}");
-    assert!(String::from_utf8(out.stdout).unwrap().contains(",FALLBACK,"), "{log}");
+    here.damage(&hash);
+    let (said, log) = here.runs(&here.film(), &["--report", "gpio"]);
+    assert!(log.contains("the built-in one runs instead") && log.contains("no class \"west\""), "{log}");
+    assert!(said.contains(",FALLBACK,"), "{log}");
     // Where the bundle is the one that was meant, a name that it does not have is a mistake.
     here.configure("[decision.label.wets]\nenter = 0.9\n");
     here.copy("boxes");
     let named = here.dir.join("bundle").display().to_string();
     let (code, said) = refusal(&here.call("run", &["--bundle", &named, "--report", "stdout"]));
     assert!(code == 2 && said.contains("lookout.toml: decision.label: the bundle has no class \"wets\""), "{said}");
+}
+
+#[test]
+fn thresholds_of_the_bundle_that_was_meant_do_not_stop_the_box_when_another_has_to_run() {
+    let here = Box::new("thresholds");
+    here.configure("[decision]\nleave = 0.8\n");
+    let bundle = here.copy("boxes");
+    replace(&bundle.join("bundle.toml"), "enter = 0.6", "enter = 0.9");
+    let hash = here.installed(&bundle);
+    let (_, log) = here.runs(&here.film(), &[]);
+    assert!(!log.contains("leave = 0.8"), "{log}");
+    here.damage(&hash);
+    let (said, log) = here.runs(&here.film(), &[]);
+    assert!(log.contains("the built-in one runs instead"), "{log}");
+    assert!(log.contains("leave = 0.8 is above enter = 0.7 (bundle: enter 0.7, leave 0.35); the bundle's own hold"), "{log}");
+    assert!(said.contains(",FALLBACK,"), "{log}");
+    // Of the one that is meant they are a mistake.
+    let named = here.copy("boxes").display().to_string();
+    let (code, said) = refusal(&here.call("run", &["--bundle", &named, "--report", "stdout"]));
+    assert!(code == 2 && said.contains("leave = 0.8 is above enter = 0.6"), "{said}");
+}
+
+#[test]
+fn the_bundle_before_runs_instead_if_it_takes_what_the_source_gives() {
+    let here = Box::new("before");
+    let before = here.installed(&here.copy("rows-lstm"));
+    // The box gets a camera.
+    here.configure("where = true\n");
+    let hash = here.installed(&here.copy("boxes"));
+    here.damage(&hash);
+    assert_eq!(here.chosen().0, "built-in");
+    let (said, log) = here.runs(&here.film(), &[]);
+    assert!(said.contains(",FALLBACK,") && log.contains("the built-in one runs instead"), "{log}");
+    let (said, log) = here.runs(&here.rows(), &[]);
+    assert!(said.contains(",FALLBACK,") && said.contains(&before[..8]) && log.contains("the previous one runs instead"), "{log}");
+    assert!(log.contains("where something moves cannot be said of rows of numbers; `where` is left alone"), "{log}");
+}
+
+#[test]
+fn a_bundle_that_takes_what_the_source_does_not_give_is_refused() {
+    let here = Box::new("source");
+    for (config, bundle, says) in [
+        ("", "rows-lstm", "without `source` the board's camera gives pictures, the bundle takes rows of numbers"),
+        ("source = \"y4m:/x\"\n", "rows-lstm", "source = \"y4m:/x\" gives pictures, the bundle takes rows of numbers"),
+        (ROWS, "boxes", "source = \"features:-\" gives rows of numbers, the bundle takes pictures"),
+        ("source = \"features:-\"\nwhere = true\n", "rows-lstm", "where = true"),
+    ] {
+        here.configure(config);
+        let (code, said) = refusal(&here.install(&here.copy(bundle)));
+        assert!(code == 2 && said.contains("this box cannot use it: ") && said.contains(says), "{said}");
+        assert!(!here.state().exists(), "nothing was made");
+    }
+    // Nor is there a way back to such a one.
+    here.configure(ROWS);
+    here.installed(&here.copy("rows-lstm"));
+    let (code, said) = refusal(&here.call("install", &["--undo"]));
+    assert!(code == 2 && said.contains("gives rows of numbers, the bundle takes pictures"), "{said}");
+    assert!(said.contains("nothing was changed"), "{said}");
 }
 
 #[test]
@@ -309,7 +386,7 @@ fn signatures_are_asked_for_and_versions_never_go_back() {
     here.installed(&signed("1.10.0", "1.10.0.toml"));
     here.installed(&signed("1.2.0", "1.2.0.toml"));
     let key = fs::read_to_string("tests/golden/signed/box.pub").unwrap();
-    here.configure(&format!("[install]\nkeys = [{:?}]\n", key.trim()));
+    here.configure(&format!("{ROWS}[install]\nkeys = [{:?}]\n", key.trim()));
     assert_eq!(here.chosen().0, "installed", "its signature is right");
 
     let newest = here.installed(&signed("1.10.0", "1.10.0.toml"));

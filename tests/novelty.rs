@@ -612,13 +612,18 @@ fn learning_goes_on_with_its_own_source_only() {
     let (code, said) = learn(&file("first.txt", 1200), "2");
     assert!(code == Some(2) && said.contains("--minutes 2: too few to learn from, at least 3 expected"), "{said}");
     assert!(!Path::new(&state).join("learn.rows").exists());
-    // It ends after two minutes, which are kept and are too few.
-    let (code, said) = learn(&file("first.txt", 1200), "4");
-    assert!(code == Some(2) && said.contains("2 of 4 minutes kept"), "{said}");
+    // It ends after three minutes, which would be enough and are not what was asked for: they are kept, and what was learnt before still holds.
+    let learnt = Path::new(&state).join("novelty.json");
+    std::fs::create_dir_all(&state).and_then(|()| std::fs::write(&learnt, "older")).expect("written");
+    let (code, said) = learn(&file("first.txt", 1800), "4");
+    let sentence = "first.txt: the source ended after 3 of 4 minutes; the same command goes on";
+    assert!(code == Some(1) && said.contains("3 of 4 minutes kept") && said.contains(sentence), "{said}");
+    assert_eq!(std::fs::read_to_string(&learnt).expect("what was there"), "older");
     let (code, said) = learn(&file("second.txt", 2400), "4");
     assert!(code == Some(2) && said.contains("first.txt, ") && said.contains("or delete the file"), "{said}");
     let (code, said) = learn(&file("first.txt", 2400), "4");
-    assert!(code == Some(0) && said.contains("going on: 2 of 4 minutes"), "{said}");
+    assert!(code == Some(0) && said.contains("going on: 3 of 4 minutes"), "{said}");
+    assert_ne!(std::fs::read_to_string(&learnt).expect("what was learnt"), "older");
     let _ = std::fs::remove_dir_all(dir);
 }
 

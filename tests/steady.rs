@@ -55,7 +55,7 @@ fn taught() -> Bundle {
     for (n, label) in ["one", "two", "three"].into_iter().enumerate() {
         let far: Vec<f32> =
             row(n as u32, numbers).iter().enumerate().map(|(k, v)| if k % 3 == n { v + 2.0 } else { *v }).collect();
-        let examples = vec![Example { from: "nowhere".into(), traces: vec![Packed::round(&far)] }];
+        let examples = vec![Example { from: "nowhere".into(), traces: vec![Packed::round(&far)], sure: Packed::default() }];
         lesson.push(Step::Shown { label: label.into(), examples });
     }
     bundle.teach(lesson).unwrap();

@@ -178,6 +178,27 @@ fn the_end_of_a_recording_waits_for_a_slow_reader() {
     assert_eq!(String::from_utf8(heard).unwrap(), String::from_utf8(whole).unwrap());
 }
 
+/// A program that reads may be started after ours, which does not wait for it.
+#[test]
+fn a_fifo_need_not_have_a_reader_yet_and_he_hears_what_waited() {
+    for pace in [Pace::Live, Pace::Recording] {
+        let fifo = program::fifo(temporary("late"));
+        let mut sink = open(&format!("file:{}", fifo.display()).parse().unwrap(), &identity(), None, pace).unwrap();
+        (0..20).for_each(|k| sink.send(k, &any(k)));
+        let mut reader = std::fs::File::open(&fifo).unwrap();
+        assert!(sink.close(Duration::from_secs(10)), "{pace:?}");
+        let mut heard = String::new();
+        reader.read_to_string(&mut heard).unwrap();
+        std::fs::remove_file(&fifo).unwrap();
+        let sentence = |k: u32| Sentence::of(k, &any(k)).encode().to_string();
+        match pace {
+            Pace::Recording => assert_eq!(heard, (0..20).map(sentence).collect::<String>()),
+            // Every event, and what is newest of the rest.
+            Pace::Live => assert!((2..20).step_by(6).all(|k| heard.contains(&sentence(k))), "{heard}"),
+        }
+    }
+}
+
 #[test]
 fn sending_allocates_nothing() {
     let path = temporary("allocations");

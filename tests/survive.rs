@@ -4,12 +4,13 @@
 
 mod program;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serialport::{SerialPort, TTYPort};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -38,10 +39,15 @@ impl Place {
 
     /// `lookout run` with these arguments, as a service manager starts it.
     fn start(&self, args: &[&str]) -> Run<'_> {
+        self.start_by(program::command(&[]), args)
+    }
+
+    /// The same, where `command` is what starts the program.
+    fn start_by(&self, mut command: Command, args: &[&str]) -> Run<'_> {
         let mut buffer = [0; 64];
         while self.manager.recv(&mut buffer).is_ok() {} // what an earlier run said
         let _ = fs::remove_file(self.dir.join("said"));
-        let mut command = program::command(&["run", "--board", "host", "--report", &format!("file:{}", self.path("said"))]);
+        command.args(["run", "--board", "host", "--report", &format!("file:{}", self.path("said"))]);
         command.args(args).stderr(File::create(self.dir.join("log")).unwrap());
         command.env("NOTIFY_SOCKET", self.dir.join("notify")).env("RUNTIME_DIRECTORY", &self.dir);
         Run { place: self, started: Instant::now(), child: command.spawn().unwrap() }
@@ -94,6 +100,16 @@ impl Run<'_> {
             std::thread::sleep(Duration::from_millis(10));
         }
         panic!("{state:?} not said: {}\n{}", self.place.said(), self.place.log());
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Sends a signal, and waits for the end; its exit code.
+    fn ends(&mut self, signal: Signal) -> Option<i32> {
+        self.signal(signal);
+        self.child.wait().unwrap().code()
     }
 }
 
@@ -244,11 +260,75 @@ fn restarts_and_their_cause_are_in_the_json_line() {
         let _ = fs::remove_file(&json);
         let mut run = place.start(&args);
         run.says(",OK,");
-        let pid = rustix::process::Pid::from_child(&run.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        assert_eq!(run.child.wait().unwrap().code(), Some(0));
+        assert_eq!(run.ends(Signal::TERM), Some(0));
         let text = fs::read_to_string(&json).unwrap();
         let health = text.lines().rfind(|l| l.contains("\"type\":\"health\"")).unwrap();
         assert!(health.contains(&format!("\"restarts\":{restarts},\"last_end\":\"{last_end}\"")), "{health}");
     }
+}
+
+#[test]
+fn a_closed_terminal_ends_it_in_order_unless_it_was_started_with_nohup() {
+    let place = Place::new("hangup");
+    let camera = Camera::new(&place);
+    let source = camera.spec();
+    let args = ["--source", &source, "--bundle", BUNDLE];
+    let by = |how: &str| {
+        let mut env = Command::new("env");
+        env.args([how, &program::path()]).stdin(Stdio::null());
+        env
+    };
+    let mut run = place.start_by(by("--default-signal=HUP"), &args);
+    run.says(",OK,");
+    assert_eq!(run.ends(Signal::HUP), Some(0), "{}", place.log());
+    // What `nohup` does.
+    let mut run = place.start_by(by("--ignore-signal=HUP"), &args);
+    run.says(",OK,");
+    run.signal(Signal::HUP);
+    run.says(",OK,");
+    assert_eq!(run.ends(Signal::TERM), Some(0), "{}", place.log());
+}
+
+#[test]
+fn a_fifo_that_nobody_writes_into_is_waited_for_and_the_run_can_be_stopped() {
+    let place = Place::new("unwritten");
+    let source = format!("y4m:{}", program::fifo(place.dir.join("film")).display());
+    let mut run = place.start(&["--source", &source, "--bundle", BUNDLE]);
+    run.heard("READY=1");
+    run.says(",NO FRAMES,");
+    assert_eq!(run.ends(Signal::TERM), Some(0), "{}", place.log());
+}
+
+#[test]
+fn readers_of_a_fifo_may_come_late_go_and_come_back() {
+    let place = Place::new("readers");
+    let (camera, fifo) = (Camera::new(&place), program::fifo(place.dir.join("reports")));
+    let (source, report) = (camera.spec(), format!("json:{}", fifo.display()));
+    let mut run = place.start(&["--source", &source, "--bundle", BUNDLE, "--report", &report]);
+    run.heard("READY=1");
+    run.says(",OK,");
+    for _ in 0..2 {
+        let mut line = String::new();
+        BufReader::new(File::open(&fifo).unwrap()).read_line(&mut line).unwrap();
+        assert!(line.starts_with("{\"type\":") && line.ends_with("}\n"), "{line}");
+        run.says(",OK,");
+    }
+    assert_eq!(place.log().matches("nobody reads it; reports wait for a reader").count(), 1, "{}", place.log());
+    assert_eq!(run.ends(Signal::TERM), Some(0), "{}", place.log());
+}
+
+#[test]
+fn ms_counts_from_the_first_frame_and_never_goes_back() {
+    let place = Place::new("ms");
+    let source = format!("pipe:{},gray,32x32@20", place.path("camera"));
+    let run = place.start(&["--wait", "--source", &source, "--bundle", BUNDLE]);
+    // Twice, so that a second has gone by.
+    run.says(",NO CAMERA,");
+    run.says(",NO CAMERA,");
+    let _camera = Camera::new(&place);
+    run.says(",OK,");
+    let said = place.said();
+    let health = said.lines().filter(|line| line.starts_with("$PLKTH"));
+    let ms: Vec<u64> = health.map(|line| line.split(',').nth(2).unwrap().parse().unwrap()).collect();
+    assert!(ms[..2] == [0, 0] && ms.is_sorted() && ms.last() > Some(&0), "{ms:?}");
 }

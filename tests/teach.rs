@@ -241,6 +241,7 @@ fn what_cannot_be_taught_is_refused_and_changes_nothing() {
     let short = dir.join("short.csv");
     std::fs::write(&short, "1,2,3,4,5,6\n").unwrap();
     let (short, wave) = (format!("features:{}", short.display()), rows(&dir, "wave", 1));
+    let mess = [some(&dir, "wave", 10..12), some(&dir, "pair", 0..2), some(&dir, "ordinary", 400..405)].concat();
     for (args, clips, names) in [
         (vec!["pair"], vec![], "no example"),
         (vec![], vec![], "which class?"),
@@ -248,6 +249,9 @@ fn what_cannot_be_taught_is_refused_and_changes_nothing() {
         (vec!["wave"], vec![wave], "it counts already"),
         (vec!["pair"], [rows(&dir, "pair", 1), rows(&dir, "pair", 1)].to_vec(), "counts once"),
         (vec!["nothing"], some(&dir, "ordinary", 300..304), "cannot be told from"),
+        // Two things and nothing at all are no class; and an ordinary day full of waves would leave no wave.
+        (vec!["mess"], mess, " of 9 examples contradict it: "),
+        (vec!["--ordinary"], some(&dir, "wave", 500..505), "wave: 3 of 3 examples contradict it: "),
         (vec!["left"], some(&dir, "pair", 0..1), "a class of the bundle already"),
         (vec!["Big Label"], some(&dir, "pair", 0..1), "expected 1 to 32 of a-z"),
         (vec!["pair"], vec![short], "too short"),
@@ -257,6 +261,9 @@ fn what_cannot_be_taught_is_refused_and_changes_nothing() {
         let sentence = refused(call(&dir, &args, &clips));
         assert!(sentence.contains(names), "{args:?}: {sentence}");
     }
+    let sentence = refused(call(&dir, &["--ordinary"], &some(&dir, "wave", 500..520)));
+    let why = "wave: its examples cannot be told from ";
+    assert!(sentence.contains(why) && sentence.ends_with("; nothing was changed"), "{sentence}");
     // Another bundle's lesson, put where this one's belongs.
     let ours = std::fs::read_dir(dir.join("state/taught")).unwrap().next().unwrap().unwrap().path();
     assert_eq!(before[0], std::fs::read(&ours).unwrap(), "nothing was changed");
@@ -265,6 +272,65 @@ fn what_cannot_be_taught_is_refused_and_changes_nothing() {
     let out = call(&dir, &["--list"], &[]);
     assert_eq!(out.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&out.stderr).contains("taught on bundle f00d"), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
+/// What earlier versions let be taught may be of no use: it is taken away step by step, and said as long as it is so.
+#[test]
+fn what_was_shown_can_be_taken_away_whatever_is_left() {
+    let dir = folder("less");
+    said(call(&dir, &["--ordinary"], &some(&dir, "ordinary", 100..110)));
+    said(call(&dir, &["wave"], &some(&dir, "wave", 0..3)));
+    said(call(&dir, &["pair"], &some(&dir, "pair", 0..3)));
+    // An ordinary day full of waves, which is refused now.
+    let day = dir.join("day.json");
+    said(call(&dir, &["--ordinary", "--to", day.to_str().unwrap()], &some(&dir, "wave", 500..520)));
+    let json = |path: &Path| serde_json::from_slice::<serde_json::Value>(&std::fs::read(path).unwrap()).unwrap();
+    let kept = std::fs::read_dir(dir.join("state/taught")).unwrap().next().unwrap().unwrap().path();
+    let mut lesson = json(&kept);
+    let step = serde_json::json!({ "ordinary": { "recordings": 20, "moments": json(&day)["ordinary"] } });
+    lesson["steps"].as_array_mut().unwrap().push(step);
+    std::fs::write(&kept, lesson.to_string()).unwrap();
+
+    // Over the wire, on a box that runs without its taught classes.
+    let mut armed = Wired::start(&dir, true);
+    (0..30).for_each(|_| armed.feed());
+    assert_eq!(armed.say(Order::Forget(Label::try_from("pair").unwrap())), "$PLKTA,TEACH,forgot pair; the others are off");
+    drop(armed);
+    let useless = "WARN  lookout::cli::teach] what is left cannot be used, so no taught class is called: wave: its examples cannot be told from ";
+    for (args, left, warned) in [
+        (&["--undo"][..], "pair, class 5, 3 examples", true),
+        (&["--forget", "pair"][..], "wave, class 4, 3 examples", true),
+        (&["--undo"][..], "pair, class 5, 3 examples", true),
+        (&["--forget", "wave"][..], "pair, class 4, 3 examples", false),
+    ] {
+        let out = call(&dir, args, &[]);
+        let log = String::from_utf8(out.stderr.clone()).unwrap();
+        assert!(log.contains(useless) == warned, "{args:?}: {log}");
+        let list = said(out);
+        assert!(list.contains(left), "{args:?}: {list}");
+    }
+}
+
+/// What was taught is of the bundle that runs on the box: that one is asked, without being named again.
+#[test]
+fn what_was_taught_on_an_installed_bundle_is_asked_of_that_bundle() {
+    let dir = folder("installed");
+    let (state, config) = (dir.join("state").display().to_string(), dir.join("box.toml").display().to_string());
+    std::fs::write(&config, format!("state = {state:?}\nsource = \"features:-\"\n")).unwrap();
+    said(lookout(&["install", "--config", &config, BUNDLE]));
+    for (what, clips) in [("--ordinary", some(&dir, "ordinary", 100..110)), ("wave", some(&dir, "wave", 0..3))] {
+        let clips: Vec<&str> = clips.iter().map(String::as_str).collect();
+        said(lookout(&[&["teach", "--config", &config, what], &clips[..]].concat()));
+    }
+    let unseen = [some(&dir, "wave", 1000..1005), some(&dir, "ordinary", 1000..1005)].concat();
+    let named = answers(&dir, BUNDLE, true, &unseen);
+    assert!(named.iter().any(|label| label == "wave"), "{named:?}");
+    let clips: Vec<&str> = unseen.iter().map(String::as_str).collect();
+    for known in [&["--taught", "--config", &config][..], &["--taught", "--config", &config, "--state", &state][..]] {
+        let lines = said(lookout(&[&["classify", "--json"], known, &clips[..]].concat()));
+        let label = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["label"].as_str().unwrap().to_string();
+        assert_eq!(lines.lines().map(label).collect::<Vec<_>>(), named, "{known:?}");
+    }
 }
 
 #[test]

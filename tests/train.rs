@@ -450,6 +450,14 @@ fn what_is_wrong_with_the_clips_is_one_sentence() {
     refused(&dir.join("t.csv"), "line 3: ");
     fs::write(dir.join("t.csv"), "file,start_s,end_s,label\nidle/00.y4m,2,1,idle\n").expect("written");
     refused(&dir.join("t.csv"), "ends before it begins");
+    // Half of what makes a stretch would make a whole clip of it.
+    for (columns, row, missing) in [("start_s,ende", "0,1", "end_s"), ("end", "1", "start_s"), ("first_row", "3", "last_row")] {
+        fs::write(dir.join("t.csv"), format!("file,label,{columns}\nidle/00.y4m,idle,{row}\n")).expect("written");
+        refused(&dir.join("t.csv"), &format!("found, one must be called {missing}"));
+    }
+    let two = "file,start_s,end_s,label,camera\nidle/00.y4m,0,0.5,idle,east\nidle/00.y4m,1,1.5,left,west\n";
+    fs::write(dir.join("t.csv"), two).expect("written");
+    refused(&dir.join("t.csv"), "(line 2, class idle) is of group east, ");
     // A broken clip is said and left out; the others are learnt from.
     fs::write(dir.join("left/zz.y4m"), "YUV4MPEG2 W64").expect("written");
     let run = lookout(&["train", text(&dir), "--out", text(&out), "--epochs", "1"]);
@@ -518,6 +526,10 @@ fn what_would_teach_nothing_or_too_much_is_one_sentence() {
         &["--tick-ms", "50"],
         &["class fall: shown by 0 of 6 groups", "shorter than a tick of 50 ms"],
     );
+    refused(&dir, &["--encoder", "tiny"], &["--encoder: ", "holds rows of numbers, pictures expected"]);
+    refused(&dir, &["--encoder", "gait"], &["--encoder: ", "holds rows of numbers, pictures expected"]);
+    refused(&dir, &["--false-alarms", "nan"], &["--false-alarms NaN: a number above 0 expected"]);
+    refused(&dir, &["--false-alarms=-1"], &["--false-alarms -1: a number above 0 expected"]);
     refused(&stretches(0.1, 0.4), &["--tick-ms", "50"], &["class fall: shown by 0 of 6 groups", "other stretches cover it"]);
     for k in 1..6 {
         fs::write(dir.join(format!("b/{k}.csv")), "").expect("written");
@@ -547,6 +559,69 @@ fn what_would_teach_nothing_or_too_much_is_one_sentence() {
     assert!(said(&run).contains("10 recordings in 10 groups"), "the first clip of the list is there: {}", said(&run));
     let words = String::from_utf8_lossy(&run.stdout).into_owned();
     assert!(words.contains("every clip is its own group") && words.contains("no groups are known"), "{words}");
+}
+
+/// What would be passed over in silence is refused.
+#[test]
+fn options_that_say_nothing_here_are_refused() {
+    let (dir, out) = (numbers("options", 30), folder("options-out").join("x"));
+    for (more, says) in [
+        (&["--epochs", "0"][..], "--epochs"),
+        (&["--unsupervised", "--heads", "3"][..], "--heads"),
+        (&["--unsupervised", "--mirror"][..], "--mirror"),
+        (&["--unsupervised", "--false-alarms", "1"][..], "--false-alarms"),
+        (&["--unsupervised", "--encoder", "tiny"][..], "--encoder tiny and gait go with labels"),
+        (&["--unsupervised", "--encoder", "gait"][..], "--encoder tiny and gait go with labels"),
+    ] {
+        let run = lookout(&[&["train", text(&dir), "--out", text(&out)][..], more].concat());
+        assert!(run.status.code() == Some(2) && said(&run).contains(says), "{says:?} expected: {}", said(&run));
+    }
+}
+
+/// A box empties its ring where a frame would have to stand for too long: what it never decides is not learnt, nor judged.
+#[test]
+fn frames_too_far_apart_for_a_window_are_not_learnt_from() {
+    let (dir, place) = (clips("sparse", 3, 8_000), folder("sparse-out"));
+    let slow = |file: PathBuf| {
+        let film = fs::read(&file).expect("a clip");
+        let rate = film.windows(6).position(|w| w == b" F10:1").expect("its rate");
+        fs::write(file, [&film[..rate], &b" F1:1"[..], &film[rate + 6..]].concat()).expect("written");
+    };
+    let train = |out: &str, more: &[&str]| {
+        let out = place.join(out);
+        let args = ["train", text(&dir), "--out", text(&out), "--epochs", "1", "--hidden", "8", "--window", "8"];
+        lookout(&[&args[..], more].concat())
+    };
+    slow(dir.join("idle/00.y4m"));
+    let run = train("one", &[]);
+    let why = "frames are more than 600ms apart, so no window is whole; a larger --tick-ms than 100 is needed";
+    assert!(run.status.success() && said(&run).contains(&format!("idle/00.y4m: its {why}")), "{}", said(&run));
+    for k in 0..3 {
+        ["left", "right"].iter().for_each(|class| slow(dir.join(class).join(format!("{k:02}.y4m"))));
+    }
+    let run = train("most", &[]);
+    assert!(run.status.code() == Some(2) && said(&run).contains(&format!("7 of 9 recordings: {why}")), "{}", said(&run));
+    let run = train("larger", &["--tick-ms", "200"]);
+    assert!(run.status.success() && !said(&run).contains("left out"), "{}", said(&run));
+}
+
+/// Two trainings of the same share a cache, and neither takes the other's files away.
+#[test]
+fn two_trainings_at_once_share_a_cache() {
+    let (dir, place) = (numbers("at-once", 30), folder("at-once-out"));
+    let cache = place.join("cache");
+    let start = |name: &str| {
+        let out = place.join(name);
+        let args = ["train", text(&dir), "--out", text(&out), "--cache", text(&cache), "--hidden", "8", "--window", "8"];
+        let mut command = program::command(&[&args[..], &["--epochs", "60", "--patience", "60"][..]].concat());
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts")
+    };
+    for child in ["one", "two"].map(start) {
+        let run = child.wait_with_output().expect("ended");
+        assert!(run.status.success(), "{}", said(&run));
+    }
+    let [one, two] = ["one", "two"].map(|name| fs::read(place.join(name).join("head.onnx")).expect("a head"));
+    assert!(one == two, "the same training, another head");
 }
 
 /// What lies beside recordings makes them nothing else, and capitals are letters.

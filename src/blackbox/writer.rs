@@ -74,6 +74,8 @@ struct Open {
     label: Label,
     /// When that was, ms.
     at_ms: u64,
+    /// Ticks since then.
+    since: usize,
     /// Ticks still to come.
     left: usize,
 }
@@ -83,6 +85,7 @@ struct Open {
 pub struct BlackBox {
     recorder: Recorder,
     shared: Arc<Shared>,
+    before: usize,
     after: usize,
     patient: bool,
     /// Clips in progress, oldest first.
@@ -106,23 +109,27 @@ impl BlackBox {
             writer.complain(&e.to_string());
         }
         let normal = before.novelty.map_or_else(String::new, |n| name(n.normal()));
-        let recorder = Recorder::new(Header { normal, ..header }, wish.before + wish.after, before);
+        // The longest clip: see `press`.
+        let recorder = Recorder::new(Header { normal, ..header }, wish.before + wish.after + wish.after / 2, before);
         let buffer = Vec::with_capacity(recorder.max_bytes());
         let shared = Arc::new(Shared { hand: Mutex::new(Hand::Free(buffer)), moved: Condvar::new() });
-        let (theirs, after, patient) = (shared.clone(), wish.after, wish.patient);
+        let (theirs, before, after, patient) = (shared.clone(), wish.before, wish.after, wish.patient);
         let thread = std::thread::Builder::new().name("black box".into()).spawn(move || writer.run(&theirs));
         thread.map_err(|e| format!("black box: no thread: {e}"))?;
-        Ok(Self { recorder, shared, after, patient, open: Deque::new(), lost: 0, complaint: Complaint::default() })
+        Ok(Self { recorder, shared, before, after, patient, open: Deque::new(), lost: 0, complaint: Complaint::default() })
     }
 
-    /// Something happened: what is kept, and what comes after it, is to be written. It is in the clip in progress if that has most of its way
-    /// to go; else it has its own, which begins in that one.
+    /// Something happened: what is kept, and what comes after it, is to be written. It is in the clip in progress, which goes on for it, if that began
+    /// less than half of its way ago; else it has its own, which begins in that one. Either way it has all that comes after it.
     pub fn press(&mut self, label: &Label, at: Timestamp) {
-        if self.open.back().is_none_or(|open| open.left * 2 < self.after) {
-            // Four that overlap by half span more than the ring: the fifth would hold nothing new.
-            let _ = self.open.push_back(Open { label: label.clone(), at_ms: at.ms(), left: self.after });
-            self.settle();
+        let half = self.after / 2;
+        if let Some(open) = self.open.back_mut().filter(|open| open.since <= half) {
+            open.left = self.after;
+            return;
         }
+        // More than half a way apart and one and a half long: no more than three are ever open.
+        let _ = self.open.push_back(Open { label: label.clone(), at_ms: at.ms(), since: 0, left: self.after });
+        self.settle();
     }
 
     /// The stream broke or ends: what is in progress is written as it is.
@@ -159,7 +166,7 @@ impl BlackBox {
             match &mut *hand {
                 Hand::Free(buffer) => {
                     let mut buffer = std::mem::take(buffer);
-                    self.recorder.write(&open.label, open.at_ms, &mut buffer);
+                    self.recorder.write(&open.label, open.at_ms, self.before + open.since, &mut buffer);
                     *hand = Hand::Full(buffer, open.label);
                     self.shared.moved.notify_all();
                     self.complaint
@@ -181,7 +188,9 @@ impl Probe for BlackBox {
             self.cut();
         }
         self.recorder.keep(at, tick, extra);
-        self.open.iter_mut().for_each(|open| open.left = open.left.saturating_sub(1));
+        for open in self.open.iter_mut() {
+            (open.since, open.left) = (open.since + 1, open.left.saturating_sub(1));
+        }
         self.settle();
     }
 

@@ -2,20 +2,21 @@
 //!
 //! Most of what a bundle gets wrong at a new place is calibration: another distance, another light, a tree. Footage of an ordinary day says how high
 //! each class climbs there with no cause; the lowest threshold that keeps to the wanted rate finds the most. Each class may use an even share
-//! of the rate. What comes out is a piece of lookout.toml. Footage of T hours without an alarm only proves, with 95 % confidence, a rate below 3 / T
+//! of the rate. What comes out is a piece of lookout.toml (`calibrate/piece.rs`). Footage of T hours without an alarm only proves, with 95 % confidence, a rate below 3 / T
 //! (the rule of three), so that is said beside it, and less footage than that lowers no threshold.
+
+mod piece;
 
 use super::Failure;
 use super::play::timeline;
 use super::segments::Timeline;
 use super::setup::{self, BundleArg, GateArg, StateArg, on_box};
-use crate::bundle::Bundle;
-use crate::config::{Config, read_text};
+use crate::bundle::{self, Bundle};
+use crate::config::Config;
 use crate::decision::{AGAIN, Decision, Thresholds};
 use crate::pipeline::Options;
-use crate::report::Edge;
-use crate::store::replace;
-use std::fmt::Write as _;
+use crate::report::{Edge, Label};
+use piece::Found;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,7 +30,7 @@ pub struct Args {
     /// Ordinary footage of this site, in which nothing happens that should be called out: files, folders of images, or any source that ends
     #[arg(required = true, value_name = "CLIP")]
     clips: Vec<String>,
-    /// Put it into this configuration, in the place of an earlier run's
+    /// Put it into this configuration, in the place of an earlier run's; a class that has a table of its own is changed there
     #[arg(long, value_name = "FILE")]
     into: Option<PathBuf>,
     /// False alarms an hour that are allowed, all classes together
@@ -54,6 +55,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let config = setup::config(args.config.as_deref().or(own))?;
     let bundle = on_box(&args.bundle, &config, &args.state.store(&config))?;
     let held = config.decisions(&bundle.contract.decision, &bundle.labels)?;
+    if let Some(file) = &args.into {
+        could_take(file, &bundle, args)?;
+    }
     let options = Options { region: config.looked_at(), gate: args.gate.on(), still_before: true, ..Options::default() };
     let timelines: Vec<Timeline> =
         args.clips.iter().map(|clip| timeline(clip, &bundle, &options, None, None)).collect::<Result<_, _>>()?;
@@ -63,45 +67,51 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         return Err(Failure::refused("no tick could be decided in this footage; longer recordings are needed"));
     }
     let d = &bundle.contract.decision;
-    let classes = bundle.labels.len() - 1;
-    let allowed = args.false_alarms * hours / classes as f32;
+    let allowed = args.false_alarms * hours / classes(&bundle).count() as f32;
     // Footage that proves nothing may make a class more careful, never less.
     let proves = args.false_alarms * hours >= 3.0;
-    let mut text = String::new();
-    let _ = writeln!(
-        text,
-        "{BEGIN}\n# bundle {} {}: at most {} false alarms an hour, by {:.2} hours of footage",
-        bundle.contract.name, bundle.contract.version, args.false_alarms, hours
-    );
-    let mut all = 0;
-    for class in (0..bundle.labels.len()).filter(|c| *c != bundle.background) {
-        let min = Duration::from_millis(held[class].min_ms.into());
-        let own = held[class].enter;
-        if own >= 1.0 && !proves {
-            let _ = writeln!(text, "\n# {0}: switched off before\n[decision.label.{0}]\nenter = 1.0", bundle.labels[class]);
+    let mut found = Vec::new();
+    for (class, label) in classes(&bundle) {
+        let own = &held[class];
+        let min_ms = config.decision.label.get(label.as_str()).and_then(|one| one.min_ms);
+        let off = |says| Found { label: label.clone(), says, enter: 1.0, leave: None, min_ms };
+        if own.enter >= 1.0 && !proves {
+            found.push(off("switched off before".into()));
             continue;
         }
-        let count = |enter: f32| timelines.iter().map(|t| alarms(t, &bundle, class, enter, min)).sum::<u32>();
-        let steps = (0..STEPS).rev().map(|n| 0.3 + 0.02 * n as f32).filter(|enter| proves || *enter > own);
-        let tried = steps.chain((!proves).then_some(own)).map(|enter| (enter, count(enter)));
-        let Some((enter, found)) = tried.take_while(|(_, n)| *n as f32 <= allowed).last() else {
-            let _ = writeln!(
-                text,
-                "\n# {}: {} alarms even at 0.98; it cannot be used here\n[decision.label.{0}]\nenter = 1.0",
-                bundle.labels[class],
-                count(0.98)
-            );
+        let count = |enter: f32| {
+            let wanted = Thresholds { enter, leave: leave(enter, own, d), min: Duration::from_millis(own.min_ms.into()) };
+            let alone = alone(class, wanted, bundle.labels.len());
+            timelines.iter().map(|t| alarms(t, &bundle, &alone)).sum::<u32>()
+        };
+        let tries = tries(own.enter, proves);
+        let counted = tries.iter().map(|enter| (*enter, count(*enter)));
+        let Some((enter, n)) = counted.take_while(|(_, n)| *n as f32 <= allowed).last() else {
+            let highest = tries.first().copied().unwrap_or(own.enter);
+            found.push(off(format!("{} alarms even at {highest}; it cannot be used here", count(highest))));
             continue;
         };
-        all += found;
-        let leave = enter * (d.leave / d.enter.max(0.01)).min(1.0);
-        let _ = writeln!(text, "\n# {found} alarms in the footage; the bundle's {:.2} would give {}", d.enter, count(d.enter));
-        let _ = writeln!(text, "[decision.label.{}]\nenter = {enter:.2}\nleave = {leave:.2}", bundle.labels[class]);
+        let says = format!("{n} alarms in the footage; the bundle's {} would give {}", d.enter, count(d.enter));
+        found.push(Found { label: label.clone(), says, enter, leave: Some(leave(enter, own, d)), min_ms });
     }
-    text.push_str(END);
+    // Together: a class that is on keeps weaker ones out, and one that ends lets another begin.
+    let chosen: Vec<Thresholds> =
+        std::iter::zip(&bundle.labels, &held).map(|(label, own)| together(&found, label, own)).collect();
+    let all = timelines.iter().map(|t| alarms(t, &bundle, &chosen)).sum::<u32>();
+    let c = &bundle.contract;
+    let head = format!(
+        "bundle {} {}: at most {} false alarms an hour, by {hours:.2} hours of footage",
+        c.name, c.version, args.false_alarms
+    );
     match &args.into {
-        Some(file) => put_into(file, &text)?,
-        None => writeln!(out, "{text}")?,
+        Some(file) => {
+            if let Err(e) = piece::put(file, &head, &found) {
+                // The file is another one by now, or its disk is full: the work of hours is not lost.
+                let _ = writeln!(out, "{}", piece::text(&head, &found));
+                return Err(e);
+            }
+        }
+        None => writeln!(out, "{}", piece::text(&head, &found))?,
     }
     let mut err = std::io::stderr();
     let _ = writeln!(
@@ -121,26 +131,57 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     Ok(())
 }
 
-/// First and last line of what is printed: between them an earlier run's stands in a configuration.
-const BEGIN: &str = "# >>> lookout calibrate";
-const END: &str = "# <<< lookout calibrate";
+/// No probability is as high.
+const OFF: f32 = 2.0;
 
-/// Puts the piece into a configuration, which has to be one with it.
-fn put_into(file: &Path, piece: &str) -> Result<(), Failure> {
-    let refuse = |why: String| Failure::refused(format!("{}: {why}", file.display()));
-    // Through a link to the file itself.
-    let place = file.canonicalize().unwrap_or_else(|_| file.to_path_buf());
-    if !place.parent().is_some_and(|folder| folder.as_os_str().is_empty() || folder.is_dir()) {
-        return Err(refuse("no such folder".into()));
+/// The classes that may be called out, with their numbers.
+fn classes(bundle: &Bundle) -> impl Iterator<Item = (usize, &Label)> {
+    bundle.labels.iter().enumerate().filter(move |(class, _)| *class != bundle.background)
+}
+
+/// Will a configuration take what is found, whatever it is, and `run` start with it?
+fn could_take(file: &Path, bundle: &Bundle, args: &Args) -> Result<(), Failure> {
+    let off =
+        |(_, label): (usize, &Label)| Found { label: label.clone(), says: String::new(), enter: 1.0, leave: None, min_ms: None };
+    piece::within(file, "", &classes(bundle).map(off).collect::<Vec<_>>())?;
+    // Only what was named may be another bundle than the one that runs with this configuration.
+    if !file.exists() || (args.bundle.bundle.is_none() && args.config.is_none()) {
+        return Ok(());
     }
-    let before = if place.exists() { read_text(file).map_err(refuse)? } else { String::new() };
-    let after = match (before.find(BEGIN), before.find(END)) {
-        (Some(begin), Some(end)) if begin < end => format!("{}{piece}{}", &before[..begin], &before[end + END.len()..]),
-        (None, None) => format!("{}{}{piece}\n", before.trim_end(), if before.trim().is_empty() { "" } else { "\n\n" }),
-        _ => return Err(refuse(format!("{BEGIN} and {END} do not stand around one piece; correct or delete both"))),
-    };
-    Config::parse(&file.display().to_string(), &after).map_err(|e| Failure::refused(format!("with what was found: {e}")))?;
-    replace(&place, after.as_bytes()).map_err(Failure::from)
+    let site = Config::open(file)?;
+    // A bundle that is not here runs on another machine; which classes it has is not known.
+    let Ok(theirs) = on_box(&BundleArg::default(), &site, &args.state.store(&site)) else { return Ok(()) };
+    let (mine, c) = (&bundle.contract, &theirs.contract);
+    match classes(bundle).find(|(_, label)| !theirs.labels.contains(label)) {
+        Some((_, label)) => Err(Failure::refused(format!(
+            "{}: bundle {} {} runs with it, which has no class {label}; let it be bundle {} {} first, by `bundle` in it or `lookout install`",
+            file.display(),
+            c.name,
+            c.version,
+            mine.name,
+            mine.version
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Thresholds to try for a class that has `own`, the highest first; of footage that proves nothing, none below it. None is 1, at which nothing starts.
+fn tries(own: f32, proves: bool) -> Vec<f32> {
+    let mut tries: Vec<f32> = (0..STEPS).map(|n| (30 + 2 * n) as f32 / 100.0).chain([own]).collect();
+    tries.retain(|enter| *enter < 1.0 && (proves || *enter >= own));
+    tries.sort_by(|a, b| b.total_cmp(a));
+    tries.dedup();
+    tries
+}
+
+/// Where a class ends that starts at `enter`: as far below it as by what holds for it, or by the bundle where it is switched off.
+fn leave(enter: f32, own: &bundle::Decision, bundle: &bundle::Decision) -> f32 {
+    if enter == own.enter {
+        return own.leave;
+    }
+    let d = if own.enter < 1.0 { own } else { bundle };
+    let leave = enter * (d.leave / d.enter.max(0.01)).min(1.0);
+    ((leave * 1000.0).round() / 1000.0).min(enter)
 }
 
 /// The mean of which `found` or fewer would be seen by chance once in twenty (Poisson): 3 for none.
@@ -168,12 +209,23 @@ fn bound(found: u32) -> f32 {
     high as f32
 }
 
-/// Alarms of one class alone at a threshold that it has to hold for `min`.
-fn alarms(timeline: &Timeline, bundle: &Bundle, class: usize, enter: f32, min: Duration) -> u32 {
-    let d = &bundle.contract.decision;
-    let mut thresholds = vec![Thresholds { enter: 2.0, leave: 2.0, min }; bundle.labels.len()];
-    thresholds[class] = Thresholds { enter, leave: enter * (d.leave / d.enter.max(0.01)).min(1.0), min };
-    let mut decision = Decision::new(&bundle.labels, &thresholds, bundle.background);
+/// One class of so many at these thresholds, the others off.
+fn alone(class: usize, wanted: Thresholds, classes: usize) -> Vec<Thresholds> {
+    let mut thresholds = vec![Thresholds { enter: OFF, leave: OFF, ..wanted }; classes];
+    thresholds[class] = wanted;
+    thresholds
+}
+
+/// What was chosen for a class.
+fn together(found: &[Found], label: &Label, own: &bundle::Decision) -> Thresholds {
+    let chosen = found.iter().find(|f| f.label == *label && f.enter < 1.0);
+    let (enter, leave) = chosen.map_or((OFF, OFF), |f| (f.enter, f.leave.unwrap_or(f.enter)));
+    Thresholds { enter, leave, min: Duration::from_millis(own.min_ms.into()) }
+}
+
+/// Alarms at these thresholds.
+fn alarms(timeline: &Timeline, bundle: &Bundle, thresholds: &[Thresholds]) -> u32 {
+    let mut decision = Decision::new(&bundle.labels, thresholds, bundle.background);
     let (mut found, mut counted) = (0, None);
     for (tick, at) in timeline.stamps().iter().enumerate() {
         for event in decision.update(*at, timeline.p(tick)).events {
@@ -190,6 +242,29 @@ fn alarms(timeline: &Timeline, bundle: &Bundle, class: usize, enter: f32, min: D
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn footage_that_proves_nothing_lowers_no_threshold_by_a_digit() {
+        assert_eq!(tries(0.995, false), [0.995]);
+        assert_eq!(tries(0.945, false), [0.98, 0.96, 0.945]);
+        assert_eq!(tries(0.96, false), [0.98, 0.96]);
+        assert!(tries(1.0, false).is_empty());
+        // What proves may lower, and tries its own too.
+        let all = tries(0.995, true);
+        assert_eq!((all.len(), all[0], all[1], all[35]), (36, 0.995, 0.98, 0.3));
+        assert_eq!((tries(1.0, true).len(), tries(0.705, true).len()), (35, 36));
+    }
+
+    #[test]
+    fn a_class_ends_as_far_below_as_the_site_says() {
+        let of = |enter, leave| bundle::Decision { enter, leave, ..bundle::Decision::default() };
+        let bundles = of(0.7, 0.4);
+        assert_eq!(leave(0.8, &of(0.8, 0.75), &bundles), 0.75, "what is not changed ends where it did");
+        assert_eq!(leave(0.96, &of(0.8, 0.75), &bundles), 0.9);
+        assert_eq!(leave(0.42, &of(0.7, 0.4), &bundles), 0.24);
+        assert_eq!(leave(0.42, &of(1.0, 0.9), &bundles), 0.24, "what is switched off ends as by the bundle");
+        assert_eq!(leave(0.32, &of(0.8, 0.8), &bundles), 0.32);
+    }
 
     /// Quantiles of the chi-square distribution, halved: 2.996, 4.744, 18.21 in every table.
     #[test]

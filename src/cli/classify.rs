@@ -1,7 +1,7 @@
 //! `lookout classify`: one answer per recording, and its segments.
 //!
 //! Each recording is played ([`super::play`]) and its answer written ([`super::answer`]) before the next one begins. With known classes the answers are
-//! scored too ([`super::score`]).
+//! scored too ([`super::score`]). Without more the baked bundle answers; where what a box was taught or has learnt is asked for, the one that runs there.
 
 use super::Failure;
 use super::alarms;
@@ -10,11 +10,14 @@ use super::play::timeline;
 use super::plot::{self, Thumbs};
 use super::score::{Score, Truth};
 use super::segments::Timeline;
-use super::setup::{self, BundleArg, GateArg, StateArg, WhereArg, load};
+use super::setup::{self, BundleArg, GateArg, StateArg, WhereArg, load, on_box};
 use super::spare::spare;
 use crate::bundle::Bundle;
 use crate::config::Config;
 use crate::pipeline::Options;
+use crate::source::open::Spec;
+use crate::source::shaped;
+use crate::store::Store;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -36,11 +39,11 @@ pub struct Args {
     extra: Option<PathBuf>,
     #[command(flatten)]
     place: WhereArg,
-    /// With the classes that were taught on this box (`lookout teach`); without it the answer is the bundle's alone
+    /// With the classes that were taught on this box (`lookout teach`), by the bundle that runs on it; without it the answer is the bundle's alone
     #[arg(long)]
     taught: bool,
-    /// State folder of a box: with what was learnt there (or else came with the bundle) score, threshold and alarms of novelty are said too
-    /// (--csv, --srt: alarms), one false alarm a day allowed (a clip of the black box has its run's own). Nothing in it is changed [default: no novelty; for --taught /var/lib/lookout]
+    /// State folder of a box, whose bundle answers: with what was learnt there (or else came with the bundle) score, threshold and alarms of novelty are said too
+    /// (--csv, --srt: alarms), one false alarm a day allowed (a clip of the black box has its run's own). Nothing in it is changed [default: no novelty; for --taught `state` of the configuration, else /var/lib/lookout]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
     /// One JSON object a recording
@@ -55,7 +58,8 @@ pub struct Args {
     /// Draw probabilities over time with events and pictures: a file for one recording, a folder for several
     #[arg(long, value_name = "SVG|DIR")]
     plot: Option<PathBuf>,
-    /// Configuration, for the part of the picture that is looked at
+    /// Configuration: the part of the picture that is looked at and, with --taught or --state, the box's bundle and state folder [default: with those
+    /// /etc/lookout/lookout.toml where it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Recordings of known classes: write a page with accuracy, confusion and the worst mistakes. The class is the folder's name
@@ -79,8 +83,11 @@ impl Args {
 
 /// Runs the command. A recording that cannot be read is said on stderr and the others go on; the exit code tells.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
-    let mut bundle = load(&args.bundle)?;
-    let store = StateArg { state: args.state.clone() }.store(&Config::default());
+    // What was taught or learnt belongs to the bundle that runs on that box: another one's answers would be wrong without a word.
+    let on_a_box = args.taught || args.state.is_some();
+    let config = if on_a_box || args.config.is_some() { setup::config(args.config.as_deref())? } else { Config::default() };
+    let store = StateArg { state: args.state.clone() }.store(&config);
+    let mut bundle = if on_a_box { on_box(&args.bundle, &config, &store)? } else { load(&args.bundle)? };
     if args.taught {
         setup::add_taught(&mut bundle, &store)?;
     }
@@ -92,10 +99,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     for file in args.report.iter().chain(plots.iter().flatten()) {
         can_be_written(args, file)?;
     }
-    let config = args.config.as_deref().map(Config::open).transpose()?;
-    let region = config.map_or_else(Default::default, |config| config.looked_at());
-    let mut options =
-        Options { region, gate: args.gate.on(), place: args.place.on, still_before: true, novelty, ..Options::default() };
+    let (region, gate, place) = (config.looked_at(), args.gate.on(), args.place.on);
+    let mut options = Options { region, gate, place, still_before: true, novelty, ..Options::default() };
     if options.novelty.is_some() {
         // Every tick's score is asked for.
         options.heartbeat = Duration::ZERO;
@@ -118,8 +123,12 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
                 }
             }
             Err(e) => {
-                let _ = writeln!(std::io::stderr(), "lookout: {}", super::shown(&e.why));
-                score.iter_mut().for_each(|s| s.unread(&e.why));
+                let why = match kept_with(clip, &bundle, &store) {
+                    Some(dir) => format!("{}; it is installed here: --bundle {}", e.why, dir.display()),
+                    None => e.why,
+                };
+                let _ = writeln!(std::io::stderr(), "lookout: {}", super::shown(&why));
+                score.iter_mut().for_each(|s| s.unread(&why));
                 code = code.max(e.code);
             }
         }
@@ -129,6 +138,12 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         let _ = writeln!(std::io::stderr(), "{}; {}", score.sentence(), to.display());
     }
     if code == 0 { Ok(()) } else { Err(Failure { code, why: String::new() }) }
+}
+
+/// Where the bundle lies that a clip of the black box was kept with, if that is another one than this and installed here.
+fn kept_with(clip: &str, bundle: &Bundle, store: &Store) -> Option<PathBuf> {
+    let hash = shaped::kept_with(clip.parse::<Spec>().ok()?.path())?;
+    Some(store.folder(&hash)).filter(|dir| hash != bundle.hash && dir.is_dir())
 }
 
 /// The classes that the recordings really are.

@@ -1,24 +1,28 @@
 //! A labelled clip on its way to the disk: what `record` and `label` have in common.
 //!
 //! Both write small Y4M clips ([`crate::source::film`]) into class folders, one picture a tick, which is what `lookout train` reads. A clip is written
-//! beside its place and moved there whole, so that a power cut leaves no half clip among the good ones. Numbers beside the pictures
-//! ([`crate::extra`]) go into a table beside the clip, a row a tick.
+//! beside its place and moved there whole, so that a power cut leaves no half clip among the good ones. Several may be written at a time, here and by
+//! others: what is being written is locked, and what a killed run left is not, so that it makes way. Numbers beside the pictures ([`crate::extra`]) go
+//! into a table beside the clip, a row a tick.
 
 use super::Failure;
-use crate::bundle::{Bundle, Channel};
+use crate::bundle::{self, Bundle, Channel};
 use crate::extra::table::Draft;
 use crate::shaper::ShaperError;
 use crate::source::Image;
 use crate::source::film::{self, Film};
 use crate::store::settle;
+use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// See the module's documentation.
 pub struct Clip {
-    file: BufWriter<File>,
+    /// Before the file: what is not whole is gone before anybody else may have its name.
     part: Part,
+    file: BufWriter<File>,
     place: PathBuf,
     table: Draft,
     ticks: usize,
@@ -27,11 +31,10 @@ pub struct Clip {
 impl Clip {
     /// The next one in a folder, called `stem` and a number: clips of earlier recordings stay. `header`: see [`Small::take`].
     pub fn begin(dir: &Path, stem: &str, header: &str, table: Draft) -> Result<Self, Failure> {
-        let place = next_name(dir, stem);
-        let part = Part(place.with_extension("part"));
-        let mut file = BufWriter::new(File::create(&part.0).map_err(|e| failed(&part.0, &e))?);
+        let (place, part, file) = next(dir, stem)?;
+        let mut file = BufWriter::new(file);
         file.write_all(header.as_bytes()).map_err(|e| failed(&part.0, &e))?;
-        Ok(Self { file, part, place, table, ticks: 0 })
+        Ok(Self { part, file, place, table, ticks: 0 })
     }
 
     /// A tick: its picture, and its extras as value and mark.
@@ -48,16 +51,54 @@ impl Clip {
 
     /// Whole and on the disk, or not there. Where it lies.
     pub fn end(self) -> Result<PathBuf, Failure> {
-        let Self { file, part, place, table, .. } = self;
-        file.into_inner().map_err(|e| failed(&part.0, e.error()))?;
+        let Self { part, file, place, table, .. } = self;
+        // Locked until it has its own name.
+        let _file = file.into_inner().map_err(|e| failed(&part.0, e.error()))?;
         table.save(&place).map_err(|e| failed(&part.0, &e))?;
         settle(&part.0, &place).map_err(|e| failed(&place, &e))?;
         Ok(place)
     }
 }
 
-fn next_name(dir: &Path, stem: &str) -> PathBuf {
-    (0u32..).map(|n| dir.join(format!("{stem}{n:04}.y4m"))).find(|p| !p.exists()).unwrap_or_else(|| dir.join("full.y4m"))
+/// The next name that no clip has, and the file that is to bear it.
+fn next(dir: &Path, stem: &str) -> Result<(PathBuf, Part, File), Failure> {
+    let mut n = 0u64;
+    loop {
+        let place = dir.join(format!("{stem}{n:04}.y4m"));
+        n += 1;
+        if place.exists() {
+            continue;
+        }
+        let path = place.with_extension("part");
+        let Some((file, part)) = claim(&path).map_err(|e| failed(&path, &e))? else { continue };
+        // Another one may have become whole under this name meanwhile.
+        if !place.exists() {
+            return Ok((place, part, file));
+        }
+    }
+}
+
+/// An empty file of this name, locked; `None` while a clip is being written under it.
+fn claim(path: &Path) -> io::Result<Option<(File, Part)>> {
+    loop {
+        let file = File::options().write(true).create(true).truncate(false).open(path)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(e) => {
+                // Where nothing can be locked nobody writes.
+                drop(Part(path.into()));
+                return Err(e.into());
+            }
+        }
+        // Whoever had it locked before has moved it to its place or removed it: then the file in hand is theirs, and the name leads elsewhere.
+        let (ours, named) = (file.metadata()?, std::fs::metadata(path));
+        if named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino())) {
+            let part = Part(path.into());
+            file.set_len(0)?;
+            return Ok(Some((file, part)));
+        }
+    }
 }
 
 /// A clip that is not whole. Dropped before it has its own name it is gone: it would take the room of what could be whole.
@@ -79,7 +120,8 @@ pub fn is_name(label: &str) -> Result<(), String> {
     if label.is_empty() || !label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
         return Err(format!("label {label:?}: letters, digits, - and _ expected"));
     }
-    Ok(())
+    // As `train` will call it.
+    bundle::class("label", &bundle::as_label(label)).map(drop)
 }
 
 /// The folder of a class, made if need be.

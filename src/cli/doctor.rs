@@ -1,18 +1,20 @@
 //! `lookout doctor`: what is there, what is missing, and what to do about it, in a technician's words.
 //!
-//! It opens cameras and GPIO chips only to ask them what they are, and does not open serial ports at all: opening one can
-//! reset what hangs on the other end. Every part is asked in a thread of its own and gets `PATIENCE`, so that a driver
-//! that hangs is named instead of hanging the doctor. Exit code: 0 when nothing that the configuration needs is
-//! broken, 2 when board, configuration or bundle are wrong, else 1.
+//! It opens cameras and GPIO chips only to ask them what they are, and does not open serial ports, FIFOs and the files of reports at
+//! all: opening a port can reset what hangs on the other end. Every device is asked in a thread of its own and gets `PATIENCE`, so that
+//! a driver that hangs is named instead of hanging the doctor. Exit code: 0 when nothing that the configuration needs is
+//! broken, so that `run` would begin; 2 when board, configuration or bundle are wrong, else 1.
 
 mod around;
 mod camera;
 mod disk;
 mod finding;
 mod lines;
+mod places;
 mod rights;
 mod senses;
 mod serial;
+mod source;
 mod strange;
 
 use super::Failure;
@@ -60,16 +62,20 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let mut all = Findings::default();
     let config = configuration(args, &mut all);
     let board = this_board(args, &config, &mut all);
-    let bundle = this_bundle(&config, &mut all);
+    let running = this_bundle(&config, &mut all);
     all.add(signatures(&config));
-    let needs = Needs::of(&config, board.as_ref(), bundle.as_ref(), &mut all);
+    let needs = Needs::of(&config, board.as_ref(), running.as_ref(), &mut all);
+    if let (Some(running), true) = (&running, needs.camera.is_some() || needs.other.is_some()) {
+        source::look(&config, running, needs.other.as_ref()).into_iter().for_each(|found| all.add(found));
+    }
     let until = Instant::now() + PATIENCE;
-    let (camera, serial, gpio) = (needs.camera, needs.serial, needs.gpio);
-    let state = config.state.clone();
+    let (camera, serial, files, gpio) = (needs.camera, needs.serial, needs.files, needs.gpio);
+    let (state, clips) = (config.state.clone(), config.blackbox.dir.clone());
     let asked = [
         ("camera", ask(move || camera::look(camera.as_ref()))),
         ("serial", ask(move || serial::look(&serial))),
         ("gpio", ask(move || lines::look(gpio.as_ref()))),
+        ("report", ask(move || places::look(&files, clips.as_deref()))),
         ("state", ask(move || vec![disk::look(&state)])),
     ];
     for (area, answer) in asked {
@@ -102,27 +108,44 @@ fn ask(f: impl FnOnce() -> Vec<Finding> + Send + 'static) -> mpsc::Receiver<Vec<
     receiver
 }
 
+/// The bundle that runs.
+struct Running {
+    bundle: Bundle,
+    /// The one that was meant, and with what was taught: `run` leaves alone what is configured and does not fit another one.
+    meant: bool,
+}
+
 /// What the configuration cannot do without.
 struct Needs {
     /// The camera, if frames come from one.
     camera: Option<Wanted>,
+    /// The recording or pipe, if they come from there.
+    other: Option<Spec>,
     /// Ports that reports go to.
     serial: Vec<PathBuf>,
+    /// Files that reports go to.
+    files: Vec<PathBuf>,
     /// Lines and the bundle's labels, if reports go there.
     gpio: Option<(Wiring, Vec<Label>)>,
 }
 
 impl Needs {
-    fn of(config: &Config, board: Option<&Board>, bundle: Option<&Bundle>, all: &mut Findings) -> Self {
-        let mut needs = Self { camera: None, serial: Vec::new(), gpio: None };
-        needs.camera = match this_camera(config, board) {
-            Ok(camera) => camera,
-            Err(e) => {
-                all.add(Finding::broken("camera", 2, e.to_string()).fix("correct `source` in the configuration"));
-                None
-            }
-        };
+    fn of(config: &Config, board: Option<&Board>, running: Option<&Running>, all: &mut Findings) -> Self {
+        let mut needs = Self { camera: None, other: None, serial: Vec::new(), files: Vec::new(), gpio: None };
+        match this_source(config, board) {
+            Ok(Some(Given::Camera(camera))) => needs.camera = Some(camera),
+            Ok(Some(Given::Other(spec))) => needs.other = Some(spec),
+            Ok(None) => {}
+            Err(e) => all.add(Finding::broken("camera", 2, e.to_string()).fix("correct `source` in the configuration")),
+        }
         let Some(board) = board else { return needs };
+        if config.threads > board.threads {
+            let (threads, most) = (config.threads, board.threads);
+            all.add(
+                Finding::broken("config", 2, format!("threads = {threads}: board {} has {most} for inference", board.name))
+                    .fix(format!("say `threads = {most}`")),
+            );
+        }
         let reports = match board.reports(config.report.as_deref().unwrap_or_default()) {
             Ok(reports) => reports,
             Err(e) => {
@@ -131,43 +154,58 @@ impl Needs {
             }
         };
         for report in &reports {
-            if let ReportSpec::Serial { path, .. } = report {
-                needs.serial.push(path.clone());
+            match report {
+                ReportSpec::Serial { path, .. } => needs.serial.push(path.clone()),
+                ReportSpec::File(path) | ReportSpec::Json(Some(path)) => needs.files.push(path.clone()),
+                ReportSpec::Stdout | ReportSpec::Json(None) | ReportSpec::Gpio => {}
             }
         }
-        if let Some(bundle) = bundle {
+        if let Some(Running { bundle, meant }) = running {
             match board.wiring(&config.gpio, &bundle.labels) {
                 Ok(wiring) => {
+                    let wired = wiring.as_ref().is_some_and(|w| !w.is_empty());
                     let driven = reports.contains(&ReportSpec::Gpio);
+                    if driven && !wired && *meant {
+                        let says = "reports go to lines, and none is wired: neither a heartbeat nor one for novelty or a class of this bundle";
+                        let fix = "take `gpio` out of `report`, or name a chip and lines under [gpio]";
+                        all.add(Finding::broken("gpio", 2, says).fix(fix));
+                    }
+                    let driven = driven && wired;
                     let used = wiring.map(|w| if driven { w } else { w.buttons_only() });
                     needs.gpio = used.filter(|w| driven || !w.buttons.is_empty()).map(|w| (w, bundle.labels.clone()));
                 }
-                Err(e) => all.add(Finding::broken("gpio", 2, e.to_string())),
+                Err(e) => all.add(unfit("gpio", *meant, &e)),
             }
         }
         needs
     }
 }
 
-/// The camera that frames come from, if they come from one.
-fn this_camera(config: &Config, board: Option<&Board>) -> Result<Option<Wanted>, SourceError> {
+/// Where frames come from.
+enum Given {
+    Camera(Wanted),
+    /// A recording or a pipe.
+    Other(Spec),
+}
+
+/// Where frames come from, if anything says so.
+fn this_source(config: &Config, board: Option<&Board>) -> Result<Option<Given>, SourceError> {
     let ask = board.map(|b| &b.camera);
-    let source = config.source.as_deref().map(str::parse).transpose()?.map(|spec| match spec {
-        Spec::Guess(path) if is_camera(&path) => Spec::V4l2(path),
-        spec => spec,
-    });
-    Ok(match source {
-        Some(Spec::V4l2(text)) => {
-            let spec = camera_spec(&text, ask)?;
-            Some(Wanted { paths: vec![spec.path.clone()], spec })
-        }
-        Some(_) => None,
+    let Some(text) = &config.source else {
+        let Some(ask) = ask else { return Ok(None) };
         // The path is one of several; only the wishes count.
-        None => match ask {
-            Some(ask) => Some(Wanted { paths: ask.device.clone(), spec: camera_spec("board", Some(ask))? }),
-            None => None,
-        },
-    })
+        let spec = camera_spec("board", Some(ask))?;
+        return Ok(Some(Given::Camera(Wanted { paths: ask.device.clone(), spec })));
+    };
+    let spec: Spec = text.parse()?;
+    let within: &Spec = if let Spec::Faulty(_, within) = &spec { within } else { &spec };
+    let camera = match within {
+        Spec::V4l2(text) => text,
+        Spec::Guess(path) if is_camera(path) => path,
+        _ => return Ok(Some(Given::Other(spec))),
+    };
+    let spec = camera_spec(camera, ask)?;
+    Ok(Some(Given::Camera(Wanted { paths: vec![spec.path.clone()], spec })))
 }
 
 fn configuration(args: &Args, all: &mut Findings) -> Config {
@@ -204,7 +242,15 @@ fn this_board(args: &Args, config: &Config, all: &mut Findings) -> Option<Board>
     }
 }
 
-fn this_bundle(config: &Config, all: &mut Findings) -> Option<Bundle> {
+/// What is configured and does not fit the bundle that runs.
+fn unfit(area: &'static str, meant: bool, why: &dyn std::error::Error) -> Finding {
+    if meant {
+        return Finding::broken(area, 2, why.to_string());
+    }
+    Finding::note(area, format!("{why}; left alone while another bundle runs than the one that was meant"))
+}
+
+fn this_bundle(config: &Config, all: &mut Findings) -> Option<Running> {
     match choose(config.bundle.as_deref(), config, &Store::at(&config.state)) {
         Ok(Chosen { mut bundle, from, trouble }) => {
             let taught = fit_taught(&mut bundle, &Store::at(&config.state));
@@ -227,16 +273,11 @@ fn this_bundle(config: &Config, all: &mut Findings) -> Option<Bundle> {
             if let Some(trouble) = trouble {
                 all.add(Finding::note("bundle", trouble).fix("`lookout install` it once more, or `lookout install --undo`"));
             }
-            match config.names(&bundle.labels) {
-                Err(e) if meant => all.add(Finding::broken("config", 2, e.to_string())),
-                Err(e) => all.add(Finding::note(
-                    "config",
-                    format!("{e}; left alone while another bundle runs than the one that was meant"),
-                )),
-                Ok(()) => {}
+            if let Err(e) = config.names(&bundle.labels) {
+                all.add(unfit("config", meant, &e));
             }
             if let Err(e) = config.decisions(&c.decision, &bundle.labels) {
-                all.add(Finding::broken("config", 2, e.to_string()));
+                all.add(unfit("config", meant, &e));
             }
             for label in config.gpio.buttons.keys().filter(|label| c.head.labels.contains(label)) {
                 all.add(
@@ -246,7 +287,7 @@ fn this_bundle(config: &Config, all: &mut Findings) -> Option<Bundle> {
             }
             all.extend(senses::look(config, &bundle));
             all.extend(strange::look(config, &bundle));
-            Some(bundle)
+            Some(Running { bundle, meant })
         }
         Err(e) => {
             all.add(Finding::broken("bundle", 2, e.why).fix("copy it again, or leave `bundle` out for the built-in one"));

@@ -1,14 +1,16 @@
 //! What int8 would give an encoder that computes in float.
 //!
 //! Counted and measured, not looked up: the multiplications of the graph's convolutions and dense layers, and the rate at which
-//! this processor does them on bytes in a layer of middling size.
+//! this processor does them on bytes in a layer of middling size. Where something stands between convolutions that is not run on bytes (the
+//! shuffling of channels, for one), pictures become floats and bytes again, which is not counted: then the sentence says "at most".
 
 use super::bench::cpu_time;
 use crate::onnx;
 use crate::qnn::kernels::Isa;
-use crate::qnn::measure;
+use crate::qnn::{label, measure};
+use std::collections::HashMap;
 use std::time::Duration;
-use tract_onnx::pb::ModelProto;
+use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
 /// One sentence about an encoder none of which runs on bytes, and that takes `built` a run. `None`: it takes no pictures.
 pub fn estimate(proto: &ModelProto, shape: &[usize], built: Duration, isa: Isa) -> Option<String> {
@@ -36,14 +38,18 @@ pub fn estimate(proto: &ModelProto, shape: &[usize], built: Duration, isa: Isa) 
         rate / 1e9,
         built.as_secs_f64() * 1e3
     );
+    let (most, between) = match proto.graph.as_ref().and_then(between) {
+        Some(node) => ("at most ", format!(": {node} stands between convolutions and stays in float")),
+        None => ("about ", String::new()),
+    };
     Some(match () {
         () if is_quantised(proto) => {
             format!("it is quantised, and none of it in a way that is run on bytes (why: above); {costs}")
         }
         () if times < 1.5 => format!("nothing here is quantised; {costs}: quantising it would gain little"),
         () => format!(
-            "nothing here is quantised; {costs}: quantise it (QDQ, s8 weights per channel) with the training framework, and it is about \
-             {times:.1} times as fast"
+            "nothing here is quantised; {costs}: quantise it (QDQ, s8 weights per channel) with the training framework, and it is \
+             {most}{times:.1} times as fast{between}"
         ),
     })
 }
@@ -52,6 +58,27 @@ pub fn estimate(proto: &ModelProto, shape: &[usize], built: Duration, isa: Isa) 
 fn is_quantised(proto: &ModelProto) -> bool {
     let says = |kind: &str| kind.contains("QuantizeLinear") || kind.starts_with("QLinear") || kind.ends_with("Integer");
     proto.graph.iter().flat_map(|g| &g.node).any(|n| says(&n.op_type))
+}
+
+/// The first operator between convolutions that is not run on bytes: what moves or resizes, as nets that shuffle channels or look at several sizes do.
+fn between(graph: &GraphProto) -> Option<String> {
+    // Tensors behind a convolution, and such an operator that they have come through since.
+    let mut behind: HashMap<&str, Option<&NodeProto>> = HashMap::new();
+    for node in graph.node.iter().filter(|n| n.op_type != "Shape") {
+        let read: Vec<Option<&NodeProto>> = node.input.iter().filter_map(|i| behind.get(i.as_str()).copied()).collect();
+        let through = read.iter().copied().flatten().next();
+        let moves = match node.op_type.as_str() {
+            "Conv" if through.is_some() => return through.map(label),
+            "Conv" => false,
+            _ if read.is_empty() => continue,
+            "ConvTranspose" | "DepthToSpace" | "Gather" | "Resize" | "Slice" | "Softmax" | "SpaceToDepth" | "Split"
+            | "Transpose" => true,
+            _ => false,
+        };
+        let through = through.or(moves.then_some(node));
+        behind.extend(node.output.iter().filter(|o| !o.is_empty()).map(|o| (o.as_str(), through)));
+    }
+    None
 }
 
 /// Multiplications in convolutions and dense layers, where their shapes are known.

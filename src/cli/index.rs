@@ -2,7 +2,8 @@
 //!
 //! A moment is a window of ticks, every half window one. It is described by the means of its four quarters, feature by feature, scaled as the
 //! collection varies: so what happens first and what later counts, and what is always there does not. Likeness is the cosine, every
-//! moment is compared, all of them in memory: 10^6 with 96 features are 392 MB. That is simple, exact, and enough for what a box records.
+//! moment is compared, all of them in memory: 10^6 with 96 features are 392 MB. That is simple, exact, and enough for what a box records. Moments with a row that is
+//! no number are left out and said, once a recording.
 //!
 //! The file itself is described in [`moments`].
 
@@ -81,11 +82,10 @@ pub fn index(args: &IndexArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let maker = Maker::new(kind(&bundle), bundle.contract.time.tick_ms, args.cache.as_deref()).map_err(Failure::broke)?;
     let made = maker.all(&args.clips, &done);
     drop(progress);
+    let (window, tick_ms) = (bundle.contract.time.window, bundle.contract.time.tick_ms);
     let (mut clips, mut all, mut failed) = (vec![], vec![], false);
     for (clip, ticks) in args.clips.iter().zip(made) {
-        match ticks.and_then(|t| {
-            if t.width == bundle.frame_features() { Ok(t) } else { Err(format!("{clip}: rows of {} numbers", t.width)) }
-        }) {
+        match ticks.and_then(|ticks| usable(clip, ticks, bundle.frame_features(), window)) {
             Ok(ticks) => {
                 clips.push(clip.clone());
                 all.push(ticks);
@@ -99,11 +99,7 @@ pub fn index(args: &IndexArgs, out: &mut dyn Write) -> Result<(), Failure> {
     if all.is_empty() {
         return Err(Failure { code: 2, why: String::new() });
     }
-    let (mean, deviation) = Ticks::spread(all.iter());
-    if mean.iter().chain(&deviation).any(|v| !v.is_finite()) {
-        return Err(Failure::refused("there are numbers in these recordings that are not finite; nothing is like them"));
-    }
-    let (window, tick_ms) = (bundle.contract.time.window, bundle.contract.time.tick_ms);
+    let (mean, deviation) = moments::spread(&all);
     let header = Header { kind: KIND.into(), bundle: bundle.hash.clone(), window, tick_ms, mean, deviation, clips };
     let failed_to = |e: io::Error| Failure::broke(format!("{}: {e}", args.out.display()));
     let line = serde_json::to_string(&header).map_err(|e| Failure::broke(e.to_string()))?;
@@ -115,6 +111,22 @@ pub fn index(args: &IndexArgs, out: &mut dyn Write) -> Result<(), Failure> {
     settle(&part, &args.out).map_err(failed_to)?;
     writeln!(out, "{moments} moments of {} recordings in {}", all.len(), args.out.display())?;
     if failed { Err(Failure { code: 2, why: String::new() }) } else { Ok(()) }
+}
+
+/// Refuses a recording of other rows, or one of which nothing can be compared; says how much of it cannot.
+fn usable(clip: &str, ticks: Ticks, width: usize, window: usize) -> Result<Ticks, String> {
+    if ticks.width != width {
+        return Err(format!("{clip}: rows of {} numbers, {width} expected", ticks.width));
+    }
+    match moments::count(&ticks, window) {
+        [0, _] => Err(format!("{clip}: every moment of it holds something that is no number; nothing is like that")),
+        [_, 0] => Ok(ticks),
+        [whole, rest] => {
+            let all = whole + rest;
+            log::warn!("{clip}: {rest} of its {all} moments hold something that is no number; they are left out");
+            Ok(ticks)
+        }
+    }
 }
 
 /// Writes an index after its first `line`, and gives how many moments are in it.
@@ -149,11 +161,7 @@ pub fn find(args: &FindArgs, out: &mut dyn Write) -> Result<(), Failure> {
     }
     let maker = Maker::new(kind(&bundle), header.tick_ms, None).map_err(Failure::broke)?;
     let ticks = maker.all(std::slice::from_ref(&args.clip), &|_| {}).pop().unwrap_or_else(|| Err("nothing to look for".into()));
-    let ticks = ticks.map_err(Failure::refused)?;
-    if ticks.width != header.mean.len() {
-        let why = format!("{}: rows of {} numbers, the index is of {}", args.clip, ticks.width, header.mean.len());
-        return Err(Failure::refused(why));
-    }
+    let ticks = ticks.and_then(|ticks| usable(&args.clip, ticks, header.mean.len(), header.window)).map_err(Failure::refused)?;
     for found in index.find(&ticks, args.top) {
         if args.json {
             let like = (f64::from(found.like) * 1000.0).round() / 1000.0;

@@ -2,8 +2,8 @@
 //!
 //! In this order, and each step may refuse with one sentence: its signature, where `install.keys` asks for one; a trial in
 //! a process of its own (contract, networks, golden vectors); whether this box's configuration and board have a use for
-//! its classes; its version, where signatures are asked for; the copy; the switch. [`crate::store`] says why a power cut at any
-//! instant is harmless. A running `lookout run` is not disturbed: it takes the new bundle when it starts next.
+//! its classes, and a source for it; its version, where signatures are asked for; the copy; the switch. [`crate::store`] says why a
+//! power cut at any instant is harmless. A running `lookout run` is not disturbed: it takes the new bundle when it starts next.
 
 use super::Failure;
 use super::setup::{self, StateArg, choose};
@@ -66,7 +66,8 @@ fn install(dir: &Path, args: &Args, config: &Config, store: &Store, out: &mut dy
     if tried.hash != sha256(&contract) {
         return Err(refuse("bundle.toml changed while it was being tried".into()));
     }
-    fits(&tried.thresholds(), &tried.labels, config).map_err(|why| refuse(format!("this box cannot use it: {why}")))?;
+    fits(&tried.thresholds(), &tried.labels, tried.rows, config)
+        .map_err(|why| refuse(format!("this box cannot use it: {why}")))?;
 
     let change = store.change()?;
     let before = match store.record() {
@@ -104,8 +105,8 @@ fn keep_floor(record: &mut Record, tried: &Verdict) -> Result<(), String> {
     Ok(())
 }
 
-/// Would `lookout run` start with it? Thresholds and lines are configured by class name.
-fn fits(thresholds: &Decision, labels: &[String], config: &Config) -> Result<(), String> {
+/// Would `lookout run` start with it? Thresholds and lines are configured by class name, and a source gives rows of numbers or pictures.
+fn fits(thresholds: &Decision, labels: &[String], rows: bool, config: &Config) -> Result<(), String> {
     let labels: Vec<Label> = labels.iter().filter_map(|l| Label::try_from(l.as_str()).ok()).collect();
     config.names(&labels).and_then(|()| config.decisions(thresholds, &labels)).map_err(|e| e.to_string())?;
     // A machine without a board file of its own has no wiring that could contradict.
@@ -113,7 +114,10 @@ fn fits(thresholds: &Decision, labels: &[String], config: &Config) -> Result<(),
     if let Ok(board) = Board::choose(&boards, config.board.as_deref(), &board::machine()) {
         board.wiring(&config.gpio, &labels).map_err(|e| e.to_string())?;
     }
-    Ok(())
+    if rows && config.place {
+        return Err(format!("{}: where = true, and where something moves cannot be said of rows of numbers", config.file));
+    }
+    setup::takes(rows, config)
 }
 
 fn undo(args: &Args, config: &Config, store: &Store, out: &mut dyn Write) -> Result<(), Failure> {
@@ -126,13 +130,13 @@ fn undo(args: &Args, config: &Config, store: &Store, out: &mut dyn Write) -> Res
     let tried = record.current.as_ref().map(|hash| trial::run(&store.folder(hash), true)).transpose();
     let tried = tried.map_err(|why| Failure::refused(format!("the bundle before is broken, nothing was changed: {why}")))?;
     let cannot = |why: String| Failure::refused(format!("this box cannot use the bundle before, nothing was changed: {why}"));
-    let (hash, thresholds, mut labels) = match &tried {
-        Some(tried) => (tried.hash.clone(), tried.thresholds(), tried.labels.clone()),
-        None => baked::bundle().map(|b| (b.hash, b.contract.decision, b.contract.head.labels))?,
+    let (hash, thresholds, mut labels, rows) = match &tried {
+        Some(tried) => (tried.hash.clone(), tried.thresholds(), tried.labels.clone(), tried.rows),
+        None => baked::bundle().map(|b| (b.hash, b.contract.decision, b.contract.head.labels, b.contract.input.is_none()))?,
     };
     // What was taught on that bundle comes back with it.
     labels.extend(store.taught(&hash)?.iter().flat_map(|lesson| lesson.labels()).map(String::from));
-    fits(&thresholds, &labels, config).map_err(cannot)?;
+    fits(&thresholds, &labels, rows, config).map_err(cannot)?;
     change.commit(&record)?;
     say(args, &record, tried.as_ref(), out)
 }

@@ -11,7 +11,7 @@ use crate::bundle::plain;
 use crate::extra::table::Draft;
 use crate::extra::{self, Extra, Extras};
 use crate::source::ahead::Ahead;
-use crate::source::open::{self, Options};
+use crate::source::open::{self, Options, Spec};
 use crate::source::{Payload, SourceError};
 use crate::table::{self, Table};
 use crate::ticks::Walk;
@@ -25,7 +25,7 @@ pub struct Args {
     /// A longer recording
     #[arg(value_name = "RECORDING")]
     recording: String,
-    /// Table (CSV) of its stretches: start_s, end_s, label
+    /// Table (CSV) of its stretches: start_s, end_s, label; of a table of several recordings (file) its rows
     #[arg(long, value_name = "CSV")]
     times: PathBuf,
     /// Folder of class folders
@@ -46,7 +46,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let bundle = load(&args.bundle)?;
     let tick_ms = bundle.contract.time.tick_ms;
     let stretches = table::text(&args.times)
-        .and_then(|text| stretches(&text))
+        .and_then(|text| stretches(&text, Some(&args.recording)))
         .map_err(|why| Failure::refused(plain(&format!("{}: {why}", args.times.display()))))?;
     let recording = &args.recording;
     let source = open::open(&recording.parse()?, &Options { replay: true, ..Options::for_bundle(&bundle) })?;
@@ -191,16 +191,22 @@ fn all_there(stretches: &[Stretch], written: usize, end_ms: u64, tick_ms: u32, r
     Err(Failure::refused(format!("{recording}: {why}")))
 }
 
-/// The stretches of a table of `start_s`, `end_s`, `label`.
+/// The stretches of a table of `start_s`, `end_s`, `label`. Where it has a column `file`, as `train` reads it, only the rows of `recording` count.
 ///
 /// # Errors
 /// A sentence: the line and what is wrong in it.
-pub fn stretches(text: &str) -> Result<Vec<Stretch>, String> {
+pub fn stretches(text: &str, recording: Option<&str>) -> Result<Vec<Stretch>, String> {
     let table = Table::parse(text)?;
+    let file = table.column(&["file", "clip", "path"]);
+    let place = recording.and_then(|r| r.parse::<Spec>().ok()).map(|spec| PathBuf::from(spec.path()));
+    let is_its = |name: &str| place.as_ref().is_none_or(|place| place.ends_with(name.strip_prefix("./").unwrap_or(name)));
     let (start, end) = (table.needed(&["start_s", "start"])?, table.needed(&["end_s", "end"])?);
     let label = table.needed(&["label", "class"])?;
     let mut list = Vec::new();
     for (line, row) in table.rows() {
+        if file.is_some_and(|file| !is_its(row.get(file))) {
+            continue;
+        }
         let time =
             |column| row.get(column).parse::<f64>().ok().filter(|v| (0.0..1e7).contains(v)).map(|s| (s * 1e3).round() as u64);
         match (time(start), time(end)) {
@@ -218,5 +224,9 @@ pub fn stretches(text: &str) -> Result<Vec<Stretch>, String> {
             }
         }
     }
-    if list.is_empty() { Err("no stretch in it".into()) } else { Ok(list) }
+    match recording.filter(|_| file.is_some()) {
+        _ if !list.is_empty() => Ok(list),
+        Some(recording) => Err(format!("no stretch of {recording} in it")),
+        None => Err("no stretch in it".into()),
+    }
 }

@@ -4,7 +4,7 @@
 //! minute the features of the last one are added to `learn.rows` in the state folder and flushed, and said: a kill or a power cut costs what was not
 //! said yet, and the same command goes on; with another source it is refused, because two places are not one normal. When the time is up, or at a
 //! signal, everything is learnt at once, in seconds ([`crate::novelty::normal`]), and `novelty.json` is replaced whole. `run` uses it from its next
-//! start on.
+//! start on. A source that ends sooner has broken, and half a day is no day: nothing is learnt, and what was kept stays for the same command.
 
 use super::Failure;
 use super::play::{Played, play};
@@ -17,7 +17,7 @@ use crate::novelty::normal::{self, Loss, Terms};
 use crate::novelty::{self, FILE, NETWORK, Setup};
 use crate::pipeline::{Options, Probe};
 use crate::report::Report;
-use crate::source::{Shaped, Timestamp};
+use crate::source::{Frame, Shaped, Timestamp};
 use crate::store::novelty as kept;
 use crate::store::rows::{Kept, KeptError};
 use std::io::Write;
@@ -39,7 +39,7 @@ pub struct LearnArgs {
     /// Learn from a camera or pipe instead, as `run` takes it
     #[arg(long, value_name = "SPEC")]
     source: Option<String>,
-    /// How long to look, with --source
+    /// How long to look, with --source; one that ends sooner is exit code 1, and the same command goes on from what was kept
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=10_080))]
     minutes: u32,
     /// Where what was learnt goes [default: novelty.json in the state folder]
@@ -169,16 +169,28 @@ fn from_camera(source: &str, args: &LearnArgs, config: &Config, bundle: &Bundle,
     let left = args.minutes.saturating_sub(minutes.done());
     if left > 0 {
         let options = Options { region: config.looked_at(), ..Options::default() };
-        let most = Some(Duration::from_secs(60 * u64::from(left)));
-        let played = Played { most, stop: Some(&stop), heard: Some(&config.extra), ..Played::whole(&options) };
-        let seen = play(source, bundle, played, &mut minutes, &mut |_| {}, &mut |_| {});
+        let most = Duration::from_secs(60 * u64::from(left));
+        let played = Played { most: Some(most), stop: Some(&stop), heard: Some(&config.extra), ..Played::whole(&options) };
+        let (mut first, mut last) = (None, Timestamp::default());
+        let mut look = |frame: &Frame<'_>| {
+            first.get_or_insert(frame.at);
+            last = frame.at;
+        };
+        let seen = play(source, bundle, played, &mut minutes, &mut look, &mut |_| {});
         minutes.flush();
-        if let Some(why) = minutes.failed {
+        if let Some(why) = minutes.failed.take() {
             return Err(Failure::broke(why));
         }
+        let told = stop.load(Ordering::Relaxed);
         // Told to stop before the camera gave anything: what was kept before is learnt from.
-        if !stop.load(Ordering::Relaxed) || minutes.kept.pieces.is_empty() {
+        if !told || minutes.kept.pieces.is_empty() {
             seen?;
+        }
+        let over = first.is_some_and(|first| last.since(first) >= most);
+        if !told && !over && minutes.done() < args.minutes {
+            let (done, all) = (minutes.done(), args.minutes);
+            let why = format!("{source}: the source ended after {done} of {all} minutes; the same command goes on");
+            return Err(Failure::broke(why));
         }
     }
     Ok(minutes.kept.pieces)

@@ -120,7 +120,7 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
     let Some(ready) = wait_for_bundle(&mut pause, args.wait, || prepare(args, &config, &store, &board))? else { return Ok(()) };
     let Pause { notifier, seq, .. } = pause;
     say_what_differs(&ready);
-    if ready.left_alone.is_some() {
+    if !ready.left_alone.is_empty() {
         // Lines for classes that are not there are no reason to stop.
         reports.retain(|spec| *spec != ReportSpec::Gpio || ready.has_lines());
     }
@@ -148,6 +148,7 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
     let blackbox = blackbox(args, &config, &bundle, live, &pipeline)?;
     let vitals = Vitals::open(&board.thermal);
     let mut watch = Watch {
+        source: source.unwrap_or("the camera").into(),
         capture,
         ears,
         pipeline,
@@ -227,9 +228,7 @@ fn say_what_differs(ready: &Ready) {
     if let Some(trouble) = &ready.chosen.trouble {
         log::error!("{trouble}");
     }
-    if let Some(names) = &ready.left_alone {
-        log::error!("{names}; left alone");
-    }
+    ready.left_alone.iter().for_each(|what| log::error!("{what}"));
     if let Some(taught) = ready.taught.filter(|taught| *taught > 0) {
         log::info!("{taught} taught classes behind the bundle's own");
     }

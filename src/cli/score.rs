@@ -6,9 +6,11 @@ use super::confusion::{Confusion, page, percent};
 use super::plot::escaped;
 use crate::bundle::{Bundle, as_label, plain};
 use crate::report::{ClassId, Label};
+use crate::source::open::Spec;
 use crate::table::Table;
+use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Mistakes that are drawn.
 const DRAWN: usize = 12;
@@ -19,25 +21,55 @@ pub enum Truth {
     /// The name of the folder it lies in.
     Folders,
     /// By name, from a table.
-    Table(Vec<(String, String)>),
+    Table(Vec<Known>),
 }
+
+/// A recording and its class, as a table says them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    name: String,
+    /// Where that leads, from the table or from here, if anything is there.
+    place: Option<PathBuf>,
+    label: String,
+}
+
+/// Columns between which a table says stretches, as `train` takes them: from, to.
+const STRETCHES: [[&[&str]; 2]; 2] = [[&["start_s", "start"], &["end_s", "end"]], [&["first_row"], &["last_row"]]];
 
 impl Truth {
     /// A table of `file,label` (more columns are passed over), its first line the names of the columns.
     ///
     /// # Errors
-    /// A sentence: the file, the line, what is missing.
+    /// A sentence: the file, the line, what is missing, or that a recording has more than one label.
     pub fn read(file: &Path) -> Result<Self, String> {
-        Table::read(file).and_then(|t| Self::of_table(&t).map_err(|why| plain(&format!("{}: {why}", file.display()))))
+        let folder = file.parent().unwrap_or(Path::new(""));
+        Table::read(file).and_then(|t| Self::of_table(&t, folder).map_err(|why| plain(&format!("{}: {why}", file.display()))))
     }
 
-    fn of_table(table: &Table) -> Result<Self, String> {
+    fn of_table(table: &Table, folder: &Path) -> Result<Self, String> {
+        if STRETCHES.iter().any(|pair| pair.iter().all(|names| table.column(names).is_some())) {
+            let found = table.columns().collect::<Vec<_>>().join(", ");
+            return Err(format!("columns {found} found: stretches of recordings, one label for each whole recording expected"));
+        }
         let (clip, label) = (table.needed(&["file", "clip", "path"])?, table.needed(&["label", "class"])?);
-        let rows = table.rows().map(|(line, row)| match (row.get(clip), row.get(label)) {
-            ("", _) | (_, "") => Err(format!("line {line}: file and label expected, one is empty")),
-            (clip, label) => Ok((clip.to_string(), label.to_string())),
-        });
-        Ok(Self::Table(rows.collect::<Result<_, _>>()?))
+        let mut said: BTreeMap<PathBuf, (usize, &str)> = BTreeMap::new();
+        let mut all = Vec::new();
+        for (line, row) in table.rows() {
+            let (name, label) = (row.get(clip), row.get(label));
+            if name.is_empty() || label.is_empty() {
+                return Err(format!("line {line}: file and label expected, one is empty"));
+            }
+            let place = [folder.join(name), name.into()].iter().find_map(|path| path.canonicalize().ok());
+            let (first, other) = *said.entry(place.clone().unwrap_or_else(|| name.into())).or_insert((line, label));
+            if as_label(other) != as_label(label) {
+                return Err(format!(
+                    "line {line}: {name} is {label}, in line {first} it is {other}; one label for each recording expected"
+                ));
+            }
+            // As a path ends with it.
+            all.push(Known { name: name.strip_prefix("./").unwrap_or(name).into(), place, label: label.into() });
+        }
+        Ok(Self::Table(all))
     }
 
     /// The class of a recording.
@@ -45,13 +77,16 @@ impl Truth {
     /// # Errors
     /// A sentence: no class is known, or none that the bundle has.
     pub fn of(&self, clip: &str, labels: &[Label]) -> Result<usize, String> {
-        let path = Path::new(clip.split_once(':').map_or(clip, |(_, rest)| rest));
+        let spec = clip.parse::<Spec>();
+        let path = Path::new(spec.as_ref().map_or(clip, Spec::path));
         let found = match self {
             Self::Folders => path.parent().and_then(Path::file_name).map(|n| n.to_string_lossy().into_owned()),
-            // The longest name in the table that the path ends with: `a/1.avi` and `b/1.avi` are different recordings.
+            // The file itself, or else the longest name that the path ends with: `a/1.avi` and `b/1.avi` are different recordings.
             Self::Table(table) => {
-                let ending = table.iter().filter(|(name, _)| path.ends_with(name));
-                ending.max_by_key(|(name, _)| name.len()).map(|(_, label)| label.clone())
+                let place = path.canonicalize().ok();
+                let same = table.iter().find(|known| place.is_some() && known.place == place);
+                let ending = table.iter().filter(|known| path.ends_with(&known.name)).max_by_key(|known| known.name.len());
+                same.or(ending).map(|known| known.label.clone())
             }
         };
         let list = || labels.iter().map(Label::as_str).collect::<Vec<_>>().join(", ");
@@ -154,14 +189,14 @@ impl Score {
 mod tests {
     use super::*;
 
+    fn table(text: &str) -> Result<Truth, String> {
+        Truth::of_table(&Table::parse(text)?, Path::new(""))
+    }
+
     #[test]
     fn the_longest_ending_decides_and_what_is_unknown_is_named() {
         let labels = ["idle", "left"].map(|l| Label::try_from(l).unwrap());
-        let table = Truth::Table(vec![
-            ("1.avi".into(), "idle".into()),
-            ("b/1.avi".into(), "left".into()),
-            ("2.avi".into(), "Right".into()),
-        ]);
+        let table = table("file,label\n1.avi,idle\nb/1.avi,left\n2.avi,Right\n").unwrap();
         assert_eq!(table.of("x/b/1.avi", &labels), Ok(1));
         assert_eq!(table.of("avi:x/a/1.avi", &labels), Ok(0));
         assert!(table.of("2.avi", &labels).unwrap_err().contains("label \"Right\" found, the bundle has idle, left"));
@@ -176,20 +211,52 @@ mod tests {
         for (folder, class) in [("noFight", 0), ("Apply Eye Makeup", 1), ("Walk_In", 2), ("walk_in", 2)] {
             assert_eq!(Truth::Folders.of(&format!("clips/{folder}/1.y4m"), &labels), Ok(class), "{folder}");
         }
-        let table = Truth::Table(vec![("1.avi".into(), " NoFight".into())]);
-        assert_eq!(table.of("1.avi", &labels), Ok(0));
+        assert_eq!(table("file,label\n1.avi, NoFight\n").unwrap().of("1.avi", &labels), Ok(0));
         assert!(Truth::Folders.of("clips/fight/1.y4m", &labels).is_err());
     }
 
     #[test]
     fn a_table_is_read_with_other_columns() {
-        let truth = |text| Truth::of_table(&Table::parse(text)?);
-        let Ok(Truth::Table(table)) = truth("group, file ,label\n1,b.avi,left\n\n2,c.avi, idle\n") else {
+        let Ok(Truth::Table(known)) = table("group, file ,label\n1,b.avi,left\n\n2,c.avi, idle\n") else {
             unreachable!("a good table")
         };
-        assert_eq!(table, [("b.avi".to_string(), "left".to_string()), ("c.avi".into(), "idle".into())]);
-        assert_eq!(truth("file,label\na.avi\n").unwrap_err(), "line 2: file and label expected, one is empty");
-        assert_eq!(truth("name,label\n").unwrap_err(), "columns name, label found, one must be called file");
+        let known: Vec<_> = known.iter().map(|k| (k.name.as_str(), k.label.as_str())).collect();
+        assert_eq!(known, [("b.avi", "left"), ("c.avi", "idle")]);
+        assert_eq!(table("file,label\na.avi\n").unwrap_err(), "line 2: file and label expected, one is empty");
+        assert_eq!(table("name,label\n").unwrap_err(), "columns name, label found, one must be called file");
+    }
+
+    #[test]
+    fn a_recording_has_one_label() {
+        let why = table("file,label\na.avi,left\nb.avi,left\na.avi,idle\n").unwrap_err();
+        assert!(why.starts_with("line 4: a.avi is idle, in line 2 it is left; one label"), "{why}");
+        assert!(table("file,label\na.avi,Left\na.avi,left\n").is_ok(), "said twice");
+        for columns in ["file,start_s,end_s,label\na.avi,0,1,left\n", "file,label,first_row,last_row\na.avi,left,0,9\n"] {
+            assert!(table(columns).unwrap_err().contains("stretches of recordings, one label for each whole"), "{columns}");
+        }
+    }
+
+    #[test]
+    fn a_recording_is_the_same_by_whatever_name() {
+        let labels = ["idle", "left"].map(|l| Label::try_from(l).unwrap());
+        assert_eq!(Truth::Folders.of("clips/left/10:30:00.y4m", &labels), Ok(1));
+        assert_eq!(Truth::Folders.of("frames:clips/left/7@10", &labels), Ok(1));
+        let clip = "tests/golden/sources/mono.y4m";
+        let here = Path::new(clip).canonicalize().unwrap().display().to_string();
+        let beside = Path::new("tests/golden/sources");
+        for name in [here.as_str(), clip, "./tests/golden/sources/mono.y4m", "./mono.y4m", "../sources/mono.y4m"] {
+            let truth = Truth::of_table(&Table::parse(&format!("file,label\n{name},left\n")).unwrap(), beside).unwrap();
+            for clip in [clip, here.as_str(), "y4m:tests/golden/sources/mono.y4m"] {
+                assert_eq!(truth.of(clip, &labels), Ok(1), "{clip} by {name}");
+            }
+        }
+        // Where nothing is there, by its ending; and with a time in its name.
+        for (name, clip) in [("./00.y4m", "moved/00.y4m"), ("10:30:00.y4m", "moved/10:30:00.y4m")] {
+            assert_eq!(table(&format!("file,label\n{name},left\n")).unwrap().of(clip, &labels), Ok(1), "{name}");
+        }
+        // Two names for one file are two labels for it.
+        let twice = format!("file,label\nmono.y4m,left\n{here},idle\n");
+        assert!(Truth::of_table(&Table::parse(&twice).unwrap(), beside).unwrap_err().contains("in line 2 it is left"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::novelty::Setup;
 use crate::pipeline::Pipeline;
 use crate::qnn::MAX_THREADS;
 use crate::source::Source;
+use crate::source::open::Spec;
 use crate::store::novelty::name;
 use crate::store::{self, Record, Store, policy, trial};
 use crate::taught::Taught;
@@ -237,6 +238,21 @@ impl fmt::Display for Origin {
     }
 }
 
+/// Refuses a bundle that takes `rows` of numbers, or else pictures, where the configured source, or without one the board's camera, gives the other.
+///
+/// # Errors
+/// One sentence: file, source, what it gives, what is taken.
+pub fn takes(rows: bool, config: &Config) -> Result<(), String> {
+    let source = config.source.as_deref().map(str::parse::<Spec>).transpose().map_err(|e| e.to_string())?;
+    let given = source.as_ref().map_or(Some(false), Spec::gives_rows);
+    if given.is_none_or(|given| given == rows) {
+        return Ok(());
+    }
+    let (gives, takes) = if rows { ("pictures", "rows of numbers") } else { ("rows of numbers", "pictures") };
+    let source = source.map_or_else(|| "without `source` the board's camera".into(), |source| format!("source = \"{source}\""));
+    Err(format!("{}: {source} gives {gives}, the bundle takes {takes}", config.file))
+}
+
 /// The bundle to run, proved.
 #[derive(Debug)]
 pub struct Chosen {
@@ -248,8 +264,8 @@ pub struct Chosen {
     pub trouble: Option<String>,
 }
 
-/// The bundle to run: the one that is named, else the installed one, else what ran before it, else the built-in one. One
-/// that was named is taken or refused; an installed one that is broken must not stop a box that can run another.
+/// The bundle to run: the one that is named, else the installed one, else what ran before it if it takes what the source gives, else the
+/// built-in one. One that was named is taken or refused; an installed one that is broken must not stop a box that can run another.
 ///
 /// # Errors
 /// The named one is wrong, or the built-in one is.
@@ -269,7 +285,9 @@ pub fn choose(named: Option<&Path>, config: &Config, store: &Store) -> Result<Ch
         let Some(hash) = hash else { break };
         let dir = store.folder(hash);
         // In a process of its own: whatever it does there, the next one can still be tried here.
-        match signed(&dir, keys).and_then(|()| trial::run(&dir, false)).and_then(|_| store::open(store, hash)) {
+        let tried = signed(&dir, keys).and_then(|()| trial::run(&dir, false));
+        let fits = tried.and_then(|tried| if from == Origin::Previous { takes(tried.rows, config) } else { Ok(()) });
+        match fits.and_then(|()| store::open(store, hash)) {
             Ok(bundle) => return Ok(Chosen { bundle, from, trouble: trouble.map(|why| instead(&why, from)) }),
             Err(why) => drop(trouble.get_or_insert(why)),
         }

@@ -97,7 +97,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     if args.list || args.export.is_some() {
         let lesson = store.taught(&pupil.bundle.hash)?.or(brought).unwrap_or_else(|| Lesson::new(&pupil.bundle.hash, None));
         if let Some(dir) = &args.export {
-            pupil.fits(&lesson)?;
+            pupil.fits(&lesson).map_err(|why| Failure::refused(format!("{why}; nothing was written")))?;
             export::write(&pupil.bundle, &lesson, dir)?;
         }
         return say(args, &pupil, &lesson, out);
@@ -120,8 +120,12 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         _ => {
             let step = pupil.shown(args, &lesson)?;
             lesson.push(step);
-            pupil.fits(&lesson)?;
         }
+    }
+    // What was shown can always be taken away again, whatever is left.
+    let less = args.forget.is_some() || args.undo;
+    if !less {
+        pupil.proves(&lesson).map_err(|why| Failure::refused(format!("{why}; nothing was changed")))?;
     }
     let gone = before.iter().filter(|label| !lesson.labels().contains(&label.as_str()));
     if let Some((label, key)) = gone.filter_map(|label| Some((label, config.mentions(label)?))).next() {
@@ -131,6 +135,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         )));
     }
     change.teach(&lesson)?;
+    if less && let Err(why) = pupil.fits(&lesson) {
+        log::warn!("what is left cannot be used, so no taught class is called: {why}");
+    }
     say(args, &pupil, &lesson, out)
 }
 
@@ -254,9 +261,14 @@ impl Pupil {
         Ok(Step::Ordinary { recordings: clips.len(), moments: ordinary.moments() })
     }
 
-    fn fits(&self, lesson: &Lesson) -> Result<(), Failure> {
-        let fitted = Taught::new(lesson, self.names(), self.hidden);
-        fitted.map(drop).map_err(|why| Failure::refused(format!("{why}; nothing was changed")))
+    /// Can it be used?
+    fn fits(&self, lesson: &Lesson) -> Result<(), String> {
+        Taught::new(lesson, self.names(), self.hidden).map(drop)
+    }
+
+    /// And does it agree with itself?
+    fn proves(&self, lesson: &Lesson) -> Result<(), String> {
+        Taught::proved(lesson, self.names(), self.hidden).map(drop)
     }
 }
 

@@ -7,8 +7,8 @@ mod unlabelled;
 mod words;
 
 use super::Failure;
-use super::setup::{BundleArg, load};
-use crate::bundle::{Bundle, Channel, Input};
+use super::setup::{self, BundleArg, load};
+use crate::bundle::{Bundle, Channel, Decision, Input};
 use crate::extra::Extra;
 use crate::novelty::normal::Loss;
 use crate::report::MAX_LABEL;
@@ -83,8 +83,8 @@ pub struct Args {
     #[arg(long, value_name = "SHARE", default_value_t = 0.3)]
     dropout: f32,
     /// Epochs at most
-    #[arg(long, value_name = "N", default_value_t = 60)]
-    epochs: usize,
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..))]
+    epochs: u16,
     /// Epochs without a better one after which training ends; with --folds there is no choice of epochs, so that nothing is judged by what chose it
     #[arg(long, value_name = "N", default_value_t = 15)]
     patience: usize,
@@ -127,11 +127,15 @@ pub struct Args {
     /// Long recordings: answer so much later than what is asked for, to see how it ends
     #[arg(long, value_name = "MS", default_value_t = 0)]
     delay_ms: u64,
-    /// False alarms that are allowed: of clips a share of the background clips [0.05], of long recordings a number in 10 minutes [1]
+    /// False alarms that are allowed: of clips a share of the background clips [0.05], of long recordings a number in 10 minutes [1]. Too few clips or
+    /// minutes to prove that lower no threshold below the default
     #[arg(long, value_name = "N")]
     false_alarms: Option<f32>,
     /// Learn what is normal instead of classes: an alarm for what was never there before, without labels
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = [
+        "width", "features", "pool", "cell", "hidden", "layers", "heads", "dropout", "epochs", "patience", "batch", "rate", "balance",
+        "decay", "split", "mirror", "turn", "delay_ms", "false_alarms",
+    ])]
     unsupervised: bool,
     /// With --unsupervised and a table: classes that are not learnt from, and are to be found with --folds
     #[arg(long, value_name = "LABELS", value_delimiter = ',')]
@@ -208,21 +212,27 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     {
         return Err(Failure::refused(format!("{} {}: {} to {} expected", bad.0, bad.1, bad.2, bad.3)));
     }
+    if let Some(rate) = args.false_alarms {
+        setup::false_alarms(rate)?;
+    }
     if args.unsupervised {
         return unlabelled::run(args, name, out);
     }
     if args.encoder == Some(NewEncoder::Grid) || !args.strange.is_empty() {
         return Err(Failure::refused("--encoder grid and --strange go with --unsupervised"));
     }
-    let tiny = args.encoder == Some(NewEncoder::Tiny);
     let mut base = load(&args.bundle)?;
     let tick_ms = args.tick_ms.unwrap_or(base.contract.time.tick_ms);
     let window = usize::from(args.window.unwrap_or(base.contract.time.window as u16));
     let listing = Listing::of(&args.clips, &wishes(args, tick_ms)?).map_err(Failure::refused)?;
     // By most of them: what else lies there is said and left out when it is read.
     let rows = listing.recordings.iter().filter(|r| r.is_rows()).count() * 2 > listing.recordings.len();
-    let new = tiny && !rows;
-    let gait = args.encoder == Some(NewEncoder::Gait) && !rows;
+    if rows && args.encoder.is_some() {
+        let clips = args.clips.display();
+        let why = format!("--encoder: {clips} holds rows of numbers, pictures expected; rows need no encoder");
+        return Err(Failure::refused(why));
+    }
+    let (new, gait) = (args.encoder == Some(NewEncoder::Tiny), args.encoder == Some(NewEncoder::Gait));
     if gait {
         base = gait_bundle(args, tick_ms, window)?;
     }
@@ -286,8 +296,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
             labels: set.labels.clone(),
             background: set.background.map_or(String::new(), |b| set.labels[b].clone()),
             temperature: 1.0,
-            enter: 0.6,
-            min_ms: 200,
+            enter: Decision::default().enter,
+            min_ms: Decision::default().min_ms,
             mean: !set.stretches,
             features_tolerance: 0.0,
             map_tolerance: 0.0,
@@ -369,8 +379,8 @@ fn gait_bundle(args: &Args, tick_ms: u32, window: usize) -> Result<Bundle, Failu
         labels: vec![],
         background: String::new(),
         temperature: 1.0,
-        enter: 0.6,
-        min_ms: 200,
+        enter: Decision::default().enter,
+        min_ms: Decision::default().min_ms,
         mean: false,
         features_tolerance: 0.0,
         map_tolerance: 0.0,
@@ -399,7 +409,7 @@ fn settings(args: &Args, features: usize, classes: usize, encoder: Option<tiny::
             dropout: args.dropout,
         },
         encoder,
-        epochs: args.epochs,
+        epochs: usize::from(args.epochs),
         patience: args.patience,
         batch: usize::from(args.batch),
         rate: args.rate,

@@ -44,6 +44,9 @@ const SHRINK: f64 = 0.1;
 const FEWEST: usize = 200;
 /// In so many pieces, at least: two to learn from, one to judge by.
 const PIECES: u32 = 3;
+/// Ticks after a gap without a score: the slowest of what a drawn layer remembers with fades over twenty ([`Memory::drawn`]), so a twentieth of having
+/// remembered nothing is left, which is a situation that ordinary footage is never in.
+const WARM: usize = 60;
 
 /// How far a row is from what was foreseen.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -132,6 +135,9 @@ pub struct Normal {
     pub horizon: usize,
     /// Ticks that a part stays at its highest.
     pub hold: usize,
+    /// Ticks after a gap, behind the horizon, without a score; 0 where it was learnt from clips that are not much longer, so that they can be scored.
+    #[serde(default)]
+    pub warm: usize,
     /// Hidden numbers of the recurrent layer.
     pub hidden: usize,
     /// It is drawn from this, where it has no file.
@@ -184,17 +190,48 @@ fn runs(features: usize, stretch: &[f32]) -> Vec<&[f32]> {
     runs
 }
 
-/// Stretches in pieces: what is learnt from, and every third to judge by.
-fn pieces<'a>(features: usize, stretches: &'a [Vec<f32>], terms: &Terms) -> Result<[Vec<&'a [f32]>; 2], String> {
-    let piece = (PIECE_S * 1000 / terms.tick_ms).max(1) as usize * features;
-    let pieces: Vec<&[f32]> = stretches.iter().flat_map(|s| runs(features, s)).flat_map(|run| run.chunks(piece)).collect();
-    let ticks = pieces.iter().map(|p| p.len() / features).sum::<usize>();
+/// A piece of a stretch.
+struct Piece<'a> {
+    rows: &'a [f32],
+    /// Ticks of its stretch before it.
+    after: usize,
+    /// It is judged by, and not learnt from.
+    judged: bool,
+}
+
+impl Piece<'_> {
+    /// What is remembered goes on from the piece before it, where there is one.
+    fn begin(&self, sense: &mut Sense) {
+        if self.after == 0 {
+            sense.forget();
+        }
+    }
+}
+
+/// Stretches in pieces, in order: every third to judge by.
+fn pieces<'a>(features: usize, stretches: &'a [Vec<f32>], terms: &Terms) -> Result<Vec<Piece<'a>>, String> {
+    let ticks = (PIECE_S * 1000 / terms.tick_ms).max(1) as usize;
+    let runs = stretches.iter().flat_map(|stretch| runs(features, stretch));
+    let cut = runs.flat_map(|run| run.chunks(ticks * features).enumerate().map(|(n, rows)| (n * ticks, rows)));
+    let pieces: Vec<Piece<'_>> = cut.enumerate().map(|(n, (after, rows))| Piece { rows, after, judged: n % 3 == 2 }).collect();
+    let ticks = pieces.iter().map(|p| p.rows.len() / features).sum::<usize>();
     if ticks < FEWEST || pieces.len() < PIECES as usize {
         let what = format!("{ticks} ticks in {} stretches of at most {PIECE_S} s to learn from", pieces.len());
         return Err(format!("{what}, at least {FEWEST} in {PIECES} expected"));
     }
-    let (judged, learnt): (Vec<_>, Vec<_>) = pieces.iter().enumerate().partition(|(n, _)| n % 3 == 2);
-    Ok([learnt, judged].map(|side| side.into_iter().map(|(_, p)| *p).collect()))
+    Ok(pieces)
+}
+
+/// What is learnt from.
+fn learnt<'a>(pieces: &[Piece<'a>]) -> Vec<&'a [f32]> {
+    pieces.iter().filter(|p| !p.judged).map(|p| p.rows).collect()
+}
+
+/// [`Normal::warm`]: half of what is judged, at least, has to be behind it.
+fn warm(features: usize, pieces: &[Piece<'_>], horizon: usize) -> usize {
+    let judged = || pieces.iter().filter(|p| p.judged).map(|p| (p.after, p.rows.len() / features));
+    let behind = judged().map(|(after, ticks)| ticks.saturating_sub((horizon + WARM).saturating_sub(after))).sum::<usize>();
+    if 2 * behind >= judged().map(|(_, ticks)| ticks).sum() { WARM } else { 0 }
 }
 
 /// What a network would be trained on: the pieces that are learnt from, `[ticks][inner]` as the recurrent layer is given them, and `inner`.
@@ -202,7 +239,7 @@ fn pieces<'a>(features: usize, stretches: &'a [Vec<f32>], terms: &Terms) -> Resu
 /// # Errors
 /// One sentence where there is too little.
 pub fn seen(features: usize, stretches: &[Vec<f32>], terms: &Terms) -> Result<(Vec<Vec<f32>>, usize), String> {
-    let [learnt, _] = pieces(features, stretches, terms)?;
+    let learnt = learnt(&pieces(features, stretches, terms)?);
     let (mean, scale) = spread(&learnt, features, terms.alike);
     let mut lens = Lens::new(features, terms.seed);
     let mut one = vec![0.0; inner(features)];
@@ -235,7 +272,8 @@ pub fn learn(
             "{left_out} ticks have something in them that is no number; they are left out, and nothing is learnt across them"
         );
     }
-    let [learnt, judged] = pieces(features, stretches, terms)?;
+    let pieces = pieces(features, stretches, terms)?;
+    let learnt = learnt(&pieces);
     let (mean, scale) = spread(&learnt, features, terms.alike);
     let (horizon, hold) = ((terms.horizon_ms / terms.tick_ms).max(1), (terms.hold_ms / terms.tick_ms).max(1));
     let inner = inner(features);
@@ -246,12 +284,13 @@ pub fn learn(
         tick_ms: terms.tick_ms,
         horizon: horizon as usize,
         hold: hold as usize,
+        warm: warm(features, &pieces, horizon as usize),
         hidden: memory.map_or(terms.hidden, |m| m.hidden()),
         seed: terms.seed,
         network: network.map_or_else(String::new, |file| hex(&Sha256::digest(file))),
         back: terms.back,
         loss: terms.loss,
-        learnt: [&learnt, &judged].into_iter().flatten().map(|p| p.len() / features).sum(),
+        learnt: pieces.iter().map(|p| p.rows.len() / features).sum(),
         mean,
         scale,
         readout: Packed::default(),
@@ -266,7 +305,7 @@ pub fn learn(
     normal.regress(&learnt, &mut sense, terms.each)?;
     // Now that it knows what is typical.
     let mut sense = Sense::blind(&normal, normal.memory(network)?);
-    normal.measure(&judged, &mut sense, terms.block)?;
+    normal.measure(&pieces, &mut sense, terms.block)?;
     Ok(normal)
 }
 
@@ -393,13 +432,15 @@ impl Normal {
         solve(&mut sum, outputs, &one, outputs)
     }
 
-    /// What the answers usually are, and the blocks of what was not learnt from.
-    fn measure(&mut self, judged: &[&[f32]], sense: &mut Sense, block: u32) -> Result<(), String> {
+    /// What the answers usually are, and the blocks of what was not learnt from. All pieces are walked through in order: what is judged has the past that
+    /// it will have when a box runs.
+    fn measure(&mut self, pieces: &[Piece<'_>], sense: &mut Sense, block: u32) -> Result<(), String> {
+        let features = self.features;
         let (mut sums, mut n) = ([[0.0f64; 2]; PARTS], 0.0f64);
-        for piece in judged {
-            sense.forget();
-            for row in piece.chunks_exact(self.features) {
-                let Some(parts) = sense.parts(self, row) else { continue };
+        for piece in pieces {
+            piece.begin(sense);
+            for row in piece.rows.chunks_exact(features) {
+                let Some(parts) = sense.parts(self, row).filter(|_| piece.judged) else { continue };
                 n += 1.0;
                 for (sum, part) in sums.iter_mut().zip(parts) {
                     *sum = [sum[0] + f64::from(part), sum[1] + f64::from(part).powi(2)];
@@ -415,10 +456,14 @@ impl Normal {
         };
         self.parts = sums.into_iter().take(self.asked()).map(spread).collect();
         let (mut best, mut left) = (f32::NEG_INFINITY, block);
-        for piece in judged {
-            sense.forget();
-            for row in piece.chunks_exact(self.features) {
-                best = sense.score(self, row).map_or(best, |s| best.max(s));
+        for piece in pieces {
+            piece.begin(sense);
+            for row in piece.rows.chunks_exact(features) {
+                let score = sense.score(self, row);
+                if !piece.judged {
+                    continue;
+                }
+                best = score.map_or(best, |s| best.max(s));
                 left -= 1;
                 if left == 0 {
                     self.blocks.best.extend(Some(best).filter(|b| b.is_finite()));
@@ -455,6 +500,9 @@ impl Normal {
             if !(1..=high).contains(&found) {
                 return Err(format!("{what} = {found}, expected 1 to {high}"));
             }
+        }
+        if self.warm > WARM {
+            return Err(format!("warm = {}, expected 0 to {WARM}", self.warm));
         }
         let (inner, f, outputs) = (inner(self.features), self.features, self.outputs());
         for (what, found, expected) in [
@@ -494,9 +542,23 @@ mod tests {
         assert_eq!(lengths, [200, 399]);
         // A minute each, of which the first is broken in two.
         let all = [stretch, vec![0.0; 1200], vec![f32::INFINITY; 4]];
-        let [learnt, judged] = pieces(2, &all, &Terms::new(100, 0)).expect("enough to learn from");
-        let lengths = |pieces: &[&[f32]]| pieces.iter().map(|p| p.len() / 2).collect::<Vec<_>>();
-        assert_eq!((lengths(&learnt), lengths(&judged)), (vec![200, 399], vec![600]));
+        let pieces = pieces(2, &all, &Terms::new(100, 0)).expect("enough to learn from");
+        let found: Vec<_> = pieces.iter().map(|p| (p.rows.len() / 2, p.after, p.judged)).collect();
+        assert_eq!(found, [(200, 0, false), (399, 0, false), (600, 0, true)]);
+    }
+
+    /// Where there is a past, nothing is judged without it; two-second clips have none, and can be judged all the same.
+    #[test]
+    fn short_clips_are_scored_from_the_horizon_on_and_long_runs_once_they_are_warm() {
+        let rows = |ticks: usize| (0..ticks).flat_map(|n| [(n as f32 * 0.3).sin(), (n as f32 * 0.7).cos()]).collect::<Vec<f32>>();
+        let terms = Terms { hidden: 8, ..Terms::new(100, 0) };
+        for (stretches, warm) in [(vec![rows(20); 30], 0), (vec![rows(2400)], WARM), (vec![rows(300); 6], WARM)] {
+            let normal = learn("", 2, &stretches, &terms, None).expect("enough to learn from");
+            assert_eq!(normal.warm, warm, "stretches of {} ticks", stretches[0].len() / 2);
+            let mut sense = Sense::new(&normal, None).expect("a drawn layer");
+            let first = rows(200).chunks_exact(2).position(|row| sense.score(&normal, row).is_some());
+            assert_eq!(first, Some(normal.horizon + warm));
+        }
     }
 
     #[test]

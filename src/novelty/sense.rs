@@ -165,7 +165,7 @@ impl Sense {
         &self.trace[self.inner..self.trace.len() - 1]
     }
 
-    /// A tick's score: deviations from what is usual. `None` until something was foreseen, and at numbers that are not finite.
+    /// A tick's score: deviations from what is usual. `None` until something was foreseen by a memory that is warm, and at numbers that are not finite.
     pub fn score(&mut self, normal: &Normal, row: &[f32]) -> Option<f32> {
         let parts = self.parts(normal, row)?;
         let hold = self.held.len();
@@ -187,7 +187,7 @@ impl Sense {
         }
         self.look(normal, row);
         let beyond = if normal.limits.is_empty() { 0.0 } else { self.stay.beyond(&normal.limits, &self.lens.scaled) };
-        if !self.compare(normal) {
+        if !self.compare(normal) || self.ticks <= normal.horizon + normal.warm {
             return None;
         }
         let here = Here::best();

@@ -49,12 +49,13 @@ fn look(graph: &GraphProto, depth: usize, nodes: &mut usize) -> Result<(), Strin
     }
     graph.initializer.iter().try_for_each(tensor)?;
     graph.input.iter().chain(&graph.output).try_for_each(value)?;
+    let constants = constants(graph);
     for node in &graph.node {
         known(node)?;
-        recurrent(node)?;
+        recurrent(node, &constants)?;
         transposed(node)?;
         window(node)?;
-        typed(node)?;
+        typed(node, &constants)?;
         misread(node)?;
         for attribute in &node.attribute {
             if attribute.sparse_tensor.is_some() || !attribute.sparse_tensors.is_empty() {
@@ -64,28 +65,56 @@ fn look(graph: &GraphProto, depth: usize, nodes: &mut usize) -> Result<(), Strin
             attribute.g.iter().chain(&attribute.graphs).try_for_each(|g| look(g, depth + 1, nodes))?;
         }
     }
-    let constants = constants(graph);
     cut_by_pads(graph, &constants)?;
     stated_shapes(graph, &constants)?;
     scales(graph, &constants)
 }
 
-/// Can tract or our own operator run it? tract would say so later, in more words. Our own operator is not for files.
+/// Operators of com.microsoft that tract reads as that says, or that mean what the standard's of the same name do.
+const MICROSOFT: [&str; 12] = [
+    "BiasGelu",
+    "DequantizeLinear",
+    "FastGelu",
+    "GatherBlockQuantized",
+    "Gelu",
+    "GroupQueryAttention",
+    "MatMulNBits",
+    "MultiHeadAttention",
+    "QuantizeLinear",
+    "QuickGelu",
+    "RotaryEmbedding",
+    "SkipLayerNormalization",
+];
+
+/// Can tract or our own operator run it? tract would say so later, in more words, and looks at names alone: anybody's `Relu` is the standard's to it.
+/// Our own operator is not for files.
 fn known(node: &NodeProto) -> Result<(), String> {
-    if super::reader().op_register.0.contains_key(&node.op_type) || qnn::is_fused(node) {
+    let (kind, domain) = (node.op_type.as_str(), node.domain.as_str());
+    let is_tracts = super::reader().op_register.0.contains_key(kind);
+    let known = match domain {
+        "" | "ai.onnx" | "ai.onnx.ml" => is_tracts,
+        "com.microsoft" => qnn::is_fused(node) || (is_tracts && MICROSOFT.contains(&kind)),
+        _ => false,
+    };
+    if known {
         return Ok(());
     }
-    Err(format!("{}: nothing here can run this operator", qnn::label(node)))
+    let of = if domain.is_empty() { String::new() } else { format!(" of {domain:.60}") };
+    Err(format!("{}{of}: nothing here can run this operator", qnn::label(node)))
 }
 
 /// tract runs the standard cells and passes over attributes that ask for others, which would be silently wrong.
-fn recurrent(node: &NodeProto) -> Result<(), String> {
+fn recurrent(node: &NodeProto, constants: &HashMap<&str, &TensorProto>) -> Result<(), String> {
     let standard: &[&str] = match node.op_type.as_str() {
         "LSTM" => &["Sigmoid", "Tanh", "Tanh"],
         "GRU" => &["Sigmoid", "Tanh"],
         "RNN" => &["Tanh"],
         _ => return Ok(()),
     };
+    let is_half = |name: &String| constants.get(name.as_str()).is_some_and(|t| t.data_type == DataType::Float16 as i32);
+    if node.input.iter().any(is_half) {
+        return Err(format!("{}: weights in half precision; recurrent layers are run in f32, export it so", qnn::label(node)));
+    }
     for attribute in &node.attribute {
         let found = match attribute.name.as_str() {
             "activations" => {
@@ -124,11 +153,19 @@ fn transposed(node: &NodeProto) -> Result<(), String> {
     Err(format!("{}: perm = {some:?} found, every axis is expected once", qnn::label(node)))
 }
 
-/// A quantiser whose zero point is left out makes u8; tract passes over an attribute that asks for another type.
-fn typed(node: &NodeProto) -> Result<(), String> {
+/// Quantised numbers are bytes. A quantiser whose zero point is left out makes u8; tract passes over an attribute that asks for another type.
+fn typed(node: &NodeProto, constants: &HashMap<&str, &TensorProto>) -> Result<(), String> {
+    if !matches!(node.op_type.as_str(), "QuantizeLinear" | "DequantizeLinear") {
+        return Ok(());
+    }
     let asked = node.attribute.iter().find(|a| node.op_type == "QuantizeLinear" && a.name == "output_dtype").map_or(0, |a| a.i);
-    let zero = node.input.get(2).is_some_and(|zero| !zero.is_empty());
-    if zero || [0, DataType::Uint8 as i64].contains(&asked) {
+    let zero = node.input.get(2).filter(|zero| !zero.is_empty());
+    let stated = zero.or(node.input.first()).and_then(|name| constants.get(name.as_str())).map_or(0, |t| i64::from(t.data_type));
+    let wide = [DataType::Int16 as i64, DataType::Uint16 as i64];
+    if wide.contains(&asked) || wide.contains(&stated) {
+        return Err(format!("{}: quantised to 16 bits, 8 bits are run; quantise it to u8 or i8", qnn::label(node)));
+    }
+    if zero.is_some() || [0, DataType::Uint8 as i64].contains(&asked) {
         return Ok(());
     }
     Err(format!("{}: output_dtype = {asked} found without a zero point; export it with zero points", qnn::label(node)))
@@ -138,7 +175,11 @@ fn typed(node: &NodeProto) -> Result<(), String> {
 fn misread(node: &NodeProto) -> Result<(), String> {
     let attribute = |name: &str| node.attribute.iter().find(|a| a.name == name);
     let why = match node.op_type.as_str() {
-        "Celu" if attribute("alpha").is_some_and(|a| a.f != 1.0) => "alpha = 1 is all that is run",
+        _ if attribute("channels_last").is_some_and(|a| a.i != 0) => {
+            "channels_last is not run; take the network as it was before ONNX Runtime optimised it"
+        }
+        "Celu" | "Swish" if attribute("alpha").is_some_and(|a| a.f != 1.0) => "alpha = 1 is all that is run",
+        "SpaceToDepth" if attribute("mode").is_some_and(|a| a.s == b"CRD") => "mode = DCR is all that is run",
         "GlobalLpPool" => "it is not run as ONNX says",
         "ConvTranspose" if attribute("output_shape").is_some() => "output_shape is not run; export it with pads",
         _ => return Ok(()),
@@ -146,14 +187,19 @@ fn misread(node: &NodeProto) -> Result<(), String> {
     Err(format!("{}: {why}", qnn::label(node)))
 }
 
-/// Pads below zero, which cut: tract goes beyond its buffer.
+/// What is wrong with a border of so many pixels; one below zero cuts, and tract goes beyond its buffer.
+pub(super) fn wrong_pad(pad: i64) -> Option<String> {
+    (!(0..=MAX_WINDOW).contains(&pad)).then(|| format!("pads of {pad} found, expected 0 to {MAX_WINDOW}; a Slice cuts"))
+}
+
+/// Pads that the graph states; those that it computes are looked at when tract has computed them.
 fn cut_by_pads(graph: &GraphProto, constants: &HashMap<&str, &TensorProto>) -> Result<(), String> {
     for node in graph.node.iter().filter(|n| n.op_type == "Pad") {
         let old = node.attribute.iter().find(|a| a.name == "pads").map(|a| a.ints.clone());
         let stated = node.input.get(1).and_then(|i| constants.get(i.as_str())).filter(|t| t.data_type == DataType::Int64 as i32);
         let pads = old.or_else(|| stated.map(|t| integers(t))).unwrap_or_default();
-        if let Some(bad) = pads.iter().find(|p| !(0..=MAX_WINDOW).contains(*p)) {
-            return Err(format!("{}: pads of {bad} found, expected 0 to {MAX_WINDOW}; a Slice cuts", qnn::label(node)));
+        if let Some(why) = pads.iter().find_map(|pad| wrong_pad(*pad)) {
+            return Err(format!("{}: {why}", qnn::label(node)));
         }
     }
     Ok(())

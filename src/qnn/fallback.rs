@@ -11,6 +11,8 @@ use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorPr
 
 /// The graph without QLinear operators; what cannot be written that way stays as it is.
 pub fn in_float(proto: &mut ModelProto) {
+    let standard = proto.opset_import.iter().find(|o| matches!(o.domain.as_str(), "" | "ai.onnx"));
+    let opset = standard.map_or(0, |o| o.version);
     let Some(graph) = proto.graph.as_mut() else { return };
     let nodes = std::mem::take(&mut graph.node);
     for node in nodes {
@@ -18,7 +20,8 @@ pub fn in_float(proto: &mut ModelProto) {
             graph.node.push(node);
             continue;
         }
-        let mut out = Expand { tag: format!("lookout.{}.{}", graph.node.len(), label(&node)), nodes: vec![], constants: vec![] };
+        let tag = format!("lookout.{}.{}", graph.node.len(), label(&node));
+        let mut out = Expand { tag, opset, nodes: vec![], constants: vec![] };
         match out.expand(&node, graph) {
             Some(()) => {
                 graph.initializer.append(&mut out.constants);
@@ -29,11 +32,26 @@ pub fn in_float(proto: &mut ModelProto) {
     }
 }
 
+/// Those of com.microsoft that are written out.
+const MICROSOFT: [&str; 11] = [
+    "QGemm",
+    "QLinearAdd",
+    "QLinearAveragePool",
+    "QLinearConcat",
+    "QLinearConv",
+    "QLinearGlobalAveragePool",
+    "QLinearLeakyRelu",
+    "QLinearMul",
+    "QLinearReduceMean",
+    "QLinearSigmoid",
+    "QLinearSoftmax",
+];
+
 /// Is it one of those that are written out?
 pub fn is_fused(node: &NodeProto) -> bool {
     match node.domain.as_str() {
         "" | "ai.onnx" => matches!(node.op_type.as_str(), "QLinearConv" | "QLinearMatMul"),
-        "com.microsoft" => node.op_type.starts_with('Q') && !matches!(node.op_type.as_str(), "QuantizeLinear" | "QMoE"),
+        "com.microsoft" => MICROSOFT.contains(&node.op_type.as_str()),
         _ => false,
     }
 }
@@ -41,6 +59,8 @@ pub fn is_fused(node: &NodeProto) -> bool {
 /// One operator being written out.
 struct Expand {
     tag: String,
+    /// The version of the standard that the file is written in.
+    opset: i64,
     nodes: Vec<NodeProto>,
     constants: Vec<TensorProto>,
 }
@@ -84,11 +104,9 @@ impl Expand {
     }
 
     fn expand(&mut self, node: &NodeProto, graph: &GraphProto) -> Option<()> {
-        // Attributes that only the fused form knows; where they change the meaning, it stays.
-        if node.attribute.iter().any(|a| a.name == "channels_last" && a.i != 0) {
-            return None;
-        }
-        let kept: Vec<AttributeProto> = node.attribute.iter().filter(|a| a.name != "channels_last").cloned().collect();
+        // Attributes that only the fused form knows; `onnx::parse` has looked that channels come first.
+        let fused = ["channels_last", "opset"];
+        let kept: Vec<AttributeProto> = node.attribute.iter().filter(|a| !fused.contains(&a.name.as_str())).cloned().collect();
         match node.op_type.as_str() {
             "QLinearConv" => {
                 let mut input = vec![self.floats(node, 0, 1)?, self.floats(node, 3, 0)?];
@@ -134,7 +152,10 @@ impl Expand {
                     "QLinearAveragePool" => Some("AveragePool"),
                     "QLinearLeakyRelu" => Some("LeakyRelu"),
                     "QLinearSigmoid" => Some("Sigmoid"),
-                    "QLinearReduceMean" => Some("ReduceMean"),
+                    // Its axes are an attribute; they were one of the float operator's as well before opset 18.
+                    "QLinearReduceMean" if self.opset < 18 => Some("ReduceMean"),
+                    // Before opset 13 it took all axes from the one named for one, and `opset` says which is meant.
+                    "QLinearSoftmax" if (super::graph::int(node, "opset", 0) < 13) == (self.opset < 13) => Some("Softmax"),
                     _ => None,
                 }?;
                 let input = vec![self.floats(node, 0, 1)?];

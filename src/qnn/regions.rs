@@ -382,6 +382,9 @@ impl Levels<'_> {
 
     /// Of a tensor as something outside of all regions reads it.
     fn tensor(&mut self, name: &str) -> usize {
+        if name.is_empty() {
+            return 0;
+        }
         if let Some(level) = self.tensors.get(name) {
             return *level;
         }

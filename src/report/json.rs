@@ -1,6 +1,6 @@
 //! The same reports for programs: one JSON object per line.
 //!
-//! | type | keys beside `type`, `seq` and `ms` (since start) |
+//! | type | keys beside `type`, `seq` and `ms` (since the first frame; 0 before it) |
 //! |---|---|
 //! | `class` | `id` (null: `invalid`), `label`, `p`, `valid_slots`, `age_ms` |
 //! | `event` | `edge` (`start`, `end`), `id`, `label`, `onset_ms`, `duration_ms`, `peak` |

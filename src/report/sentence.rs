@@ -44,7 +44,7 @@ pub enum Sentence {
 /// How the box is: the middle of `$PLKTH` and the answer to `STATUS`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// Time of the report, ms since start.
+    /// Time of the report, ms since the first frame; 0 before it.
     pub ms: u64,
     /// What it is doing.
     pub state: State,

@@ -1,4 +1,4 @@
-//! Sentences or JSON lines to standard output or to a file.
+//! Sentences or JSON lines to standard output, to a file or to a FIFO.
 //!
 //! One line is one write, so that lines of several writers never mix. After a failed write the next line starts with a
 //! line end, so that a reader sees one damaged line and not two merged ones. A pipe that nobody will read again ends the
@@ -7,6 +7,9 @@
 //! A card that went away takes lines into the kernel's memory as if nothing had happened; that they are lost comes out when the file is synced. So
 //! it is, once in [`SYNC`]. After any failure but a full disk the file is let go, so that the dead card can be unmounted, and opened again once the
 //! card is back. A dead one may well be opened: the first line after that is synced at once.
+//!
+//! A FIFO whose reader is not there yet is no hindrance to whoever watches, and one whose reader left waits for the next: a service outlives its
+//! readers. Until there is one, reports stay in the outbox, as for a reader who takes nothing. The reader of a recording who leaves has seen enough.
 
 use super::outbox::{Outbox, Parcel, timespec};
 use super::sentence::Sentence;
@@ -14,9 +17,12 @@ use super::writer::Writer;
 use super::{Pace, ReportError, json};
 use crate::complaint::Complaint;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -24,6 +30,9 @@ use std::time::{Duration, Instant};
 const SYNC: Duration = Duration::from_secs(30);
 /// A file that failed is tried again this often: some file systems log four lines at each try.
 const AGAIN: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 5_000 });
+
+/// How often a writer that waits looks whether it is to end, or a FIFO has a reader.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Longest report file of a live source, bytes: some two days. It becomes `FILE.1` then, in the place of an older one, so that a card never fills.
 const LONGEST: u64 = if cfg!(test) { 64 } else { 8 << 20 };
@@ -56,22 +65,37 @@ impl Format {
 pub(super) fn stdout(format: Format, pace: Pace) -> Result<Writer, ReportError> {
     let lost = |e| ReportError::Lost { what: "stdout".into(), why: format!("cannot be written to: {e}") };
     let file = File::from(std::io::stdout().as_fd().try_clone_to_owned().map_err(lost)?);
-    Ok(Writer::start("stdout", pace, move |outbox| Stream::new("stdout".into(), file, None, false).run(format, outbox))?
+    Ok(Writer::start("stdout", pace, move |outbox| Stream::new("stdout".into(), Some(file), None, false).run(format, outbox))?
         .may_wait())
 }
 
-/// Appends to `path`, which is made if it is not there.
+/// Appends to `path`, which is made if it is not there. A FIFO may have no reader yet: nobody is waited for.
 pub(super) fn file(path: &Path, format: Format, pace: Pace) -> Result<Writer, ReportError> {
     let what = path.display().to_string();
     let refused = |e: std::io::Error| ReportError::Refused { what: what.clone(), why: format!("cannot be appended to: {e}") };
-    let file = File::options().append(true).create(true).open(path).map_err(refused)?;
-    // A file that may not be read (a pipe must not be) is taken as it is, and a pipe is not one to be opened again.
-    let path = file.metadata().is_ok_and(|m| m.is_file()).then(|| path.to_path_buf());
+    let is_fifo = path.metadata().is_ok_and(|m| m.file_type().is_fifo());
+    let file = match append(path, true) {
+        Err(e) if is_fifo && has_no_reader(&e) => None,
+        opened => Some(opened.map_err(refused)?),
+    };
+    let is_file = file.as_ref().is_some_and(|file| file.metadata().is_ok_and(|m| m.is_file()));
+    let fifo = is_fifo.then(|| path.to_path_buf());
+    // A file that may not be read is taken as it is.
+    let path = is_file.then(|| path.to_path_buf());
     let torn = path.as_deref().is_some_and(|path| ends_in_mid_line(path).unwrap_or(false));
     let name = what.clone();
     let live = pace == Pace::Live;
-    Ok(Writer::start("file", pace, move |outbox| Stream { live, ..Stream::new(name, file, path, torn) }.run(format, outbox))?
-        .may_wait())
+    let stream = Stream { live, fifo, ..Stream::new(name, file, path, torn) };
+    Ok(Writer::start("file", pace, move |outbox| stream.run(format, outbox))?.may_wait())
+}
+
+/// Opens for appending, at once: a FIFO without a reader is an error.
+fn append(path: &Path, create: bool) -> std::io::Result<File> {
+    File::options().append(true).create(create).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)
+}
+
+fn has_no_reader(e: &std::io::Error) -> bool {
+    e.raw_os_error() == Some(Errno::NXIO.raw_os_error())
 }
 
 /// A run that was killed leaves half a line at the end.
@@ -87,10 +111,12 @@ fn ends_in_mid_line(path: &Path) -> std::io::Result<bool> {
 
 struct Stream {
     name: String,
-    /// `None`: it failed and was let go.
+    /// `None`: it failed and was let go, or it is a FIFO that nobody reads.
     file: Option<File>,
-    /// Where it is opened again; `None` for what comes once (standard output, a pipe).
+    /// Where a file is opened again.
     path: Option<PathBuf>,
+    /// Where a FIFO is opened when it has a reader.
+    fifo: Option<PathBuf>,
     /// The last byte that was written is not a line end.
     torn: bool,
     /// When it is to be synced, or, where it was let go, opened again.
@@ -104,8 +130,9 @@ struct Stream {
 struct End;
 
 impl Stream {
-    fn new(name: String, file: File, path: Option<PathBuf>, torn: bool) -> Self {
-        Self { name, file: Some(file), path, torn, due: Instant::now() + SYNC, live: false, complaint: Complaint::default() }
+    fn new(name: String, file: Option<File>, path: Option<PathBuf>, torn: bool) -> Self {
+        let (due, complaint) = (Instant::now() + SYNC, Complaint::default());
+        Self { name, file, path, fifo: None, torn, due, live: false, complaint }
     }
 
     fn run(mut self, format: Format, outbox: &Outbox) {
@@ -113,7 +140,12 @@ impl Stream {
         loop {
             // Asked before looking: what is sent between a last look and the end would stay behind.
             let closing = outbox.closing().is_some();
-            while let Some(parcel) = outbox.pop() {
+            loop {
+                // What nobody reads yet stays in the outbox, which knows what may be left out.
+                if let Err(End) = self.wait_for_reader(outbox) {
+                    return;
+                }
+                let Some(parcel) = outbox.pop() else { break };
                 format.line(&parcel, &mut line);
                 if let Err(End) = self.write(&line, outbox) {
                     return;
@@ -138,7 +170,7 @@ impl Stream {
                 return Ok(());
             }
             // Not made anew: while nothing is mounted there, that would be a file on another disk, below the mount.
-            match File::options().append(true).open(path) {
+            match append(path, false) {
                 Ok(file) => {
                     self.torn = ends_in_mid_line(path).unwrap_or(true);
                     self.file = Some(file);
@@ -181,18 +213,24 @@ impl Stream {
         let mut older = path.clone().into_os_string();
         older.push(".1");
         std::fs::rename(path, older)?;
-        self.file = Some(File::options().append(true).create(true).open(path)?);
+        self.file = Some(append(path, true)?);
         Ok(())
     }
 
     /// True when not all of it was written.
-    fn put(&mut self, mut bytes: &[u8], outbox: &Outbox) -> Result<bool, End> {
-        while !bytes.is_empty() {
+    fn put(&mut self, bytes: &[u8], outbox: &Outbox) -> Result<bool, End> {
+        let mut left = bytes;
+        while !left.is_empty() {
             self.wait_for_room(outbox)?;
             let Some(file) = &mut self.file else { return Ok(true) };
-            match file.write(bytes) {
-                Ok(n) if n > 0 => bytes = &bytes[n..],
+            match file.write(left) {
+                Ok(n) if n > 0 => left = &left[n..],
                 Err(e) if matches!(e.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
+                Err(e) if e.kind() == ErrorKind::BrokenPipe && self.live && self.fifo.is_some() => {
+                    self.file = None;
+                    self.wait_for_reader(outbox)?;
+                    left = bytes;
+                }
                 Err(e) if e.kind() == ErrorKind::BrokenPipe => {
                     outbox.set_gone();
                     return Err(End);
@@ -225,9 +263,31 @@ impl Stream {
         self.complaint.say(format!("{}: reports are lost: {why}", self.name));
     }
 
+    /// Waits until a FIFO has a reader: of a recording up to the end of closing, live no longer than until then.
+    fn wait_for_reader(&mut self, outbox: &Outbox) -> Result<(), End> {
+        let Some(fifo) = &self.fifo else { return Ok(()) };
+        while self.file.is_none() {
+            match append(fifo, false) {
+                Ok(file) => {
+                    self.file = Some(file);
+                    self.complaint.end(format_args!("{}: it has a reader", self.name));
+                }
+                Err(e) => {
+                    let why = if has_no_reader(&e) { "nobody reads it".into() } else { e.to_string() };
+                    self.complaint.say(format!("{}: {why}; reports wait for a reader", self.name));
+                    if outbox.closing().is_some_and(|at| self.live || at <= Instant::now()) {
+                        outbox.set_lost();
+                        return Err(End);
+                    }
+                    outbox.sleep(Some(Instant::now() + LOOK_AGAIN));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Waits without blocking in `write`, so that closing keeps its limit even when the reader of a pipe sleeps.
     fn wait_for_room(&self, outbox: &Outbox) -> Result<(), End> {
-        const LOOK_AGAIN: Duration = Duration::from_millis(100);
         loop {
             let Some(file) = &self.file else { return Ok(()) };
             let mut fds = [PollFd::new(file, PollFlags::OUT)];
@@ -254,7 +314,7 @@ mod tests {
         let (path, older) = (dir.join("r.nmea"), dir.join("r.nmea.1"));
         let outbox = Outbox::new(Pace::Live).unwrap();
         let file = File::options().append(true).create(true).open(&path).unwrap();
-        let mut stream = Stream { live: true, ..Stream::new("file".into(), file, Some(path.clone()), false) };
+        let mut stream = Stream { live: true, ..Stream::new("file".into(), Some(file), Some(path.clone()), false) };
         for n in 0..20 {
             stream.due = Instant::now(); // as if half a minute had passed
             assert!(stream.write(format!("line {n:02}\n").as_bytes(), &outbox).is_ok());
@@ -271,7 +331,7 @@ mod tests {
         std::fs::write(&path, "kept\n").unwrap();
         let outbox = Outbox::new(Pace::Live).unwrap();
         // Opened for reading only, so that a write fails as on a dead card.
-        let mut stream = Stream::new("file".into(), File::open(&path).unwrap(), Some(path.clone()), false);
+        let mut stream = Stream::new("file".into(), Some(File::open(&path).unwrap()), Some(path.clone()), false);
         let mut say = |line: &str| {
             assert!(stream.write(line.as_bytes(), &outbox).is_ok());
             stream.file.is_some()

@@ -53,7 +53,7 @@ impl Avi {
     /// # Errors
     /// [`SourceError::Refused`] for a missing file, one that is not an AVI or one that holds no MJPEG.
     pub fn open(path: &str, luma_only: bool) -> Result<Self, SourceError> {
-        Self::start(Input::open(path)?, luma_only)
+        Self::begin(Input::open(path)?, luma_only)
     }
 
     /// Reads a recording from anything. `name` is for messages.
@@ -61,10 +61,11 @@ impl Avi {
     /// # Errors
     /// As [`Avi::open`].
     pub fn from_reader(name: &str, from: impl Read + Send + 'static, luma_only: bool) -> Result<Self, SourceError> {
-        Self::start(Input::new(name, None, Box::new(from)), luma_only)
+        Self::begin(Input::new(name, None, Box::new(from)), luma_only)
     }
 
-    fn start(mut input: Input, luma_only: bool) -> Result<Self, SourceError> {
+    /// Reads the headers.
+    pub(super) fn begin(mut input: Input, luma_only: bool) -> Result<Self, SourceError> {
         let video = headers(&mut input)?;
         let jpeg = if luma_only { Jpeg::luma_only() } else { Jpeg::new() };
         Ok(Self { input, jpeg, video, chunk: Vec::new(), head: [0; 8], state: State::Chunk, n: 0 })

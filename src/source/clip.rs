@@ -72,7 +72,7 @@ impl Clip {
     /// # Errors
     /// [`SourceError::Refused`] for a missing file or a header that cannot be used, [`SourceError::Lost`] when nothing comes.
     pub fn open(path: &str) -> Result<Self, SourceError> {
-        Self::start(Input::open(path)?)
+        Self::begin(Input::open(path)?)
     }
 
     /// Reads a clip from anything, such as one built into the program. `name` is for messages.
@@ -80,10 +80,11 @@ impl Clip {
     /// # Errors
     /// As [`Clip::open`].
     pub fn from_reader(name: &str, from: impl Read + Send + 'static) -> Result<Self, SourceError> {
-        Self::start(Input::new(name, None, Box::new(from)))
+        Self::begin(Input::new(name, None, Box::new(from)))
     }
 
-    fn start(mut input: Input) -> Result<Self, SourceError> {
+    /// Reads the header.
+    pub(super) fn begin(mut input: Input) -> Result<Self, SourceError> {
         let mut line = Vec::with_capacity(MAX_LINE);
         input.patiently(|i| i.line(&mut line, MAX_LINE))?;
         let header = Header::parse(&line).map_err(|why| input.refuse(why))?;

@@ -1,12 +1,16 @@
-//! Bytes from a file or from standard input, for the sources that read a format from front to back.
+//! Bytes from a file, a FIFO or standard input, for the sources that read a format from front to back.
 //!
-//! Standard input may come from a program that has stopped: it is polled, and a silent second becomes
+//! What is no file may come from a program that has stopped, or has not begun: it is polled, and a silent second becomes
 //! [`SourceError::Stalled`]. What had arrived by then is kept, so the same call made again goes on where it stopped.
 
 use super::SourceError;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 /// How long a source waits for bytes before it says so.
@@ -30,22 +34,37 @@ pub(super) struct Input {
 }
 
 impl Input {
-    /// Opens a file, or standard input for `-`.
+    /// Opens a file or FIFO, or standard input for `-`. A FIFO may have no writer yet: nobody is waited for.
     pub fn open(path: &str) -> Result<Self, SourceError> {
         if path == "-" {
-            return Ok(Self::new("standard input", None, Box::new(Polled)));
+            return Ok(Self::new("standard input", None, Box::new(Polled(rustix::stdio::stdin()))));
         }
-        let file = std::fs::File::open(path).map_err(|e| refused(path, words(&e)))?;
+        let file = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path);
+        let file = file.map_err(|e| refused(path, words(&e)))?;
         let meta = file.metadata().map_err(|e| refused(path, words(&e)))?;
         if meta.is_dir() {
             return Err(refused(path, "a folder, expected a file (frames:DIR reads a folder of pictures)"));
         }
-        Ok(Self::new(path, meta.is_file().then_some(meta.len()), Box::new(file)))
+        Ok(if meta.is_file() {
+            Self::new(path, Some(meta.len()), Box::new(file))
+        } else {
+            Self::new(path, None, Box::new(Polled(file)))
+        })
     }
 
     /// Reads from anything.
     pub fn new(name: &str, bytes: Option<u64>, from: Box<dyn Read + Send>) -> Self {
         Self { name: name.into(), bytes, at: 0, from: BufReader::with_capacity(1 << 16, from), got: 0, recent: 0 }
+    }
+
+    /// Waits until there is something to read, or the end.
+    pub fn arrive(&mut self) -> Result<(), SourceError> {
+        loop {
+            match self.from.fill_buf() {
+                Ok(_) => return Ok(()),
+                Err(e) => self.trouble(&e)?,
+            }
+        }
     }
 
     /// Fills `buf`. Fewer bytes come back only at the end of the stream.
@@ -174,15 +193,18 @@ pub(super) fn ready(fd: impl AsFd) -> rustix::io::Result<bool> {
     poll(&mut fds, Some(&patience)).map(|n| n > 0)
 }
 
-/// Standard input that times out.
-struct Polled;
+/// A stream that times out.
+struct Polled<F>(F);
 
-impl Read for Polled {
+impl<F: AsFd> Read for Polled<F> {
     fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        let stdin = rustix::stdio::stdin();
-        if !ready(stdin)? {
+        if !ready(&self.0)? {
             return Err(ErrorKind::TimedOut.into());
         }
-        Ok(rustix::io::read(stdin, buf)?)
+        match rustix::io::read(&self.0, buf) {
+            // Another reader was quicker: it is looked at again.
+            Err(Errno::AGAIN) => Err(ErrorKind::Interrupted.into()),
+            done => done.map_err(std::io::Error::from),
+        }
     }
 }

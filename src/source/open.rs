@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `v4l2:PATH[,FORMAT...][,WxH[@RATE]]` | camera, `/dev/video0` or better `/dev/v4l/by-path/...` |
 //! | `pipe:PATH,FORMAT,WxH@RATE` | raw frames from a FIFO, or from standard input for `-` |
-//! | `y4m:FILE` | Y4M file, or standard input for `-` |
+//! | `y4m:FILE` | Y4M file or FIFO, or standard input for `-` |
 //! | `avi:FILE` | MJPEG AVI |
 //! | `frames:DIR[@RATE]` | folder of PNG, JPEG, PGM, one a tick or at a rate |
 //! | `features:FILE` | rows of numbers, one a tick; standard input for `-` |
@@ -18,7 +18,8 @@ use super::clip::Clip;
 use super::faulty::{Faults, Faulty};
 use super::ffmpeg::{self, Ffmpeg};
 use super::images::{Images, is_picture};
-use super::input::{refused, words};
+use super::input::{Input, refused, words};
+use super::late::Late;
 use super::pipe::{Pipe, PipeSpec};
 use super::rows::{Rows, is_rows};
 use super::shaped::Replay;
@@ -147,6 +148,18 @@ impl Spec {
             Self::BlackBox(path) | Self::Ffmpeg(path) | Self::Guess(path) => path,
         }
     }
+
+    /// Does it give rows of numbers, or else pictures? `None`: that is not known before it is opened.
+    pub fn gives_rows(&self) -> Option<bool> {
+        match self {
+            Self::Features(_) => Some(true),
+            Self::V4l2(_) | Self::Pipe(_) | Self::Y4m(_) | Self::Avi(_) | Self::Frames(..) | Self::Ffmpeg(_) => Some(false),
+            // Whatever the bundle took that it was kept with.
+            Self::BlackBox(_) => None,
+            Self::Faulty(_, inner) => inner.gives_rows(),
+            Self::Guess(path) => guess(path).ok()?.gives_rows(),
+        }
+    }
 }
 
 impl fmt::Display for Spec {
@@ -176,8 +189,11 @@ pub fn open(spec: &Spec, options: &Options) -> Result<Box<dyn Source>, SourceErr
     Ok(match spec {
         Spec::V4l2(path) => return camera(path, options),
         Spec::Pipe(spec) => Box::new(Pipe::open(spec, options.replay)?),
-        Spec::Y4m(path) => Box::new(Clip::open(path)?),
-        Spec::Avi(path) => Box::new(Avi::open(path, options.luma_only)?),
+        Spec::Y4m(path) => return recording(path, options, |input| Ok(Box::new(Clip::begin(input)?))),
+        Spec::Avi(path) => {
+            let luma_only = options.luma_only;
+            return recording(path, options, move |input| Ok(Box::new(Avi::begin(input, luma_only)?)));
+        }
         Spec::Frames(dir, rate) => Box::new(Images::open(dir, rate.unwrap_or(tick), options.luma_only)?),
         Spec::Features(path) => Box::new(Rows::open(path, tick, options.columns)?),
         Spec::BlackBox(path) => Box::new(Replay::open(path, options.shaped.as_ref())?),
@@ -191,6 +207,20 @@ pub fn open(spec: &Spec, options: &Options) -> Result<Box<dyn Source>, SourceErr
         }
         Spec::Guess(path) => return open(&guess(path)?, options),
     })
+}
+
+/// A recording by what it begins with. Where that comes from a program it may come late: who watches does not wait for it here, where nobody can
+/// stop him.
+fn recording(
+    path: &str,
+    options: &Options,
+    begin: impl FnOnce(Input) -> Result<Box<dyn Source>, SourceError> + Send + 'static,
+) -> Result<Box<dyn Source>, SourceError> {
+    let mut input = Input::open(path)?;
+    if !options.replay && matches!(input.arrive(), Err(SourceError::Stalled { .. })) {
+        return Ok(Box::new(Late::new(input, Box::new(begin))));
+    }
+    begin(input)
 }
 
 /// The camera on a V4L2 node.
@@ -307,6 +337,21 @@ mod tests {
         assert_eq!(found.to_string(), format!("y4m:{film}"));
         for (text, path) in [("faulty:drop=0.1:frames:a@12", "a"), ("pipe:-,gray,32x32@5", "-"), ("x.y4m", "x.y4m")] {
             assert_eq!(text.parse::<Spec>().unwrap().path(), path);
+        }
+    }
+
+    #[test]
+    fn what_a_source_gives_is_known_before_it_is_opened_where_it_can_be() {
+        for (text, rows) in [
+            ("features:-", Some(true)),
+            ("faulty:drop=0.1:features:rows.csv", Some(true)),
+            ("/dev/nowhere", Some(false)),
+            ("pipe:-,gray,32x32@5", Some(false)),
+            ("frames:slices@12", Some(false)),
+            ("blackbox:000001-right.lkb", None),
+            ("nowhere.y4m", None),
+        ] {
+            assert_eq!(text.parse::<Spec>().unwrap().gives_rows(), rows, "{text}");
         }
     }
 

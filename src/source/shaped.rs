@@ -8,6 +8,8 @@ use super::{Frame, Past, Payload, Seq, Shaped, Source, SourceError, Timestamp};
 use crate::blackbox::{END, Header, MAGIC, MAX_HEADER, NEWS, OLDER, SAME, TICK_HEAD, checksum};
 use crate::extra::MAX_EXTRAS;
 use crate::shaper::Region;
+use std::fs::File;
+use std::io::Read;
 
 /// Largest file that is read, in bytes: an hour of `motion` at ten ticks a second.
 const MAX_BYTES: u64 = 1 << 30;
@@ -49,19 +51,7 @@ impl Replay {
     /// As [`Replay::open`].
     pub fn read(path: &str, bytes: Vec<u8>, bundle: Option<&(String, usize)>) -> Result<Self, SourceError> {
         let refuse = |why: String| refused(path, why);
-        let rest = bytes
-            .strip_prefix(MAGIC)
-            .or_else(|| bytes.strip_prefix(OLDER))
-            .ok_or_else(|| refuse("no black box of this program".into()))?;
-        let line =
-            rest.iter().take(MAX_HEADER).position(|b| *b == b'\n').ok_or_else(|| refuse("torn within its header".into()))?;
-        let header: Header = serde_json::from_slice(&rest[..line])
-            .map_err(|e| refuse(format!("its header cannot be read at column {}", e.column())))?;
-        // Both are said on consoles.
-        let plain = |text: &str| text.len() <= 64 && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
-        if !plain(&header.bundle) || !plain(&header.label) || !plain(&header.normal) {
-            return Err(refuse("its header names no bundle or no class".into()));
-        }
+        let (header, behind) = header(&bytes).map_err(refuse)?;
         if header.tick_bytes == 0 || (header.rows && !header.tick_bytes.is_multiple_of(4)) || header.tick_ms == 0 {
             return Err(refuse(format!("ticks of {} bytes and {} ms in its header", header.tick_bytes, header.tick_ms)));
         }
@@ -93,7 +83,7 @@ impl Replay {
             None => return Err(refuse("a black box holds what an encoder saw, no pictures; classify and run replay it".into())),
         }
         let (extra, tick_head) = (vec![f32::NAN; header.extra], TICK_HEAD + 4 * header.extra);
-        let start = MAGIC.len() + line + 1 + header.past_bytes;
+        let start = behind + header.past_bytes;
         let (mut end, mut ticks, mut whole) = (start, 0, false);
         while let Some(head) = bytes.get(end..end + TICK_HEAD) {
             let next = match head[8] {
@@ -124,6 +114,31 @@ impl Replay {
         let numbers = vec![0.0; if header.rows { header.tick_bytes / 4 } else { 0 }];
         Ok(Self { path: path.into(), header, bytes, start, at: start, end, n: 0, numbers, extra, ticks })
     }
+}
+
+/// The header of a clip, and where what follows it begins.
+fn header(bytes: &[u8]) -> Result<(Header, usize), String> {
+    let rest = bytes.strip_prefix(MAGIC).or_else(|| bytes.strip_prefix(OLDER)).ok_or("no black box of this program")?;
+    let line = rest.iter().take(MAX_HEADER).position(|b| *b == b'\n').ok_or("torn within its header")?;
+    let header: Header =
+        serde_json::from_slice(&rest[..line]).map_err(|e| format!("its header cannot be read at column {}", e.column()))?;
+    // All three are said on consoles.
+    let plain = |text: &str| text.len() <= 64 && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
+    if !plain(&header.bundle) || !plain(&header.label) || !plain(&header.normal) {
+        return Err("its header names no bundle or no class".into());
+    }
+    Ok((header, MAGIC.len() + line + 1))
+}
+
+/// The hash of the bundle that a clip was kept with; nothing where this is no clip of the black box.
+pub fn kept_with(path: &str) -> Option<String> {
+    // No camera and no pipe: what is read from those is gone.
+    std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take((MAGIC.len() + MAX_HEADER) as u64).read_to_end(&mut bytes).ok()?;
+    let (header, _) = header(&bytes).ok()?;
+    // What stands in a file must not become a path.
+    Some(header.bundle).filter(|hash| hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 fn read(bytes: &[u8], to: &mut [f32]) {

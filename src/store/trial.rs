@@ -34,6 +34,8 @@ pub struct Verdict {
     pub version: String,
     /// Its hash: sha256 of `bundle.toml`.
     pub hash: String,
+    /// It takes rows of numbers instead of pictures.
+    pub rows: bool,
     /// Labels in output order.
     pub labels: Vec<String>,
     /// Its thresholds.
@@ -74,6 +76,7 @@ pub fn attempt(dir: &Path, limited: bool) -> Result<Verdict, BundleError> {
         name: c.name,
         version: c.version,
         hash: bundle.hash,
+        rows: c.input.is_none(),
         labels,
         decision: (c.decision.enter, c.decision.leave, c.decision.min_ms),
         files,

@@ -30,6 +30,10 @@ pub struct Example {
     pub from: String,
     /// Its traces, all of one length.
     pub traces: Vec<Packed>,
+    /// How sure the bundle was of one of its own classes, a number a trace: as it is judged ([`crate::taught::CERTAIN`]). None in lessons of earlier
+    /// versions.
+    #[serde(default, skip_serializing_if = "Packed::is_empty")]
+    pub sure: Packed,
 }
 
 /// One step of teaching.
@@ -88,6 +92,10 @@ impl Lesson {
         let lesson: Self = serde_json::from_slice(bytes).map_err(|e| plain(&format!("not what `lookout teach` writes: {e}")))?;
         if lesson.shown().any(|(_, e)| e.traces.is_empty()) {
             return Err("an example has no trace".into());
+        }
+        if let Some((_, e)) = lesson.shown().find(|(_, e)| !e.sure.is_empty() && e.sure.0.len() != e.traces.len()) {
+            let (sure, traces) = (e.sure.0.len(), e.traces.len());
+            return Err(format!("an example has {traces} traces and says of {sure} how sure the bundle was"));
         }
         let numbers = lesson.numbers().unwrap_or(0);
         let alike = lesson.shown().flat_map(|(_, e)| &e.traces).all(|t| t.0.len() == numbers)
@@ -233,16 +241,15 @@ mod tests {
         assert_eq!(count(&lesson), 200.0);
         lesson.undo();
         assert_eq!(count(&lesson), 198.0, "the last one can be taken back by itself");
-        let long = Example { from: "clip".into(), traces: vec![Packed::round(&[0.5; MAX_NUMBERS]); 4_200] };
+        let traces = vec![Packed::round(&[0.5; MAX_NUMBERS]); 4_200];
+        let long = Example { from: "clip".into(), traces, sure: Packed::default() };
         lesson.push(Step::Shown { label: "a".into(), examples: vec![long] });
         assert!(lesson.file().is_err_and(|why| why.contains("MB, at most 16.8 are kept")));
     }
 
     fn shown(label: &str, x: f32) -> Step {
-        Step::Shown {
-            label: label.into(),
-            examples: vec![Example { from: "clip".into(), traces: vec![Packed::round(&[x, 1.0])] }],
-        }
+        let (traces, sure) = (vec![Packed::round(&[x, 1.0])], Packed::round(&[0.75]));
+        Step::Shown { label: label.into(), examples: vec![Example { from: "clip".into(), traces, sure }] }
     }
 
     #[test]
@@ -282,5 +289,10 @@ mod tests {
         }
         let uneven = file(r#""1:0000","1:00000000""#);
         assert!(Lesson::parse(uneven.as_bytes()).unwrap_err().contains("one length"));
+        // Of an earlier version, which did not say how sure the bundle was; and one that says it of another number of traces.
+        let older = file(r#""1:0000","1:0000""#);
+        assert!(Lesson::parse(older.as_bytes()).unwrap().shown().all(|(_, e)| e.sure.is_empty()));
+        let unsure = older.replacen("]}", r#"],"sure":"1:7fff"}"#, 1);
+        assert!(Lesson::parse(unsure.as_bytes()).unwrap_err().contains("2 traces and says of 1"), "{unsure}");
     }
 }

@@ -12,6 +12,11 @@ const TOP: f32 = 32_767.0;
 pub struct Packed(pub Vec<f32>);
 
 impl Packed {
+    /// Are there none?
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The numbers as they will be read back.
     pub fn round(numbers: &[f32]) -> Self {
         let scale = scale(numbers);

@@ -8,6 +8,7 @@ use super::lesson::Example;
 use super::moments::{Moments, Sums};
 use super::packed::Packed;
 use super::trace::{SPAN, Trace};
+use std::collections::VecDeque;
 
 /// Every so many ticks are kept.
 const STEP: usize = 4;
@@ -24,27 +25,38 @@ pub struct Show {
     p: Trace,
     busy: Trace,
     background: usize,
-    /// Newest last: its trace, and whether something happened.
-    ticks: std::collections::VecDeque<(Vec<f32>, bool)>,
+    /// Newest last.
+    ticks: VecDeque<Tick>,
     seen: usize,
+}
+
+/// What is known of a tick, looking back on ten.
+#[derive(Debug)]
+struct Tick {
+    trace: Vec<f32>,
+    /// Something happened.
+    busy: bool,
+    /// How sure the bundle was of one of its own classes.
+    sure: f32,
 }
 
 impl Show {
     /// For a head of `hidden` units and `classes` classes.
     pub fn new(hidden: usize, classes: usize, background: usize) -> Self {
         let (trace, p, busy) = (Trace::new(hidden), Trace::new(classes), Trace::new(1));
-        Self { trace, p, busy, background, ticks: Default::default(), seen: 0 }
+        Self { trace, p, busy, background, ticks: VecDeque::new(), seen: 0 }
     }
 
     /// A tick: the state of the head and the probabilities of the bundle's own classes. The class that it counts for.
     pub fn tick(&mut self, state: &[f32], p: &[f32]) -> usize {
         let mean = self.p.push(p);
         let class = (0..p.len()).fold(0, |best, c| if mean[c] > mean[best] { c } else { best });
+        let sure = mean[class];
         let busy = self.busy.push(&[if p[self.background] < 0.5 { 1.0 } else { 0.0 }])[0] >= 0.5 - 1e-3;
         if self.ticks.len() == STEP * MOST {
             self.ticks.pop_front();
         }
-        self.ticks.push_back((self.trace.push(state).to_vec(), busy));
+        self.ticks.push_back(Tick { trace: self.trace.push(state).to_vec(), busy, sure });
         self.seen += 1;
         class
     }
@@ -56,7 +68,7 @@ impl Show {
 
     /// The trace of the newest tick, if it is one to be kept.
     pub fn newest(&self) -> Option<&[f32]> {
-        self.ticks.back().filter(|_| self.seen.is_multiple_of(STEP)).map(|(trace, _)| trace.as_slice())
+        self.ticks.back().filter(|_| self.seen.is_multiple_of(STEP)).map(|tick| tick.trace.as_slice())
     }
 
     /// What is kept of it; nothing where it was shorter than ten ticks.
@@ -64,9 +76,14 @@ impl Show {
         if self.seen < SPAN {
             return None;
         }
-        let busy = self.ticks.iter().filter(|t| t.1).count() >= ENOUGH;
-        let ticks = self.ticks.iter().rev().filter(|t| t.1 || !busy).step_by(STEP);
-        Some(Example { from: from.chars().take(200).collect(), traces: ticks.map(|(t, _)| Packed::round(t)).collect() })
+        let busy = self.ticks.iter().filter(|t| t.busy).count() >= ENOUGH;
+        let kept: Vec<&Tick> = self.ticks.iter().rev().filter(|t| t.busy || !busy).step_by(STEP).collect();
+        let sure: Vec<f32> = kept.iter().map(|t| t.sure).collect();
+        Some(Example {
+            from: from.chars().take(200).collect(),
+            traces: kept.iter().map(|t| Packed::round(&t.trace)).collect(),
+            sure: Packed::round(&sure),
+        })
     }
 }
 

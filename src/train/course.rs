@@ -78,8 +78,8 @@ pub struct Found {
     pub float: Figures,
     /// Events of every class as the device calls them.
     pub events: Vec<judge::Events>,
-    /// False alarms at the chosen threshold, in its unit; not a number where none fits or there is no background.
-    pub false_alarms: f32,
+    /// How the threshold was chosen; `None`, and the default stays, where no background was judged.
+    pub choice: Option<judge::Choice>,
     /// Of every class the most that could be found at one and at two false alarms in ten minutes, by any threshold of its own and with no other
     /// class called.
     pub reach: Vec<[u32; 2]>,
@@ -288,12 +288,10 @@ impl Course {
         let (of, logits): (Vec<usize>, Vec<Vec<f32>>) = judged.into_iter().unzip();
         terms.temperature = judge::temperature(set, &of, &logits);
         let min = Duration::from_millis(terms.min_ms.into());
-        let mut false_alarms = f32::NAN;
-        if set.background.is_some()
-            && let Some((enter, rate)) =
-                judge::threshold(set, &of, &logits, terms.temperature, terms.tick_ms, min, self.false_alarms)
-        {
-            (terms.enter, false_alarms) = ((enter * 100.0).round() / 100.0, rate);
+        let choose = |_| judge::threshold(set, &of, &logits, terms.temperature, terms.tick_ms, min, self.false_alarms);
+        let choice = set.background.and_then(choose);
+        if let Some(choice) = choice {
+            terms.enter = (choice.enter * 100.0).round() / 100.0;
         }
         let at = |enter: f32, only: Option<usize>| {
             let thresholds = Thresholds { enter, leave: enter * 0.6, min };
@@ -315,7 +313,7 @@ impl Course {
         let device = Figures::of(set, &of, &logits, terms.temperature);
         let (float_of, float_logits): (Vec<usize>, Vec<Vec<f32>>) = float.into_iter().unzip();
         let float = Figures::of(set, &float_of, &float_logits, terms.temperature);
-        Found { device, float, events, false_alarms, reach }
+        Found { device, float, events, choice, reach }
     }
 }
 

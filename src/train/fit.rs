@@ -271,7 +271,8 @@ fn save(file: &Path, model: &Model, adam: &Adam, best: &HashMap<String, Tensor>,
     all.insert("epochs".into(), Tensor::from_vec(epochs, (history.len(), 5), &Device::Cpu)?);
     let state = vec![rng.0 as i64, i64::from(adam.steps)];
     all.insert("state".into(), Tensor::from_vec(state, 2, &Device::Cpu)?);
-    let part = file.with_extension("part");
+    // Of its own: another training of the same may go on beside this one.
+    let part = file.with_extension(format!("part{}", std::process::id()));
     let failed = |e: String| TrainError::Broke(format!("{}: {e}", file.display()));
     safetensors::save(&all, &part).map_err(|e| {
         let _ = std::fs::remove_file(&part);

@@ -282,8 +282,31 @@ fn stretches(classes: &[Option<usize>], tick_ms: u32) -> Vec<(usize, u64, u64)> 
     list
 }
 
+/// A threshold for all classes, and what it is worth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Choice {
+    /// Probability at which a class starts.
+    pub enter: f32,
+    /// Background clips that raise a false alarm at that; of long recordings all false alarms.
+    pub found: u32,
+    /// Background clips that were judged; of long recordings tens of minutes.
+    pub of: f32,
+    /// Is that within what is allowed? Where it is at no threshold, this is the highest.
+    pub kept: bool,
+    /// Was enough judged to prove what is allowed?
+    pub proves: bool,
+}
+
+impl Choice {
+    /// False alarms: of clips the share of background clips that raise one, of long recordings in ten minutes.
+    pub fn rate(&self) -> f32 {
+        self.found as f32 / self.of
+    }
+}
+
 /// The lowest threshold (of 0.30, 0.35 to 0.95) whose false alarms stay within what is allowed: of clips a share of background clips that raise
-/// one, of long recordings a number in ten minutes. With what it finds; `None` where no background clip is judged, which says nothing.
+/// one, of long recordings a number in ten minutes. None in n clips (or tens of minutes) only proves, with 95 % confidence, a rate below 3 / n (the rule of
+/// three); where that is more than is allowed, nothing below a contract's default is tried. `None` where no background clip is judged, which says nothing.
 pub fn threshold(
     set: &Set,
     of: &[usize],
@@ -292,38 +315,36 @@ pub fn threshold(
     tick_ms: u32,
     min: Duration,
     allowed: f32,
-) -> Option<(f32, f32)> {
+) -> Option<Choice> {
     let calm: Vec<usize> = (0..of.len()).filter(|n| set.sequences[of[*n]].whole == set.background).collect();
-    if calm.is_empty() && !set.stretches {
+    let ticks: usize = of.iter().map(|n| set.sequences[*n].classes.len()).sum();
+    let judged = if set.stretches { ticks as f32 * tick_ms as f32 / 600e3 } else { calm.len() as f32 };
+    if judged == 0.0 {
         return None;
     }
-    let mut found = (0.95, f32::NAN);
-    for step in (0..14).rev() {
-        let enter = 0.3 + 0.05 * step as f32;
-        let each = events(set, of, logits, temperature, tick_ms, Thresholds { enter, leave: enter * 0.6, min }, None);
-        let rate = if set.stretches {
-            each.iter().map(Events::in_ten_minutes).sum()
+    let false_alarms = |of: &[usize], logits: &[Vec<f32>], enter: f32| -> u32 {
+        let thresholds = Thresholds { enter, leave: enter * 0.6, min };
+        events(set, of, logits, temperature, tick_ms, thresholds, None).iter().map(|e| e.false_alarms).sum()
+    };
+    let proves = judged * allowed >= 3.0;
+    let lowest = if proves { 0.3 } else { crate::bundle::Decision::default().enter };
+    let mut choice = None;
+    for enter in (0..14).rev().map(|step| 0.3 + 0.05 * step as f32).filter(|enter| *enter > lowest - 0.01) {
+        let found = if set.stretches {
+            false_alarms(of, logits, enter)
         } else {
-            let loud = calm.iter().filter(|n| {
-                let alone = events(
-                    set,
-                    &of[**n..**n + 1],
-                    &logits[**n..**n + 1],
-                    temperature,
-                    tick_ms,
-                    Thresholds { enter, leave: enter * 0.6, min },
-                    None,
-                );
-                alone.iter().any(|e| e.false_alarms > 0)
-            });
-            loud.count() as f32 / calm.len() as f32
+            let loud = |n: &&usize| false_alarms(&of[**n..**n + 1], &logits[**n..**n + 1], enter) > 0;
+            calm.iter().filter(loud).count() as u32
         };
-        if rate > allowed {
+        let tried = Choice { enter, found, of: judged, kept: found as f32 / judged <= allowed, proves };
+        if tried.kept || choice.is_none() {
+            choice = Some(tried);
+        }
+        if !tried.kept {
             break;
         }
-        found = (enter, rate);
     }
-    Some(found)
+    choice
 }
 
 #[cfg(test)]
@@ -373,6 +394,45 @@ mod tests {
             let e = scored(60, (30, 31), (from, from + 7));
             assert_eq!((e.found, e.false_alarms), (found, wrong), "from {from} s");
         }
+    }
+
+    /// What is chosen over background recordings of so many ticks, in all of which the other class has this probability.
+    fn chosen(lengths: &[usize], stretches: bool, p: f32, allowed: f32) -> Option<Choice> {
+        let listing = Listing { labels: vec!["idle".into(), "fall".into()], background: Some(0), recordings: vec![], stretches };
+        let recording = |(n, ticks): (usize, &usize)| {
+            let spans = vec![Span { start_ms: 0, end_ms: u64::MAX, label: Some(0) }];
+            let recording = Recording { source: format!("{n}"), group: format!("{n}"), spans, side: None };
+            (recording, Ticks { width: 1, data: Data::Numbers(vec![0.0; *ticks]), size: [0; 2] }, vec![])
+        };
+        let set = Set::new(&listing, lengths.iter().enumerate().map(recording).collect(), 100, 4, 0);
+        let of: Vec<usize> = (0..lengths.len()).collect();
+        let logits: Vec<Vec<f32>> = lengths.iter().map(|ticks| [0.0, (p / (1.0 - p)).ln()].repeat(*ticks)).collect();
+        threshold(&set, &of, &logits, 1.0, 100, Duration::from_millis(200), allowed)
+    }
+
+    #[test]
+    fn what_proves_nothing_lowers_no_threshold() {
+        // Clips, then minutes of long recordings: in none of them is anything called.
+        for (lengths, stretches, allowed, enter) in [
+            (&[20; 2][..], false, 0.05, 0.6),
+            (&[20; 59][..], false, 0.05, 0.6),
+            (&[20; 60][..], false, 0.05, 0.3),
+            (&[20; 15][..], false, 0.2, 0.3),
+            (&[3_000][..], true, 1.0, 0.6),
+            (&[18_000][..], true, 1.0, 0.3),
+        ] {
+            let choice = chosen(lengths, stretches, 0.01, allowed).expect("judged");
+            let expected: f32 = 100.0 * enter;
+            assert_eq!(((choice.enter * 100.0).round(), choice.found, choice.kept), (expected.round(), 0, true), "{choice:?}");
+            assert_eq!(choice.proves, enter < 0.5, "{choice:?}");
+        }
+        // What the footage does not keep to is raised, however little it is.
+        let raised = chosen(&[20; 2], false, 0.72, 0.05).expect("judged");
+        assert_eq!(((raised.enter * 100.0).round(), raised.kept, raised.proves), (75.0, true, false), "{raised:?}");
+        // No threshold keeps to it, and what was found says so.
+        let none = chosen(&[20; 2], false, 0.99, 0.05).expect("judged");
+        assert_eq!(((none.enter * 100.0).round(), none.found, none.kept, none.rate()), (95.0, 2, false, 1.0), "{none:?}");
+        assert_eq!(chosen(&[], false, 0.01, 0.05), None);
     }
 
     #[test]

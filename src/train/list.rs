@@ -186,6 +186,7 @@ impl Listing {
             log::warn!("{why}");
         }
         once_each(&mut found)?;
+        let groups = groups(&found)?;
         let mut spellings: BTreeMap<String, String> = BTreeMap::new();
         let mut rows = Vec::new();
         for f in found {
@@ -231,7 +232,7 @@ impl Listing {
             let (start_ms, end_ms) = f.span.unwrap_or((0, u64::MAX));
             let span = Span { start_ms, end_ms, label: label.and_then(|l| number(&l)) };
             let new = || Recording {
-                group: f.group.unwrap_or_else(|| f.source.clone()),
+                group: groups.get(&f.source).unwrap_or(&f.source).clone(),
                 source: f.source.clone(),
                 spans: vec![],
                 side: None,
@@ -347,6 +348,22 @@ fn once_each(found: &mut [Found]) -> Result<(), String> {
     Ok(())
 }
 
+/// The group of every recording of which one is named. All its rows say the same one, or nothing: a recording is on one side of a split.
+fn groups(found: &[Found]) -> Result<BTreeMap<String, String>, String> {
+    let mut named: BTreeMap<&str, (&str, &Found)> = BTreeMap::new();
+    for f in found {
+        let Some(group) = f.group.as_deref() else { continue };
+        let (first, other) = *named.entry(f.source.as_str()).or_insert((group, f));
+        if first != group {
+            let (here, there) = (f.place(), other.place());
+            return Err(plain(&format!(
+                "{there} is of group {first}, {here} of group {group}: one group for each recording expected"
+            )));
+        }
+    }
+    Ok(named.into_iter().map(|(source, (group, _))| (source.to_string(), group.to_string())).collect())
+}
+
 /// The file or folder of a source, without links and detours.
 fn file_of(source: &str) -> PathBuf {
     let spec = source.parse::<Spec>();
@@ -366,8 +383,14 @@ fn of_table(file: &Path, wishes: &Wishes) -> Result<Vec<Found>, String> {
     let (clip, label) =
         (table.needed(&["file", "clip", "path"]).map_err(fail)?, table.needed(&["label", "class"]).map_err(fail)?);
     let group = table.column(&["group", "scene_group", "scene", "subject", "camera"]);
-    let rows = (table.column(&["first_row"]), table.column(&["last_row"]));
-    let seconds = (table.column(&["start_s", "start"]), table.column(&["end_s", "end"]));
+    // One without the other would make whole clips of stretches.
+    let pair = |from: &[&str], to: &[&str]| -> Result<Option<(usize, usize)>, String> {
+        if table.column(from).or(table.column(to)).is_none() {
+            return Ok(None);
+        }
+        Ok(Some((table.needed(from).map_err(fail)?, table.needed(to).map_err(fail)?)))
+    };
+    let (seconds, rows) = (pair(&["start_s", "start"], &["end_s", "end"])?, pair(&["first_row"], &["last_row"])?);
     let folder = file.parent().unwrap_or(Path::new(""));
     let mut found = Vec::new();
     for (line, row) in table.rows() {
@@ -380,12 +403,12 @@ fn of_table(file: &Path, wishes: &Wishes) -> Result<Vec<Found>, String> {
             value.ok_or_else(|| fail(format!("line {line}: {:?} found, a time expected", field(column))))
         };
         let span = match (seconds, rows) {
-            ((Some(start), Some(end)), _) => Some((number(start)? * 1e3, number(end)? * 1e3)),
-            (_, (Some(first), Some(last))) => {
+            (Some((start, end)), _) => Some((number(start)? * 1e3, number(end)? * 1e3)),
+            (None, Some((first, last))) => {
                 let tick = f64::from(wishes.tick_ms);
                 Some((number(first)? * tick, (number(last)? + 1.0) * tick))
             }
-            _ => None,
+            (None, None) => None,
         };
         let span = span.map(|(start, end)| (start.round() as u64, end.round() as u64));
         if let Some((start, end)) = span.filter(|(start, end)| end <= start) {
@@ -521,6 +544,23 @@ mod tests {
         assert_eq!((listing.labels.join(" ").as_str(), labels), ("down fall", vec![(0, None), (500, Some(0)), (2000, Some(1))]));
         let listing = Listing::sort(spans(), &Wishes { rest_is_background: true, ..wishes }).expect("sorted");
         assert_eq!((listing.labels.join(" ").as_str(), listing.background), ("background down fall", Some(0)));
+    }
+
+    #[test]
+    fn a_recording_is_of_one_group() {
+        let row = |group: Option<&str>, from: u64, line: usize| Found {
+            group: group.map(String::from),
+            line,
+            ..found("a.avi", "fall", Some((from, from + 500)))
+        };
+        let sorted = |rows: Vec<Found>| Listing::sort(rows, &Wishes::default());
+        let one = sorted(vec![row(None, 0, 2), row(Some("monday"), 900, 3), row(Some("monday"), 1800, 4)]).expect("sorted");
+        assert_eq!((one.recordings.len(), one.recordings[0].group.as_str()), (1, "monday"));
+        let why = sorted(vec![row(Some("monday"), 0, 2), row(Some("friday"), 900, 3)]).expect_err("two groups");
+        assert!(
+            why.starts_with("a.avi (line 2, class fall) is of group monday, a.avi (line 3, class fall) of group friday"),
+            "{why}"
+        );
     }
 
     #[test]

@@ -25,6 +25,9 @@ const NEVER: f32 = -30.0;
 /// numbers of a row are of one kind.
 const LOST: f32 = 0.02;
 
+/// Ticks in a row that the new bundle's ring may repeat: half a second at ten a second.
+pub const MAX_HELD: usize = 5;
+
 /// The head as the device will run it: scaling folded in, weights rounded, a class "none" added if `none`. What reads rows whose numbers have units too
 /// different for one scale a row stays as it is; the device finds out whether it can run it in int8.
 ///
@@ -219,7 +222,8 @@ impl Draft {
             let map = map.map_or(String::new(), |name| format!("map = {name:?}\n"));
             let _ = writeln!(text, "{map}");
         }
-        let _ = writeln!(text, "[time]\ntick_ms = {}\nwindow = {}\nmode = \"window\"\nmax_held = 5\n", t.tick_ms, t.window);
+        let _ =
+            writeln!(text, "[time]\ntick_ms = {}\nwindow = {}\nmode = \"window\"\nmax_held = {MAX_HELD}\n", t.tick_ms, t.window);
         let _ = writeln!(
             text,
             "[head]\nlabels = [{}]\nbackground = {:?}\ntemperature = {:?}",

@@ -7,6 +7,7 @@ use lookout::blackbox::{Header, Recorder};
 use lookout::novelty::normal::{Terms, learn};
 use lookout::novelty::{Novelty, Setup};
 use lookout::pipeline::{Before, Probe};
+use lookout::source::ahead::Ahead;
 use lookout::source::open::{self, Spec};
 use lookout::source::scene::{Play, Scene};
 use lookout::source::{Shaped, Timestamp};
@@ -83,6 +84,47 @@ fn clips_stay_within_their_bound_and_the_oldest_go_first() {
     assert!(names.len() == 2 && names[1].starts_with("000029-right"), "{names:?}");
 }
 
+/// What begins while a clip is in progress has what came after it too, in that clip or in one of its own.
+#[test]
+fn every_event_has_what_came_before_and_after_it() {
+    let bundle = baked::bundle().unwrap();
+    let planes = vec![7u8; header().tick_bytes];
+    let label = "right".try_into().unwrap();
+    let cases: [&[u64]; 6] = [&[], &[3], &[5], &[6], &[4, 4, 4, 4], &[1, 2, 3, 4, 5, 6, 7]];
+    for gaps in cases {
+        let dir = folder("around");
+        let wish = Wish { dir: dir.clone(), before: 20, after: 10, limit: 64 << 20, patient: true };
+        let mut blackbox = BlackBox::start(header(), wish, Before::default()).unwrap();
+        let mut events = vec![40];
+        for gap in gaps {
+            events.push(events[events.len() - 1] + gap);
+        }
+        for n in 0..120u64 {
+            let at = Timestamp::from_ms(n * 100);
+            blackbox.taken(at, Shaped::Planes { levels: &planes, picture: (320, 240) }, &[], n == 0);
+            if events.contains(&n) {
+                blackbox.press(&label, at);
+            }
+        }
+        blackbox.close(Duration::from_secs(5));
+        let mut ends: Vec<(u64, u64)> = vec![];
+        for clip in clips(&dir) {
+            let spec: Spec = clip.display().to_string().parse().unwrap();
+            let mut source = Ahead::new(open::open(&spec, &open::Options::for_bundle(&bundle)).unwrap());
+            let mut ticks = vec![];
+            while let Some((frame, _)) = source.read().unwrap() {
+                ticks.push(frame.at.ms() / 100);
+            }
+            ends.push((ticks[0], ticks[ticks.len() - 1]));
+        }
+        for event in &events {
+            let around = |(first, last): &(u64, u64)| first + 19 <= *event && event + 10 <= *last;
+            assert!(ends.iter().any(around), "{event} of {events:?}: {ends:?}");
+        }
+        assert!(ends.iter().all(|(first, last)| last - first < 20 + 15), "{events:?}: {ends:?}");
+    }
+}
+
 #[test]
 fn a_tick_allocates_nothing() {
     // With novelty over as many numbers as the built-in bundle has, and two numbers beside the pictures.
@@ -105,7 +147,7 @@ fn a_tick_allocates_nothing() {
         allocated += count() - before;
     }
     let before = count();
-    recorder.write("right", 1, &mut clip);
+    recorder.write("right", 1, 100, &mut clip);
     allocated += count() - before;
     let most = novelty.most();
     println!("{:.2} us a tick, {allocated} allocations; novelty remembers {most} bytes at most", spent.as_secs_f64() * 1e3);

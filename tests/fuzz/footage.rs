@@ -54,7 +54,7 @@ fn clips_of_the_black_box() {
             recorder.keep(Timestamp::from_ms(n * 100), if n % 3 == 2 { Shaped::Same } else { news }, &[n as f32, 1.0]);
         }
         let mut clip = vec![];
-        recorder.write("right", 300, &mut clip);
+        recorder.write("right", 300, 7, &mut clip);
         clip.extend_from_slice(&checksum(&clip).to_le_bytes());
         clip
     });

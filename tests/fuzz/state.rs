@@ -16,7 +16,8 @@ use std::time::Duration;
 
 #[test]
 fn what_was_taught_and_learnt() {
-    let example = Example { from: "wire".into(), traces: vec![Packed::round(&[0.5, -0.25, 0.0, 0.125]); 2] };
+    let traces = vec![Packed::round(&[0.5, -0.25, 0.0, 0.125]); 2];
+    let example = Example { from: "wire".into(), traces, sure: Packed::round(&[0.75, 0.5]) };
     let mut lesson = Lesson::new("00aa", None);
     lesson.push(Step::Shown { label: "wave".into(), examples: vec![example] });
     lesson.push(Step::Forgotten { label: "wave".into() });

@@ -48,7 +48,7 @@ fn tables_of_clips_and_of_stretches() {
     println!("table of clips: {taken} of them still name classes");
     std::fs::remove_dir_all(dir).unwrap();
     let seeds = texts(&["start_s,end_s,label\n0,2.5,left\n2.5,4,idle\n", "Start , End,Class\r\n\"1\",2,a-b_c\r\n"]);
-    fuzz("stretches", &seeds, |bytes| match label::stretches(&String::from_utf8_lossy(bytes)) {
+    fuzz("stretches", &seeds, |bytes| match label::stretches(&String::from_utf8_lossy(bytes), None) {
         // Each label becomes the name of a folder.
         Ok(list) => assert!(list.iter().all(|(from, to, label)| from < to && !label.contains(['/', '.', '\0']))),
         Err(e) => assert!(e.len() > 3),

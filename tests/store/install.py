@@ -8,12 +8,11 @@ import collections
 import json
 import os
 import strace
-from program import bundle, lookout
+from program import bundle, lookout, settings
 
 
 def run(work):
-    config = os.path.join(work, "empty.toml")
-    open(config, "w").close()
+    config = settings(os.path.join(work, "rows.toml"))
 
     def call(state, *args, how=()):
         return lookout("install", "--config", config, "--state", state, "--json", *args, strace=how)

@@ -42,10 +42,12 @@ class Steps:
         self.files, self.lines, self.found = [f"{program.path}:/bin/lookout"], [], []
         for name in [*INSTALLS[:2], os.path.basename(teach.BUNDLE), os.path.basename(clip.BUNDLE)]:
             self.files += [f"{entry.path}:/bundles/{name}/{entry.name}" for entry in os.scandir(program.bundle(name))]
-        installed(state, program.bundle("rows-lstm"))
+        rows = program.settings(os.path.join(work, "rows.toml"))
+        self.files.append(f"{rows}:/given/rows.toml")
+        installed(state, "--config", rows, program.bundle("rows-lstm"))
         self.found.append(observed(state))
         for name in INSTALLS:
-            self.step(state, "install", name if name == "--undo" else program.bundle(name))
+            self.step(state, "install", "--config", rows, name if name == "--undo" else program.bundle(name))
         ordinary = teach.some(work, "ordinary", range(100, 110))
         shown = [[kind, *teach.some(work, kind, range(3))] for kind in ("wave", "pair")]
         for args in [["--ordinary", *ordinary], *shown, ["--forget", "wave"]]:
@@ -71,7 +73,9 @@ class Steps:
         for arg in args:
             path = arg.removeprefix("features:")
             name = os.path.basename(path)
-            if os.path.isdir(path):
+            if name == "rows.toml":
+                arg = "/given/rows.toml"
+            elif os.path.isdir(path):
                 arg = f"/bundles/{name}"
             elif path != arg:
                 self.files.append(f"{path}:/given/{name}")
@@ -126,7 +130,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="lookout-power-") as work:
         root, here = os.path.join(work, "root"), os.path.join(work, "here")
         os.makedirs(root)
-        installed(os.path.join(root, "state"), program.bundle("rows-lstm"))
+        installed(os.path.join(root, "state"), "--config", program.settings(os.path.join(work, "rows.toml")), program.bundle("rows-lstm"))
         base = os.path.join(work, "base")
         disk.make(base, root)
         steps = Steps(work, here)

@@ -4,6 +4,7 @@
 
 use super::finding::Finding;
 use super::rights;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 /// Names of devices that can be a serial port for reports.
@@ -15,12 +16,18 @@ pub fn look(needed: &[PathBuf]) -> Vec<Finding> {
     let mut ports = ports();
     let mut found = Vec::new();
     for path in needed {
+        let at = path.display();
         match path.canonicalize() {
+            Ok(other) if std::fs::metadata(&other).is_ok_and(|meta| !meta.file_type().is_char_device()) => {
+                found.push(
+                    Finding::broken("serial", 2, format!("{at} is no serial port, and reports go to it")).fix(missing(path)),
+                );
+            }
             Ok(device) if !ports.contains(&device) => ports.push(device),
             Ok(_) => {}
-            Err(_) => found.push(
-                Finding::broken("serial", 1, format!("{} is not there, and reports go to it", path.display())).fix(missing(path)),
-            ),
+            Err(_) => {
+                found.push(Finding::broken("serial", 1, format!("{at} is not there, and reports go to it")).fix(missing(path)))
+            }
         }
     }
     for port in &ports {
@@ -132,6 +139,16 @@ mod tests {
         let gone = found.iter().find(|f| f.says().contains("usb-gone")).expect("it is named");
         assert!(gone.is_broken());
         assert!(!look(&[]).iter().any(Finding::is_broken));
+    }
+
+    #[test]
+    fn what_is_no_device_is_no_port() {
+        for other in ["/etc/passwd", "/tmp"] {
+            let found = look(&[other.into()]);
+            let says = format!("{other} is no serial port, and reports go to it");
+            assert!(found.iter().any(|f| f.is_broken() && f.says() == says), "{found:?}");
+            assert!(!found.iter().any(|f| f.says().contains("free")), "{found:?}");
+        }
     }
 
     #[test]

@@ -2,10 +2,13 @@
 //!
 //! A line of JSON ([`Header`]), then for every moment its recording (u32), its start in ms (u32), both little-endian, and its description as
 //! one i8 a number, 127 for 1. A file that was cut short or changed is refused whole: what is left of it would be searched as if it were everything.
+//!
+//! A moment in which a row holds something that is no number is like nothing, and is in no index; what varies is measured on the other rows.
 
 use crate::bundle::MAX_WINDOW;
 use crate::ticks::{Data, Ticks};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::io::{self, Read, Write};
 
 /// Parts of a window whose means are taken.
@@ -59,16 +62,13 @@ impl Header {
         if Ticks::is_still(mean, deviation) { 1.0 } else { deviation }
     }
 
-    /// Every half window from the start on: its first tick and its description, of length 1. A short recording is one moment. Of a recording whose
-    /// ticks have another number of features: none.
+    /// First tick and description, of length 1, of every moment that holds numbers alone. Of a recording whose ticks have another number of features: none.
     pub fn describe(&self, ticks: &Ticks) -> Vec<(usize, Vec<f32>)> {
         let (width, len) = (self.mean.len(), ticks.len());
-        let numbers: &[f32] = if let Data::Numbers(numbers) = &ticks.data { numbers } else { &[] };
-        let rows: Vec<&[f32]> = numbers.chunks_exact(width.max(1)).collect();
+        let rows = rows(ticks);
         if ticks.width != width || rows.len() != len || len == 0 || self.window == 0 {
             return vec![];
         }
-        let starts = (0..len.saturating_sub(self.window) + 1).step_by((self.window / 2).max(1));
         let describe = |start: usize| {
             let window = &rows[start..len.min(start + self.window)];
             let mut all = Vec::with_capacity(PARTS * width);
@@ -85,7 +85,7 @@ impl Header {
             all.iter_mut().for_each(|v| *v /= length);
             (start, all)
         };
-        starts.map(describe).collect()
+        starts(&rows, self.window).filter(|(_, whole)| *whole).map(|(start, _)| describe(start)).collect()
     }
 
     /// Writes the moments of recording `n`, and gives how many they are.
@@ -101,6 +101,46 @@ impl Header {
         }
         Ok(described.len())
     }
+}
+
+/// The rows of a recording; none of one that has no numbers.
+fn rows(ticks: &Ticks) -> Vec<&[f32]> {
+    let numbers: &[f32] = if let Data::Numbers(numbers) = &ticks.data { numbers } else { &[] };
+    numbers.chunks_exact(ticks.width.max(1)).collect()
+}
+
+fn is_whole(row: &[f32]) -> bool {
+    row.iter().all(|v| v.is_finite())
+}
+
+/// Where moments begin, every half window from the start on, and whether they hold numbers alone. A short recording is one moment.
+fn starts(rows: &[&[f32]], window: usize) -> impl Iterator<Item = (usize, bool)> {
+    let len = rows.len();
+    let starts = (0..len.saturating_sub(window) + 1).step_by((window / 2).max(1));
+    starts.map(move |start| (start, rows[start..len.min(start + window)].iter().all(|row| is_whole(row))))
+}
+
+/// How many moments of `window` ticks a recording has that hold numbers alone, and how many that do not.
+pub fn count(ticks: &Ticks, window: usize) -> [usize; 2] {
+    let rows = rows(ticks);
+    let whole = starts(&rows, window).filter(|(_, whole)| *whole).count();
+    [whole, starts(&rows, window).count() - whole]
+}
+
+/// Mean and deviation of every feature, over the rows that hold numbers alone.
+pub fn spread(all: &[Ticks]) -> (Vec<f32>, Vec<f32>) {
+    let whole: Vec<Cow<'_, Ticks>> = all.iter().map(whole).collect();
+    Ticks::spread(whole.iter().map(|ticks| &**ticks))
+}
+
+/// A recording without its other rows.
+fn whole(ticks: &Ticks) -> Cow<'_, Ticks> {
+    let rows = rows(ticks);
+    if rows.iter().all(|row| is_whole(row)) {
+        return Cow::Borrowed(ticks);
+    }
+    let numbers = rows.into_iter().filter(|row| is_whole(row)).flatten().copied().collect();
+    Cow::Owned(Ticks { width: ticks.width, data: Data::Numbers(numbers), size: ticks.size })
 }
 
 /// A moment that was found.
@@ -225,6 +265,24 @@ mod tests {
         assert!(Header::begins(&whole[..]) && !Header::begins(&whole[1..]) && !Header::begins(&whole[..9]));
         assert!(Index::parse(whole[..whole.len() - 1].to_vec()).expect_err("cut").contains("cut short"));
         assert!(Index::parse(b"RIFF".to_vec()).expect_err("another file").contains("not an index"));
+    }
+
+    #[test]
+    fn moments_with_something_that_is_no_number_are_left_out_and_the_others_are_as_they_were() {
+        let whole = ticks(12);
+        let mut torn = whole.clone();
+        if let Data::Numbers(numbers) = &mut torn.data {
+            numbers[2 * 7] = f32::NAN;
+            numbers[2 * 11 + 1] = f32::INFINITY;
+        }
+        // They begin at 0, 2, 4, 6 and 8: tick 7 is in two of them, tick 11 in the last.
+        let said = header(4, 100);
+        assert_eq!((count(&whole, 4), count(&torn, 4)), ([5, 0], [2, 3]));
+        assert_eq!(said.describe(&torn), said.describe(&whole)[..2]);
+        assert_eq!(count(&Ticks { width: 2, data: Data::Numbers(vec![f32::NAN; 2]), size: [0, 0] }, 4), [0, 1]);
+        let rows: Vec<f32> = (0..24).filter(|n| ![7, 11].contains(&(n / 2))).map(|n| n as f32).collect();
+        let without = Ticks { width: 2, data: Data::Numbers(rows), size: [0, 0] };
+        assert_eq!(spread(&[torn]), Ticks::spread([&without].into_iter()));
     }
 
     /// A pressure that stood still in the collection and is a little off in what is looked for must not drown what moves.

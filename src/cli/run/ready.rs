@@ -1,16 +1,19 @@
 //! The bundle that runs, and what is made of it for this box before anything is watched.
+//!
+//! Where another bundle runs than the one that was meant, what is configured may not fit it. That is left alone and said: a box that watches
+//! with less is better than one that does not watch. The bundle that was meant is refused for the same.
 
 use super::Args;
 use crate::board::{Board, Wiring};
-use crate::bundle::Bundle;
 use crate::cli::Failure;
 use crate::cli::setup::{self, Chosen, choose};
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::decision::Thresholds;
 use crate::encoder::Form;
 use crate::novelty::Setup;
 use crate::pipeline::{Options, Pipeline};
 use crate::qnn::Engine;
+use crate::report::Label;
 use crate::store::{self, Store};
 use std::time::Duration;
 
@@ -22,8 +25,8 @@ pub struct Ready {
     pub taught: Option<usize>,
     pub pipeline: Pipeline,
     pub wiring: Option<Wiring>,
-    /// The configuration names classes that are not there, which is no fault while another bundle runs than was meant, or without what was taught.
-    pub left_alone: Option<ConfigError>,
+    /// What is configured and left alone, a sentence each.
+    pub left_alone: Vec<String>,
     /// What is normal here, if that is known.
     pub novelty: Option<Setup>,
 }
@@ -37,6 +40,9 @@ impl Ready {
 
 /// Takes the bundle that shall run, or the one that runs in its place, and makes it ready.
 pub fn prepare(args: &Args, config: &Config, store: &Store, board: &Board) -> Result<Ready, Failure> {
+    // What is said with the command takes the place of what is configured.
+    let source = args.source.clone().or_else(|| config.source.clone());
+    let config = &Config { source, place: args.place.on || config.place, ..config.clone() };
     let named = args.bundle.bundle.as_deref().or(config.bundle.as_deref());
     let mut chosen = choose(named, config, store)?;
     let taught = setup::run_taught(&mut chosen.bundle, store);
@@ -55,33 +61,48 @@ fn make(
     store: &Store,
     board: &Board,
 ) -> Result<Ready, Failure> {
-    let labels = &chosen.bundle.labels;
-    let left_alone = match config.names(labels) {
-        // Another bundle runs than the one that was meant, or without what was taught: its classes cannot be the ones that are named.
-        Err(e) if chosen.trouble.is_some() || taught.is_none() => Some(e),
-        named => named.map(|()| None)?,
+    let bundle = &chosen.bundle;
+    let (labels, own) = (&bundle.labels, &bundle.contract.decision);
+    // Another bundle runs than the one that was meant, or without what was taught.
+    let other = chosen.trouble.is_some() || taught.is_none();
+    let mut left_alone = Vec::new();
+    let mut leave = |e: Failure, what: &str| {
+        if !other {
+            return Err(e);
+        }
+        left_alone.push(format!("{}; {what}", e.why));
+        Ok(())
     };
-    let wiring = board.wiring(&config.gpio, labels)?;
-    let mut options = options(args, config, board, &chosen.bundle)?;
-    let here = store::novelty::of_place(store.dir(), &chosen.bundle);
-    options.novelty = here.and_then(|setup| config.novelty.apply(setup));
-    let pipeline = Pipeline::new(&chosen.bundle, &options)?;
-    Ok(Ready { chosen, taught, pipeline, wiring, left_alone, novelty: options.novelty })
-}
-
-fn options(args: &Args, config: &Config, board: &Board, bundle: &Bundle) -> Result<Options, Failure> {
-    let decisions = config.decisions(&bundle.contract.decision, &bundle.labels)?;
-    let threads = args.threads.or(config.threads);
-    if threads > board.threads {
-        return Err(Failure::refused(format!("threads = {threads}: board {} has {} for inference", board.name, board.threads)));
+    config.names(labels).or_else(|e| leave(e.into(), "left alone"))?;
+    let wiring = board.wiring(&config.gpio, labels).or_else(|e| leave(e.into(), "no line is driven").map(|()| None))?;
+    let decisions = config.decisions(own, labels).or_else(|e| {
+        leave(e.into(), "the bundle's own hold where these do not fit")?;
+        let one = |label: &Label| config.decisions(own, std::slice::from_ref(label)).unwrap_or_else(|_| vec![own.clone()]);
+        Ok::<_, Failure>(labels.iter().flat_map(one).collect())
+    })?;
+    let place = config.place && (bundle.contract.input.is_some() || !other);
+    if place != config.place {
+        left_alone.push("where something moves cannot be said of rows of numbers; `where` is left alone".into());
     }
-    Ok(Options {
+    let options = Options {
         region: config.looked_at(),
         thresholds: decisions.iter().map(Thresholds::from).collect(),
         heartbeat: Duration::from_secs(config.heartbeat_s.into()),
         gate: args.gate.on(),
-        place: args.place.on || config.place,
-        form: Form::On(Engine { threads, ..Engine::best() }),
+        place,
+        form: Form::On(Engine { threads: threads(args, config, board)?, ..Engine::best() }),
+        novelty: store::novelty::of_place(store.dir(), bundle).and_then(|setup| config.novelty.apply(setup)),
         ..Options::default()
-    })
+    };
+    let pipeline = Pipeline::new(bundle, &options)?;
+    Ok(Ready { chosen, taught, pipeline, wiring, left_alone, novelty: options.novelty })
+}
+
+/// Threads of the encoder, at most what the board has for it.
+fn threads(args: &Args, config: &Config, board: &Board) -> Result<usize, Failure> {
+    let threads = args.threads.or(config.threads);
+    if threads > board.threads {
+        return Err(Failure::refused(format!("threads = {threads}: board {} has {} for inference", board.name, board.threads)));
+    }
+    Ok(threads)
 }

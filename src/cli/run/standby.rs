@@ -67,7 +67,8 @@ impl StandBy {
                 let since = now.since(pause.born);
                 let vitals = self.vitals.read();
                 self.herald.say(&Report::Health(Health {
-                    at: Timestamp::default() + since,
+                    // Reports count from the first frame, and there is none yet.
+                    at: Timestamp::default(),
                     state: self.state.clone(),
                     fps_tenths: 0,
                     drops: Drops::default(),

@@ -136,7 +136,8 @@ fn keep(room: &Room, label: &Label, example: Option<Example>, hidden: usize) -> 
         Some(lesson) => lesson.of(&bundle.hash),
         None => setup::beginning(bundle).map_err(|e| e.why)?,
     };
-    let said = match example {
+    let more = example.is_some();
+    let mut said = match example {
         Some(example) => {
             if lesson.shown().count() >= MAX_EXAMPLES {
                 return Err("no room for more examples".into());
@@ -167,7 +168,18 @@ fn keep(room: &Room, label: &Label, example: Option<Example>, hidden: usize) -> 
     if all.len() > 256 {
         return Err("256 classes in this run; start it anew".into());
     }
-    let taught = Taught::new(&lesson, &bundle.contract.head.labels, hidden)?.map(|t| t.among(&all, &now));
+    let own = &bundle.contract.head.labels;
+    let fitted = if more {
+        Taught::proved(&lesson, own, hidden)?
+    } else {
+        // What was shown can always be taken away again, whatever is left.
+        Taught::new(&lesson, own, hidden).unwrap_or_else(|why| {
+            log::warn!("what is left cannot be used, so no taught class is called: {why}");
+            said.push_str("; the others are off");
+            None
+        })
+    };
+    let taught = fitted.map(|t| t.among(&all, &now));
     let thresholds = config.decisions(&bundle.contract.decision, &all).map_err(|e| e.to_string())?;
     let thresholds = thresholds.iter().map(Thresholds::from).collect();
     change.teach(&lesson).map_err(|e| e.to_string())?;

@@ -27,6 +27,8 @@ const LOOK_UP: Duration = Duration::from_millis(100);
 
 /// Everything the inference thread owns.
 pub struct Watch<'r> {
+    /// What the source was called, for a sentence about it.
+    pub source: String,
     pub capture: Capture,
     pub ears: Ears,
     pub pipeline: Pipeline,
@@ -39,7 +41,7 @@ pub struct Watch<'r> {
     pub health: HealthClock,
     /// A camera; a recording's health counts its own time, so that it says the same each time.
     pub live: bool,
-    /// When we began to watch: a live source's reports count from its first frame, health before that from here.
+    /// When we began to watch: until the first frame the pace of health is counted from here.
     pub begin: Timestamp,
     /// When this run began.
     pub born: Timestamp,
@@ -104,7 +106,11 @@ impl Watch<'_> {
                         (&mut self.blackbox, &mut |r| herald.say(&r));
                     let done = self.pipeline.finish(last.as_ref(), &mut probe, &mut say);
                     press(herald, &mut self.blackbox);
-                    return Ok(done?);
+                    done?;
+                    if !self.live && self.pipeline.counts().frames == 0 {
+                        return Err(Failure::refused(format!("{}: no frame could be read from it", self.source)));
+                    }
+                    return Ok(());
                 }
                 Arrival::Refused(e) => return Err(e.into()),
             }
@@ -156,6 +162,10 @@ impl Watch<'_> {
             (true, first) => Timestamp(Timestamp::now().0.saturating_sub(first.unwrap_or(self.begin).0)),
         };
         let Some(mut health) = self.health.due(now, &self.pipeline) else { return };
+        if round.first_frame.is_none() {
+            // Reports count from the first frame, and no time of theirs ever goes back.
+            health.at = Timestamp::default();
+        }
         self.drops(&mut health.drops);
         if self.live {
             if round.slow.is(self.pipeline.counts(), health.drops.unread) {

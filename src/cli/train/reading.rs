@@ -6,13 +6,14 @@ use crate::extra::Extra;
 use crate::ticks::{Data, Kind, Maker, Ticks};
 use crate::train::list::{Listing, Recording, Side};
 use crate::train::set;
+use crate::train::write::MAX_HELD;
 use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Recordings with their ticks, and with those of their turned pictures where asked.
 pub type Ticked = Vec<(Recording, Ticks, Vec<Ticks>)>;
 
-/// Every recording in ticks. One that cannot be read is said and left out.
+/// Every recording in ticks. One that cannot be read, or of which a box has no whole window, is said and left out; if that is most of them, it is refused.
 pub fn ticks(
     mut listing: Listing,
     kinds: &[Kind],
@@ -23,10 +24,11 @@ pub fn ticks(
     let sources: Vec<String> = listing.recordings.iter().map(|r| r.source.clone()).collect();
     let mut made = Vec::new();
     for kind in kinds {
-        let maker = Maker::new(kind.clone(), tick_ms, Some(cache)).map_err(Failure::broke)?.with(extra);
+        let maker = Maker::new(kind.clone(), tick_ms, Some(cache)).map_err(Failure::broke)?.with(extra).holding(MAX_HELD);
         let progress = Progress::new();
         let done = |n: usize| progress.say(|| format!("reading recordings: {n} of {}", sources.len()));
         made.push(maker.all(&sources, &done).into_iter());
+        maker.dense(sources.len()).map_err(Failure::refused)?;
     }
     let mut all = Vec::new();
     let mut lost = Vec::new();

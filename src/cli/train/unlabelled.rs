@@ -5,7 +5,7 @@
 
 use super::reading::Ticked;
 use super::{Args, NewEncoder, channels, wishes};
-use crate::bundle::{Bundle, Channel};
+use crate::bundle::{Bundle, Channel, Decision};
 use crate::cli::Failure;
 use crate::cli::setup::load;
 use crate::novelty::{FILE, NETWORK, Setup, normal};
@@ -14,23 +14,23 @@ use crate::train::course::cache_beside;
 use crate::train::list::Listing;
 use crate::train::set::Set;
 use crate::train::unlabelled::{self, grid_draft, grid_input};
-use crate::train::write::{self, Draft, Terms};
+use crate::train::write::{self, Draft, MAX_HELD, Terms};
 use std::collections::BTreeSet;
 use std::io::Write;
 
 /// Runs the command.
 pub fn run(args: &Args, name: String, out: &mut dyn Write) -> Result<(), Failure> {
+    if matches!(args.encoder, Some(NewEncoder::Tiny | NewEncoder::Gait)) {
+        return Err(Failure::refused(
+            "--encoder tiny and gait go with labels; --unsupervised keeps the bundle's encoder, or takes --encoder grid",
+        ));
+    }
     let base = load(&args.bundle)?;
     let tick_ms = args.tick_ms.unwrap_or(base.contract.time.tick_ms);
     let listing = Listing::unlabelled(&args.clips, &wishes(args, tick_ms)?).map_err(Failure::refused)?;
     let strange = strange(args, &listing)?;
     let rows = listing.recordings.iter().all(|r| r.is_rows());
     let grid = args.encoder == Some(NewEncoder::Grid) && !rows;
-    if args.encoder == Some(NewEncoder::Tiny) {
-        return Err(Failure::refused(
-            "--encoder tiny learns from labels; --unsupervised keeps the bundle's encoder, or takes --encoder grid",
-        ));
-    }
     let input = if grid {
         let sees = channels(args, &[Channel::Motion])?;
         if sees.contains(&Channel::Rgb) {
@@ -50,8 +50,8 @@ pub fn run(args: &Args, name: String, out: &mut dyn Write) -> Result<(), Failure
         labels: vec![],
         background: String::new(),
         temperature: 1.0,
-        enter: 0.6,
-        min_ms: 200,
+        enter: Decision::default().enter,
+        min_ms: Decision::default().min_ms,
         mean: false,
         features_tolerance: 0.0,
         map_tolerance: 0.0,
@@ -73,7 +73,9 @@ pub fn run(args: &Args, name: String, out: &mut dyn Write) -> Result<(), Failure
     }
     let kind = encoder.as_ref().map_or(Kind::Rows, |b| Kind::Features(Box::new(b.clone())));
     let cache = args.cache.clone().unwrap_or_else(|| cache_beside(&args.out));
-    let (listing, ticks) = read(listing, kind, tick_ms, &cache)?;
+    let max_held = encoder.as_ref().map_or(MAX_HELD, |b| b.contract.time.max_held);
+    let maker = Maker::new(kind, tick_ms, Some(cache.as_path())).map_err(Failure::broke)?.holding(max_held);
+    let (listing, ticks) = read(listing, &maker)?;
     let width = ticks[0].1.width;
     let set = Set::new(&listing, ticks, tick_ms, terms.window, 0);
     let learning = normal::Terms {
@@ -141,11 +143,12 @@ fn strange(args: &Args, listing: &Listing) -> Result<BTreeSet<usize>, Failure> {
     args.strange.iter().map(number).collect()
 }
 
-fn read(mut listing: Listing, kind: Kind, tick_ms: u32, cache: &std::path::Path) -> Result<(Listing, Ticked), Failure> {
-    let maker = Maker::new(kind, tick_ms, Some(cache)).map_err(Failure::broke)?;
+fn read(mut listing: Listing, maker: &Maker) -> Result<(Listing, Ticked), Failure> {
     let sources: Vec<String> = listing.recordings.iter().map(|r| r.source.clone()).collect();
+    let made = maker.all(&sources, &|_| {});
+    maker.dense(sources.len()).map_err(Failure::refused)?;
     let mut all = Vec::new();
-    for (r, ticks) in listing.recordings.drain(..).zip(maker.all(&sources, &|_| {})) {
+    for (r, ticks) in listing.recordings.drain(..).zip(made) {
         match ticks {
             Ok(ticks) => all.push((r, ticks, vec![])),
             Err(why) => log::warn!("left out: {why}"),

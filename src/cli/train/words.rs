@@ -1,7 +1,8 @@
 //! What a training came to, in words: for stdout, the page and the model card.
 
+use crate::bundle::Decision;
 use crate::train::course::{Course, Outcome};
-use crate::train::judge::Figures;
+use crate::train::judge::{Choice, Figures};
 use crate::train::set::Set;
 use std::path::Path;
 
@@ -84,18 +85,40 @@ pub fn summary(set: &Set, course: &Course, o: &Outcome) -> String {
     }
     let t = &o.terms;
     lines.push(format!(
-        "temperature {}, calibration error {:.3}; a class is on from {} (chosen for {} false alarms{})",
+        "temperature {}, calibration error {:.3}; a class is on from {} ({})",
         t.temperature,
         o.found.device.calibration_error(),
         t.enter,
-        course.false_alarms,
-        if o.found.false_alarms.is_nan() {
-            ", which no threshold reaches; or not chosen, for no background was judged".into()
-        } else {
-            format!(", found {:.3}", o.found.false_alarms)
-        }
+        chosen(o.found.choice, course.false_alarms, set)
     ));
     lines.join("\n") + "\n"
+}
+
+/// Why a class is on from where it is, and what that is worth.
+fn chosen(choice: Option<Choice>, allowed: f32, set: &Set) -> String {
+    let Some(c) = choice else {
+        let why = if set.background.is_some() { "no background clip was judged" } else { "there is no background" };
+        return format!("the default, for {why}");
+    };
+    let found = if set.stretches {
+        format!("{} in {:.1} minutes", c.found, c.of * 10.0)
+    } else {
+        format!("{} of {} background clips", c.found, c.of)
+    };
+    match (c.kept, c.proves) {
+        (true, true) => format!("chosen for {allowed} false alarms, found {:.3}", c.rate()),
+        (true, false) => {
+            // Of a share exactly what the rule of three is near to.
+            let least = if set.stretches {
+                format!("{:.1} in 10 minutes", 3.0 / c.of)
+            } else {
+                format!("{:.0} %", 100.0 * (1.0 - 0.05f32.powf(1.0 / c.of)))
+            };
+            let default = Decision::default().enter;
+            format!("{found}; that proves no rate below {least}, {allowed} was asked for, so nothing below {default} was tried")
+        }
+        (false, _) => format!("the highest that is tried; none keeps to {allowed} false alarms, at this one {found}"),
+    }
 }
 
 /// The model card.
@@ -123,4 +146,31 @@ pub fn card(clips: &Path, set: &Set, course: &Course, summary: &str) -> String {
         set.window,
         course.terms.tick_ms,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::list::Listing;
+
+    #[test]
+    fn a_threshold_is_said_with_what_it_is_worth() {
+        let set = |background: Option<usize>, stretches: bool| {
+            let labels = vec!["idle".to_string(), "fall".into()];
+            Set::new(&Listing { labels, background, recordings: vec![], stretches }, vec![], 100, 4, 0)
+        };
+        let (clips, long) = (set(Some(0), false), set(Some(0), true));
+        let few = Choice { enter: 0.6, found: 0, of: 2.0, kept: true, proves: false };
+        let said = chosen(Some(few), 0.05, &clips);
+        assert!(said.starts_with("0 of 2 background clips; that proves no rate below 78 %, 0.05 was asked for"), "{said}");
+        assert!(said.ends_with("nothing below 0.6 was tried"), "{said}");
+        let short = chosen(Some(Choice { found: 1, of: 0.5, ..few }), 2.0, &long);
+        assert!(short.starts_with("1 in 5.0 minutes; that proves no rate below 6.0 in 10 minutes"), "{short}");
+        let fight = Choice { enter: 0.75, found: 17, of: 105.0, kept: true, proves: true };
+        assert_eq!(chosen(Some(fight), 0.2, &clips), "chosen for 0.2 false alarms, found 0.162");
+        let none = chosen(Some(Choice { enter: 0.95, found: 9, of: 12.0, kept: false, proves: false }), 0.05, &clips);
+        assert!(none.contains("none keeps to 0.05 false alarms, at this one 9 of 12 background clips"), "{none}");
+        assert_eq!(chosen(None, 0.05, &clips), "the default, for no background clip was judged");
+        assert_eq!(chosen(None, 0.05, &set(None, false)), "the default, for there is no background");
+    }
 }

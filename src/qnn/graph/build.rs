@@ -213,9 +213,6 @@ impl Reader<'_> {
         if windows.dilation != [1, 1] || int(node, "storage_order", 0) != 0 || node.output.get(1).is_some_and(|o| !o.is_empty()) {
             return Err("a pool with dilations or indices".into());
         }
-        if int(node, "channels_last", 0) != 0 {
-            return Err("a pool with channels last".into());
-        }
         let pad = windows.pad;
         if pad[0].max(pad[2]) >= kh || pad[1].max(pad[3]) >= kw {
             return Err(format!("pads {pad:?} that are as large as the window"));

@@ -86,8 +86,9 @@ impl<'a> File<'a> {
     /// As [`order`].
     pub fn new(graph: &'a GraphProto) -> Result<Self, String> {
         let order = order(graph)?;
-        let maker =
-            graph.node.iter().enumerate().flat_map(|(n, node)| node.output.iter().map(move |o| (o.as_str(), n))).collect();
+        // An output without a name is none, and an input without one reads nothing.
+        let outputs = |(n, node): (usize, &'a NodeProto)| node.output.iter().map(move |o| (o.as_str(), n));
+        let maker = graph.node.iter().enumerate().flat_map(outputs).filter(|(o, _)| !o.is_empty()).collect();
         let mut constants: HashMap<&str, &TensorProto> = graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
         // An initialiser that is an input too may be overruled by the caller; here nobody does.
         for n in &order {

@@ -188,7 +188,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// `MatMul(x, w) + constant`, the constant on either side.
+    /// `MatMul(x, w) + constant`, the constant on either side and a row like the product.
     fn product_and_bias(&mut self, a: &'a str, b: &'a str) -> Result<Option<Made>, String> {
         for (product, bias) in [(a, b), (b, a)] {
             let Some((_, node)) = self.file.made(product).filter(|(_, p)| p.op_type == "MatMul") else { continue };
@@ -299,10 +299,15 @@ impl<'a> Reader<'a> {
         self.weights(q, self.file.input(node, 1), self.file.input(node, 2), int(node, "axis", 1))
     }
 
-    /// A bias: f32, or i32 behind a `DequantizeLinear`.
+    /// A bias: f32, or i32 behind a `DequantizeLinear`; a row, or a single number. What stands otherwise gives what it is added to another shape.
     fn bias(&self, name: Option<&str>) -> Result<Bias, String> {
         let Some(name) = name else { return Ok(Bias::None) };
+        let row = |name: &str| {
+            let dims = self.file.dims(name).unwrap_or_default();
+            if matches!(dims[..], [] | [_] | [1, _]) { Ok(()) } else { Err(format!("a bias of shape {dims:?}")) }
+        };
         if let Some(b) = self.file.floats(name) {
+            row(name)?;
             let finite = b.iter().all(|b| b.is_finite());
             return if finite {
                 Ok(Bias::Real(b.into_iter().map(f64::from).collect()))
@@ -312,7 +317,9 @@ impl<'a> Reader<'a> {
         }
         let node =
             self.file.made(name).map(|(_, n)| n).filter(|n| n.op_type == "DequantizeLinear").ok_or("its bias is no constant")?;
-        let (q, _) = self.file.input(node, 0).and_then(|q| self.file.integers(q)).ok_or("its bias is no constant")?;
+        let q = self.file.input(node, 0).ok_or("its bias is no constant")?;
+        row(q)?;
+        let (q, _) = self.file.integers(q).ok_or("its bias is no constant")?;
         let scales = self.file.input(node, 1).and_then(|s| self.file.floats(s)).ok_or("a bias scale that is no constant")?;
         let zeros = match self.file.input(node, 2) {
             Some(z) => self.file.integers(z).ok_or("a bias zero point that is no constant")?.0,

@@ -66,9 +66,6 @@ impl<'a> Reader<'a> {
             }
             "QLinearGlobalAveragePool" => {
                 let x = self.bytes_at(node, 0)?;
-                if int(node, "channels_last", 0) != 0 {
-                    return Err("a pool with channels last".into());
-                }
                 (self.mean(x, true)?, self.quant_at(node, 3)?)
             }
             "QLinearAveragePool" => {
