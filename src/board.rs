@@ -149,7 +149,7 @@ impl Board {
             let spec = read(text)?;
             if specs.iter().any(|other| other.shares(&spec)) {
                 let why = "another report goes there already, and each needs a place of its own".into();
-                return Err(ReportError::Refused { what: format!("--report {text}"), why });
+                return Err(ReportError::Refused { what: format!("report {text}"), why });
             }
             specs.push(spec);
         }

@@ -86,23 +86,26 @@ impl Taught {
         }))
     }
 
-    /// The same of a lesson that has just grown, which must agree with itself: what was fitted calls at least half of the examples of each taught class
-    /// what they were shown as.
+    /// The same of a lesson that has just grown, which must agree with itself: what was fitted calls at least half of the examples of the class that has
+    /// grown, `None`: of each taught class, what they were shown as.
     ///
     /// # Errors
     /// As [`Taught::new`], or which examples of which class contradict it.
-    pub fn proved(lesson: &Lesson, names: &[String], hidden: usize) -> Result<Option<Self>, String> {
+    pub fn proved(lesson: &Lesson, names: &[String], hidden: usize, grown: Option<&str>) -> Result<Option<Self>, String> {
         let Some(mut taught) = Self::new(lesson, names, hidden)? else { return Ok(None) };
-        for (n, label) in lesson.labels().into_iter().enumerate() {
+        for (n, label) in lesson.labels().into_iter().enumerate().filter(|(_, label)| grown.is_none_or(|grown| grown == *label)) {
             let examples: Vec<&Example> = lesson.shown().filter(|(l, _)| *l == label).map(|(_, e)| e).collect();
             let astray: Vec<&str> = examples.iter().filter(|e| !taught.calls(n, e)).map(|e| e.from.as_str()).collect();
             let (all, wrong) = (examples.len(), astray.len());
             if 2 * wrong > all {
                 let first = astray[..wrong.min(NAMED)].join(", ");
                 let more = if wrong > NAMED { format!(" and {} more", wrong - NAMED) } else { String::new() };
+                let way = match grown {
+                    Some(_) => "show one thing alone, and more clearly".into(),
+                    None => format!("`lookout teach --forget {label}` takes it away"),
+                };
                 return Err(format!(
-                    "{label}: {wrong} of {all} examples contradict it: {first}{more} would not be called {label} after all of them, at most half may be so; \
-                     show one thing alone, and more clearly"
+                    "{label}: {wrong} of {all} examples contradict it: {first}{more} would not be called {label} after all of them, at most half may be so; {way}"
                 ));
             }
         }
@@ -237,15 +240,19 @@ mod tests {
         let examples = shown.map(|(from, at)| Example { from: from.into(), ..example(at) });
         let mut mess = Lesson::new("x", Some(ordinary()));
         mess.push(Step::Shown { label: "mess".into(), examples: examples.to_vec() });
-        let said = Taught::proved(&mess, &names(), 2).unwrap_err();
+        let said = Taught::proved(&mess, &names(), 2, Some("mess")).unwrap_err();
         assert!(said.starts_with("mess: 2 of 3 examples contradict it: still.y4m, go.y4m would not be called mess"), "{said}");
+        assert!(said.ends_with("show one thing alone, and more clearly"), "{said}");
         assert!(Taught::new(&mess, &names(), 2).unwrap().is_some(), "what an earlier version accepted still runs");
+        assert!(Taught::proved(&mess, &names(), 2, Some("other")).is_ok(), "and keeps nobody from teaching another class");
+        let said = Taught::proved(&mess, &names(), 2, None).unwrap_err();
+        assert!(said.ends_with("`lookout teach --forget mess` takes it away"), "{said}");
         // One example, near to what the bundle knows: it depends on how sure the bundle was that it is that.
         for (sure, good) in [(0.5, true), (0.99, false)] {
             let near = Example { sure: Packed::round(&[sure; 4]), ..example([0.15, 0.0, 0.05, 0.05]) };
             let mut lesson = Lesson::new("x", Some(ordinary()));
             lesson.push(Step::Shown { label: "near".into(), examples: vec![near] });
-            assert_eq!(Taught::proved(&lesson, &names(), 2).is_ok(), good, "{sure}");
+            assert_eq!(Taught::proved(&lesson, &names(), 2, Some("near")).is_ok(), good, "{sure}");
         }
     }
 

@@ -307,6 +307,13 @@ fn classes_that_are_named_do_not_stop_the_box_when_another_bundle_has_to_run() {
     let (said, log) = here.runs(&here.film(), &["--report", "gpio"]);
     assert!(log.contains("the built-in one runs instead") && log.contains("no class \"west\""), "{log}");
     assert!(said.contains(",FALLBACK,"), "{log}");
+    // Nor does a board file whose lines are all for its classes.
+    here.configure("");
+    let board = here.dir.join("host.toml");
+    let host = fs::read_to_string("board/host.toml").unwrap();
+    fs::write(&board, host + "\n[gpio]\nchip = \"none\"\nlines.west = { line = 5 }\n").unwrap();
+    let (said, log) = here.runs(&here.film(), &["--report", "gpio", "--board", &board.display().to_string()]);
+    assert!(said.contains(",FALLBACK,"), "{log}");
     // Where the bundle is the one that was meant, a name that it does not have is a mistake.
     here.configure("[decision.label.wets]\nenter = 0.9\n");
     here.copy("boxes");

@@ -189,6 +189,46 @@ fn an_avi_with_a_damaged_chunk_goes_on_behind_it() {
     assert_eq!(said[2], "66");
 }
 
+/// Whoever watches is told that nothing comes; whoever replays waits.
+#[test]
+fn an_avi_through_a_fifo_may_begin_in_pieces() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use std::io::Write;
+    let dir = folder("pieces");
+    let fifo = dir.join("fifo");
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    let spec: Spec = format!("avi:{}", fifo.display()).parse().unwrap();
+    let (head, pictures) = taken_apart();
+    // Cut within the first chunk, within a later one, and just before the pictures.
+    let pieces = [&head[..6], &head[6..70], &head[70..head.len() - 2]];
+    let rest = [&head[head.len() - 2..], pictures.concat().as_slice()].concat();
+    let write_end = || std::fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+
+    let mut source = open(&spec, &Options::default()).unwrap();
+    let mut writer = write_end();
+    for piece in pieces {
+        writer.write_all(piece).unwrap();
+        assert!(matches!(source.next(), Err(SourceError::Stalled { .. })));
+    }
+    writer.write_all(&rest).unwrap();
+    drop(writer);
+    assert_eq!(story(source.as_mut()), ["0", "33", "66"]);
+
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut writer = write_end();
+            for piece in pieces {
+                writer.write_all(piece).unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(1_200));
+            }
+            writer.write_all(&rest).unwrap();
+        });
+        let mut source = open(&spec, &Options { replay: true, ..Options::default() }).unwrap();
+        assert_eq!(story(source.as_mut()), ["0", "33", "66"]);
+    });
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
 #[test]
 fn an_avi_of_another_kind_is_refused_by_name() {
     let refusal = |edit: fn(&mut Vec<u8>)| {

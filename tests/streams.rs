@@ -140,7 +140,8 @@ fn nothing_is_lost_between_the_last_look_and_the_end() {
         let path = temporary(&format!("end{n}"));
         let spec = format!("file:{}", path.display()).parse().unwrap();
         for round in 0..1_000u64 {
-            let mut sink = open(&spec, &identity(), None, Pace::Recording).unwrap();
+            // Live: a recording's file is flushed at its end, and this would be about the disk.
+            let mut sink = open(&spec, &identity(), None, Pace::Live).unwrap();
             std::thread::sleep(Duration::from_micros(round % 150));
             sink.send(0, &any(0));
             sink.close(Duration::from_secs(10));
@@ -197,6 +198,26 @@ fn a_fifo_need_not_have_a_reader_yet_and_he_hears_what_waited() {
             Pace::Live => assert!((2..20).step_by(6).all(|k| heard.contains(&sentence(k))), "{heard}"),
         }
     }
+}
+
+/// `/dev/stdout` in a pipeline looks like a FIFO; who left it never comes back.
+#[test]
+fn a_pipe_without_a_name_is_gone_with_its_reader() {
+    use rustix::pipe::{PipeFlags, pipe_with};
+    use std::os::fd::AsRawFd;
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+    let spec = format!("file:/proc/self/fd/{}", writer.as_raw_fd());
+    let mut sink = open(&spec.parse().unwrap(), &identity(), None, Pace::Live).unwrap();
+    drop(reader);
+    let start = Instant::now();
+    for k in 0.. {
+        sink.send(k, &any(k));
+        if sink.gone() || start.elapsed() > Duration::from_secs(10) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(sink.gone());
 }
 
 #[test]

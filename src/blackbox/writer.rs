@@ -87,6 +87,8 @@ pub struct BlackBox {
     shared: Arc<Shared>,
     before: usize,
     after: usize,
+    /// May a clip go on for an event in it? Not where one that did could be more than all may have together.
+    extends: bool,
     patient: bool,
     /// Clips in progress, oldest first.
     open: Deque<Open, OPEN>,
@@ -109,22 +111,29 @@ impl BlackBox {
             writer.complain(&e.to_string());
         }
         let normal = before.novelty.map_or_else(String::new, |n| name(n.normal()));
+        let (header, ticks) = (Header { normal, ..header }, wish.before + wish.after);
         // The longest clip: see `press`.
-        let recorder = Recorder::new(Header { normal, ..header }, wish.before + wish.after + wish.after / 2, before);
+        let longest = Recorder::new(header.clone(), ticks + wish.after / 2, before);
+        let extends = longest.max_bytes() as u64 <= wish.limit;
+        let recorder = if extends { longest } else { Recorder::new(header, ticks, before) };
         let buffer = Vec::with_capacity(recorder.max_bytes());
         let shared = Arc::new(Shared { hand: Mutex::new(Hand::Free(buffer)), moved: Condvar::new() });
         let (theirs, before, after, patient) = (shared.clone(), wish.before, wish.after, wish.patient);
         let thread = std::thread::Builder::new().name("black box".into()).spawn(move || writer.run(&theirs));
         thread.map_err(|e| format!("black box: no thread: {e}"))?;
-        Ok(Self { recorder, shared, before, after, patient, open: Deque::new(), lost: 0, complaint: Complaint::default() })
+        let (open, complaint) = (Deque::new(), Complaint::default());
+        Ok(Self { recorder, shared, before, after, extends, patient, open, lost: 0, complaint })
     }
 
     /// Something happened: what is kept, and what comes after it, is to be written. It is in the clip in progress, which goes on for it, if that began
-    /// less than half of its way ago; else it has its own, which begins in that one. Either way it has all that comes after it.
+    /// less than half of its way ago; else it has its own, which begins in that one. Either way it has all that comes after it; where the bound is too
+    /// small for a clip that goes on, at least half of that.
     pub fn press(&mut self, label: &Label, at: Timestamp) {
         let half = self.after / 2;
         if let Some(open) = self.open.back_mut().filter(|open| open.since <= half) {
-            open.left = self.after;
+            if self.extends {
+                open.left = self.after;
+            }
             return;
         }
         // More than half a way apart and one and a half long: no more than three are ever open.

@@ -1,7 +1,7 @@
 //! `lookout doctor`: what is there, what is missing, and what to do about it, in a technician's words.
 //!
 //! It opens cameras and GPIO chips only to ask them what they are, and does not open serial ports, FIFOs and the files of reports at
-//! all: opening a port can reset what hangs on the other end. Every device is asked in a thread of its own and gets `PATIENCE`, so that
+//! all: opening a port can reset what hangs on the other end. Every device is asked in a thread of its own and gets `PATIENCE`, the source more, so that
 //! a driver that hangs is named instead of hanging the doctor. Exit code: 0 when nothing that the configuration needs is
 //! broken, so that `run` would begin; 2 when board, configuration or bundle are wrong, else 1.
 
@@ -39,6 +39,8 @@ use std::time::{Duration, Instant};
 
 /// How long cameras, serial ports and GPIO chips together may take to answer.
 const PATIENCE: Duration = Duration::from_millis(1500);
+/// And the source: the network is made ready for its first frame, which takes a slow processor a while.
+const PATIENCE_SOURCE: Duration = Duration::from_secs(10);
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -65,25 +67,26 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let running = this_bundle(&config, &mut all);
     all.add(signatures(&config));
     let needs = Needs::of(&config, board.as_ref(), running.as_ref(), &mut all);
-    if let (Some(running), true) = (&running, needs.camera.is_some() || needs.other.is_some()) {
-        source::look(&config, running, needs.other.as_ref()).into_iter().for_each(|found| all.add(found));
-    }
-    let until = Instant::now() + PATIENCE;
-    let (camera, serial, files, gpio) = (needs.camera, needs.serial, needs.files, needs.gpio);
+    let begin = Instant::now();
+    let Needs { camera, other, serial, files, gpio } = needs;
     let (state, clips) = (config.state.clone(), config.blackbox.dir.clone());
+    let running = running.filter(|_| camera.is_some() || other.is_some());
+    let first =
+        move || running.and_then(|running| source::look(&config, &running, other.as_ref())).into_iter().collect::<Vec<_>>();
     let asked = [
-        ("camera", ask(move || camera::look(camera.as_ref()))),
-        ("serial", ask(move || serial::look(&serial))),
-        ("gpio", ask(move || lines::look(gpio.as_ref()))),
-        ("report", ask(move || places::look(&files, clips.as_deref()))),
-        ("state", ask(move || vec![disk::look(&state)])),
+        ("source", PATIENCE_SOURCE, ask(first)),
+        ("camera", PATIENCE, ask(move || camera::look(camera.as_ref()))),
+        ("serial", PATIENCE, ask(move || serial::look(&serial))),
+        ("gpio", PATIENCE, ask(move || lines::look(gpio.as_ref()))),
+        ("report", PATIENCE, ask(move || places::look(&files, clips.as_deref()))),
+        ("state", PATIENCE, ask(move || vec![disk::look(&state)])),
     ];
-    for (area, answer) in asked {
-        match answer.recv_timeout(until.saturating_duration_since(Instant::now())) {
+    for (area, patience, answer) in asked {
+        match answer.recv_timeout(patience.saturating_sub(begin.elapsed())) {
             Ok(findings) => all.extend(findings),
             Err(_) => all.add(
-                Finding::broken(area, 1, format!("a driver did not answer within {} ms", PATIENCE.as_millis()))
-                    .fix("unplug the device and plug it in again; `dmesg` says which driver hangs"),
+                Finding::broken(area, 1, format!("a driver did not answer within {} ms", patience.as_millis()))
+                    .fix("unplug the device and plug it in again, or mount anew what hangs; `dmesg` says which driver hangs"),
             ),
         }
     }

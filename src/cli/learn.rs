@@ -153,7 +153,7 @@ fn from_camera(source: &str, args: &LearnArgs, config: &Config, bundle: &Bundle,
             args.minutes
         )));
     }
-    let stop = stop::flag()?;
+    let stop = stop::flag_of_the_resumable()?;
     let mut minutes = Minutes {
         kept: Kept::open(state, bundle).map_err(Failure::broke)?.of(state, source)?,
         piece: vec![],
@@ -193,7 +193,23 @@ fn from_camera(source: &str, args: &LearnArgs, config: &Config, bundle: &Bundle,
             return Err(Failure::broke(why));
         }
     }
-    Ok(minutes.kept.pieces)
+    let full = minutes.full;
+    Ok(joined(minutes.kept.pieces, full))
+}
+
+/// Pieces as stretches: one that is full is followed by the next, as long as nothing broke in between. That it was a restart is not known of it, and costs
+/// a second of one minute.
+fn joined(pieces: Vec<Vec<f32>>, full: usize) -> Vec<Vec<f32>> {
+    let (mut stretches, mut goes_on) = (Vec::<Vec<f32>>::new(), false);
+    for piece in pieces {
+        let is_full = piece.len() >= full;
+        match stretches.last_mut().filter(|_| goes_on) {
+            Some(stretch) => stretch.extend(piece),
+            None => stretches.push(piece),
+        }
+        goes_on = is_full;
+    }
+    stretches
 }
 
 impl From<KeptError> for Failure {
@@ -302,6 +318,10 @@ pub fn novelty(args: &NoveltyArgs, out: &mut dyn Write) -> Result<(), Failure> {
             }
         };
         play(clip, &bundle, Played::whole(&options), &mut (), &mut |_| {}, &mut say)?;
+        if lines.is_empty() {
+            let first = setup.normal.horizon + setup.normal.warm + 1;
+            log::warn!("{clip}: too short for a score, which comes with tick {first} of what has no gap");
+        }
         for line in lines {
             writeln!(out, "{},{line}", super::answer::quoted(clip))?;
         }

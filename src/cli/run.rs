@@ -120,7 +120,7 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
     let Some(ready) = wait_for_bundle(&mut pause, args.wait, || prepare(args, &config, &store, &board))? else { return Ok(()) };
     let Pause { notifier, seq, .. } = pause;
     say_what_differs(&ready);
-    if !ready.left_alone.is_empty() {
+    if ready.chosen.trouble.is_some() || ready.taught.is_none() {
         // Lines for classes that are not there are no reason to stop.
         reports.retain(|spec| *spec != ReportSpec::Gpio || ready.has_lines());
     }

@@ -11,19 +11,24 @@ use std::sync::atomic::AtomicBool;
 
 /// A flag that a signal sets.
 pub fn flag() -> Result<Arc<AtomicBool>, Failure> {
-    with_each(signal_hook::flag::register)
+    with_each(&[SIGINT, SIGTERM, SIGHUP], signal_hook::flag::register)
+}
+
+/// As [`flag`], and a terminal that closes ends the process as it would by itself: for work that goes on where it was when it is asked for again.
+pub fn flag_of_the_resumable() -> Result<Arc<AtomicBool>, Failure> {
+    with_each(&[SIGINT, SIGTERM], signal_hook::flag::register)
 }
 
 /// A flag that we set where nobody looks at the other one: while it is true, a signal ends the process at once.
 pub fn at_once() -> Result<Arc<AtomicBool>, Failure> {
-    with_each(signal_hook::flag::register_conditional_default)
+    with_each(&[SIGINT, SIGTERM, SIGHUP], signal_hook::flag::register_conditional_default)
 }
 
-fn with_each(register: impl Fn(i32, Arc<AtomicBool>) -> io::Result<SigId>) -> Result<Arc<AtomicBool>, Failure> {
+fn with_each(signals: &[i32], register: impl Fn(i32, Arc<AtomicBool>) -> io::Result<SigId>) -> Result<Arc<AtomicBool>, Failure> {
     let flag = Arc::new(AtomicBool::new(false));
     // Where it cannot be read, nobody is known to have asked for that.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
+    for &signal in signals {
         if signal == SIGHUP && is_ignored(&status, signal) {
             continue;
         }

@@ -125,7 +125,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     // What was shown can always be taken away again, whatever is left.
     let less = args.forget.is_some() || args.undo;
     if !less {
-        pupil.proves(&lesson).map_err(|why| Failure::refused(format!("{why}; nothing was changed")))?;
+        // An ordinary day may leave nothing of any class.
+        let grown = args.words.first().filter(|_| !args.ordinary).map(String::as_str);
+        pupil.proves(&lesson, grown).map_err(|why| Failure::refused(format!("{why}; nothing was changed")))?;
     }
     let gone = before.iter().filter(|label| !lesson.labels().contains(&label.as_str()));
     if let Some((label, key)) = gone.filter_map(|label| Some((label, config.mentions(label)?))).next() {
@@ -266,9 +268,9 @@ impl Pupil {
         Taught::new(lesson, self.names(), self.hidden).map(drop)
     }
 
-    /// And does it agree with itself?
-    fn proves(&self, lesson: &Lesson) -> Result<(), String> {
-        Taught::proved(lesson, self.names(), self.hidden).map(drop)
+    /// And does it agree with itself? `grown`: the class that was shown just now; `None`: all are asked.
+    fn proves(&self, lesson: &Lesson, grown: Option<&str>) -> Result<(), String> {
+        Taught::proved(lesson, self.names(), self.hidden, grown).map(drop)
     }
 }
 

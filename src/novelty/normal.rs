@@ -136,7 +136,8 @@ pub struct Normal {
     /// Ticks that a part stays at its highest.
     pub hold: usize,
     /// Ticks after a gap, behind the horizon, without a score; 0 where it was learnt from clips that are not much longer, so that they can be scored.
-    #[serde(default)]
+    // Left out where it is none: what was counted with a file is found by the file's bytes.
+    #[serde(default, skip_serializing_if = "is_none_at_all")]
     pub warm: usize,
     /// Hidden numbers of the recurrent layer.
     pub hidden: usize,
@@ -167,6 +168,11 @@ pub struct Normal {
     pub(super) parts: Vec<[f32; 2]>,
     /// Blocks of the judged pieces.
     pub blocks: Blocks,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_none_at_all(n: &usize) -> bool {
+    *n == 0
 }
 
 /// Ticks of the longest horizon and hold.

@@ -105,6 +105,8 @@ impl Outbox {
         match report {
             _ if self.pace == Pace::Recording => {
                 inner = self.wait_for_room(inner);
+                // Patience has run out: the oldest is left out. A reader who left has seen enough.
+                inner.lost |= inner.events.is_full() && !inner.gone;
                 inner.keep(item);
             }
             Report::Event(_) => inner.keep(item),
@@ -217,7 +219,7 @@ impl Outbox {
         self.lock().lost = true;
     }
 
-    /// Did anything not arrive that the writer took?
+    /// Did anything not arrive that the writer took, or was anything of a recording left out?
     pub fn lost(&self) -> bool {
         self.lock().lost
     }
@@ -424,6 +426,7 @@ mod tests {
         }
         let seqs = seqs(&outbox);
         assert_eq!(seqs[..3], [1_000_000, 1_000_043, 44]);
+        assert!(!outbox.lost(), "live that is as it should be");
         assert_eq!((seqs.len(), seqs.last()), (258, Some(&299)));
     }
 
@@ -454,6 +457,7 @@ mod tests {
         (0..300).for_each(|seq| outbox.push(seq, &class()));
         assert!(start.elapsed() >= PATIENCE && start.elapsed() < PATIENCE * 5, "{:?}", start.elapsed());
         assert_eq!(seqs(&outbox)[..3], [1_000_000, 1_000_043, 44]);
+        assert!(outbox.lost(), "and says that it is not whole");
     }
 
     #[test]

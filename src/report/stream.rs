@@ -73,7 +73,8 @@ pub(super) fn stdout(format: Format, pace: Pace) -> Result<Writer, ReportError> 
 pub(super) fn file(path: &Path, format: Format, pace: Pace) -> Result<Writer, ReportError> {
     let what = path.display().to_string();
     let refused = |e: std::io::Error| ReportError::Refused { what: what.clone(), why: format!("cannot be appended to: {e}") };
-    let is_fifo = path.metadata().is_ok_and(|m| m.file_type().is_fifo());
+    // One with a name of its own: a pipe behind /dev/stdout has none, and when its reader has left no other comes.
+    let is_fifo = path.canonicalize().is_ok_and(|own| own.metadata().is_ok_and(|m| m.file_type().is_fifo()));
     let file = match append(path, true) {
         Err(e) if is_fifo && has_no_reader(&e) => None,
         opened => Some(opened.map_err(refused)?),
@@ -228,6 +229,11 @@ impl Stream {
                 Err(e) if matches!(e.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
                 Err(e) if e.kind() == ErrorKind::BrokenPipe && self.live && self.fifo.is_some() => {
                     self.file = None;
+                    // Also where the next reader is always there already.
+                    if outbox.closing().is_some_and(|at| at <= Instant::now()) {
+                        outbox.set_lost();
+                        return Err(End);
+                    }
                     self.wait_for_reader(outbox)?;
                     left = bytes;
                 }
@@ -297,6 +303,7 @@ impl Stream {
                 _ => return Ok(()),
             }
             if outbox.closing().is_some_and(|at| at <= Instant::now()) {
+                outbox.set_lost();
                 return Err(End);
             }
         }

@@ -190,6 +190,19 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
+/// Do the headers end within these first bytes of a file, or are they another file's?
+pub(super) fn has_headers(bytes: &[u8]) -> bool {
+    let other = bytes.len() >= 12 && (!bytes.starts_with(b"RIFF") || &bytes[8..12] != b"AVI ");
+    other || bytes.windows(12).any(|w| w.starts_with(b"LIST") && w.ends_with(b"movi"))
+}
+
+/// Passes over `n` bytes of the headers, as patiently as the rest of them is read.
+fn pass(input: &mut Input, n: u64) -> Result<(), SourceError> {
+    let end = input.at + n;
+    input.patiently(|i| i.skip(end.saturating_sub(i.at)))?;
+    Ok(())
+}
+
 /// Reads up to the pictures.
 fn headers(input: &mut Input) -> Result<Video, SourceError> {
     let mut head = [0; 12];
@@ -201,13 +214,13 @@ fn headers(input: &mut Input) -> Result<Video, SourceError> {
     let (mut streams, mut period, mut rate, mut frames) = (0u32, 0, None, None);
     let mut video = None;
     loop {
-        if input.fill(&mut head)? < head.len() {
+        if input.patiently(|i| i.fill(&mut head))? < head.len() {
             return Err(input.refuse("ends within its headers"));
         }
         let (id, size) = split(&head);
         match &id {
             b"LIST" => {
-                input.fill(&mut kind)?;
+                input.patiently(|i| i.fill(&mut kind))?;
                 if &kind == b"movi" {
                     break;
                 }
@@ -218,10 +231,10 @@ fn headers(input: &mut Input) -> Result<Video, SourceError> {
                 }
                 body.clear();
                 body.resize(size as usize, 0);
-                if input.fill(&mut body)? < body.len() {
+                if input.patiently(|i| i.fill(&mut body))? < body.len() {
                     return Err(input.refuse("ends within its headers"));
                 }
-                input.skip(u64::from(size & 1))?;
+                pass(input, u64::from(size & 1))?;
                 match &id {
                     b"avih" => period = number(&body, 0).unwrap_or(0),
                     b"strh" => {
@@ -239,9 +252,7 @@ fn headers(input: &mut Input) -> Result<Video, SourceError> {
                     _ => {}
                 }
             }
-            _ if sensible(id) => {
-                input.skip(u64::from(size) + u64::from(size & 1))?;
-            }
+            _ if sensible(id) => pass(input, u64::from(size) + u64::from(size & 1))?,
             _ => return Err(input.refuse(format!("chunk \"{}\" in its headers makes no sense", id.escape_ascii()))),
         }
     }

@@ -8,15 +8,17 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::io::{BufRead, BufReader, Cursor, ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a source waits for bytes before it says so.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
-/// How often [`PATIENCE`] may pass before anything at all has come, when a source is opened.
+/// How often [`PATIENCE`] may pass before the next bytes have come, when a source is opened.
 const FIRST_WAITS: u32 = 10;
+/// A beginning longer than this is not waited for.
+const MAX_AHEAD: usize = 1 << 20;
 
 /// A named stream of bytes.
 pub(super) struct Input {
@@ -27,6 +29,8 @@ pub(super) struct Input {
     /// Bytes taken so far.
     pub at: u64,
     from: BufReader<Box<dyn Read + Send>>,
+    /// What `arrive` has collected.
+    ahead: Vec<u8>,
     /// How far the call to `fill` in progress is.
     got: usize,
     /// The last bytes that `seek` has seen.
@@ -54,17 +58,39 @@ impl Input {
 
     /// Reads from anything.
     pub fn new(name: &str, bytes: Option<u64>, from: Box<dyn Read + Send>) -> Self {
-        Self { name: name.into(), bytes, at: 0, from: BufReader::with_capacity(1 << 16, from), got: 0, recent: 0 }
+        let from = BufReader::with_capacity(1 << 16, from);
+        Self { name: name.into(), bytes, at: 0, from, ahead: Vec::new(), got: 0, recent: 0 }
     }
 
-    /// Waits until there is something to read, or the end.
-    pub fn arrive(&mut self) -> Result<(), SourceError> {
+    /// Waits until `enough` has come of the first bytes, or the end. It stalls within two seconds, however slowly they come; then it is called
+    /// again. Nothing is taken: they are read behind it. Call it before anything else is read.
+    pub fn arrive(&mut self, enough: fn(&[u8]) -> bool) -> Result<(), SourceError> {
+        let since = Instant::now();
         loop {
-            match self.from.fill_buf() {
-                Ok(_) => return Ok(()),
-                Err(e) => self.trouble(&e)?,
+            let came = match self.from.fill_buf() {
+                Ok(ready) => {
+                    self.ahead.extend_from_slice(ready);
+                    ready.len()
+                }
+                Err(e) => {
+                    self.trouble(&e)?;
+                    continue;
+                }
+            };
+            self.from.consume(came);
+            if came == 0 || self.ahead.len() >= MAX_AHEAD || enough(&self.ahead) {
+                break;
+            }
+            if since.elapsed() >= PATIENCE {
+                return Err(SourceError::Stalled { waited: PATIENCE });
             }
         }
+        let nothing: Box<dyn Read + Send> = Box::new(std::io::empty());
+        // Its buffer is empty: all of it is in `ahead`.
+        let rest = std::mem::replace(&mut self.from, BufReader::with_capacity(0, nothing)).into_inner();
+        let whole: Box<dyn Read + Send> = Box::new(Cursor::new(std::mem::take(&mut self.ahead)).chain(rest));
+        self.from = BufReader::with_capacity(1 << 16, whole);
+        Ok(())
     }
 
     /// Fills `buf`. Fewer bytes come back only at the end of the stream.

@@ -1,40 +1,42 @@
-//! A recording that has not begun: it comes through a FIFO or standard input, and nothing of it is there yet.
+//! A recording that has not begun: it comes through a FIFO or standard input, and its headers are not there yet, or not all of them.
 //!
-//! What it is stands in its first bytes, so it is opened when they come. Until then it stalls as any stream may, and whoever watches says so,
+//! What it is stands in its first bytes, so it is opened when they have come. Until then it stalls as any stream may, and whoever watches says so,
 //! waits as long as he likes and can be stopped. The FIFO stays open meanwhile, so that a writer always finds his reader.
 
-use super::input::Input;
+use super::input::{Input, lost};
 use super::{Frame, Source, SourceError};
 
 /// Opens a recording by its first bytes.
 type Begin = Box<dyn FnOnce(Input) -> Result<Box<dyn Source>, SourceError> + Send>;
+/// Are these first bytes enough to open it?
+type Enough = fn(&[u8]) -> bool;
 
 /// See the module's documentation.
 pub(super) struct Late {
     name: String,
     /// Until the first bytes are there.
-    waiting: Option<(Input, Begin)>,
+    waiting: Option<(Input, Enough, Begin)>,
     /// From then on.
     recording: Option<Box<dyn Source>>,
 }
 
 impl Late {
-    pub fn new(input: Input, begin: Begin) -> Self {
-        Self { name: input.name.clone(), waiting: Some((input, begin)), recording: None }
+    pub fn new(input: Input, enough: Enough, begin: Begin) -> Self {
+        Self { name: input.name.clone(), waiting: Some((input, enough, begin)), recording: None }
     }
 }
 
 impl Source for Late {
     fn next(&mut self) -> Result<Option<Frame<'_>>, SourceError> {
-        if let Some((input, _)) = &mut self.waiting {
-            input.arrive()?;
+        if let Some((input, enough, _)) = &mut self.waiting {
+            input.arrive(*enough)?;
         }
-        if let Some((input, begin)) = self.waiting.take() {
+        if let Some((input, _, begin)) = self.waiting.take() {
             self.recording = Some(begin(input)?);
         }
         match &mut self.recording {
             Some(recording) => recording.next(),
-            None => Ok(None),
+            None => Err(lost(&self.name, "it could not be begun")),
         }
     }
 
@@ -61,7 +63,9 @@ mod tests {
         assert!(matches!(source.next(), Err(SourceError::Stalled { .. })), "nobody writes yet");
         assert_eq!(source.describe(), path.display().to_string());
         let mut writer = OpenOptions::new().write(true).open(&path).unwrap();
-        writer.write_all(b"YUV4MPEG2 W2 H1 F10:1 Cmono\nFRAME\nab").unwrap();
+        writer.write_all(b"YUV4MPEG2 W2 ").unwrap();
+        assert!(matches!(source.next(), Err(SourceError::Stalled { .. })), "it has only half begun");
+        writer.write_all(b"H1 F10:1 Cmono\nFRAME\nab").unwrap();
         assert!(source.next().unwrap().is_some());
         assert!(source.describe().ends_with(": Y4M Mono 2x1 at 10 a second"), "{}", source.describe());
         assert!(matches!(source.next(), Err(SourceError::Stalled { .. })), "he pauses");

@@ -13,7 +13,7 @@
 //! | `faulty:FAULTS:SPEC` | any of these, with faults |
 //! | a bare path | what the file begins with |
 
-use super::avi::Avi;
+use super::avi::{Avi, has_headers};
 use super::clip::Clip;
 use super::faulty::{Faults, Faulty};
 use super::ffmpeg::{self, Ffmpeg};
@@ -189,10 +189,12 @@ pub fn open(spec: &Spec, options: &Options) -> Result<Box<dyn Source>, SourceErr
     Ok(match spec {
         Spec::V4l2(path) => return camera(path, options),
         Spec::Pipe(spec) => Box::new(Pipe::open(spec, options.replay)?),
-        Spec::Y4m(path) => return recording(path, options, |input| Ok(Box::new(Clip::begin(input)?))),
+        Spec::Y4m(path) => {
+            return recording(path, options, |head| head.contains(&b'\n'), |input| Ok(Box::new(Clip::begin(input)?)));
+        }
         Spec::Avi(path) => {
             let luma_only = options.luma_only;
-            return recording(path, options, move |input| Ok(Box::new(Avi::begin(input, luma_only)?)));
+            return recording(path, options, has_headers, move |input| Ok(Box::new(Avi::begin(input, luma_only)?)));
         }
         Spec::Frames(dir, rate) => Box::new(Images::open(dir, rate.unwrap_or(tick), options.luma_only)?),
         Spec::Features(path) => Box::new(Rows::open(path, tick, options.columns)?),
@@ -209,16 +211,22 @@ pub fn open(spec: &Spec, options: &Options) -> Result<Box<dyn Source>, SourceErr
     })
 }
 
-/// A recording by what it begins with. Where that comes from a program it may come late: who watches does not wait for it here, where nobody can
-/// stop him.
+/// A recording by what it begins with, when there is `enough` of it. Where that comes from a program it may come late: a replay waits, as long as it
+/// takes. Who watches does not wait for it here, where nobody can stop him.
 fn recording(
     path: &str,
     options: &Options,
+    enough: fn(&[u8]) -> bool,
     begin: impl FnOnce(Input) -> Result<Box<dyn Source>, SourceError> + Send + 'static,
 ) -> Result<Box<dyn Source>, SourceError> {
     let mut input = Input::open(path)?;
-    if !options.replay && matches!(input.arrive(), Err(SourceError::Stalled { .. })) {
-        return Ok(Box::new(Late::new(input, Box::new(begin))));
+    while input.bytes.is_none() {
+        match input.arrive(enough) {
+            Err(SourceError::Stalled { .. }) if options.replay => {}
+            Err(SourceError::Stalled { .. }) => return Ok(Box::new(Late::new(input, enough, Box::new(begin)))),
+            Err(e) => return Err(e),
+            Ok(()) => break,
+        }
     }
     begin(input)
 }

@@ -125,6 +125,33 @@ fn every_event_has_what_came_before_and_after_it() {
     }
 }
 
+/// What fits is kept: no clip grows beyond what all may have together.
+#[test]
+fn a_clip_does_not_go_on_where_the_bound_is_too_small_for_it() {
+    let bundle = baked::bundle().unwrap();
+    let planes = vec![7u8; header().tick_bytes];
+    let label = "right".try_into().unwrap();
+    let most = |ticks| Recorder::new(header(), ticks, Before::default()).max_bytes() as u64;
+    for (limit, ticks) in [(most(30), 30), (most(35) - 1, 30), (most(35), 33)] {
+        let dir = folder("small");
+        let wish = Wish { dir: dir.clone(), before: 20, after: 10, limit, patient: true };
+        let mut blackbox = BlackBox::start(header(), wish, Before::default()).unwrap();
+        for n in 0..80u64 {
+            let at = Timestamp::from_ms(n * 100);
+            blackbox.taken(at, Shaped::Planes { levels: &planes, picture: (320, 240) }, &[], n == 0);
+            if [40, 43].contains(&n) {
+                blackbox.press(&label, at);
+            }
+        }
+        blackbox.close(Duration::from_secs(5));
+        let kept = clips(&dir);
+        assert_eq!(kept.len(), 1, "{limit}: {kept:?}");
+        let spec: Spec = kept[0].display().to_string().parse().unwrap();
+        let clip = open::open(&spec, &open::Options::for_bundle(&bundle)).unwrap();
+        assert_eq!(clip.len_hint(), Some(ticks), "{limit}");
+    }
+}
+
 #[test]
 fn a_tick_allocates_nothing() {
     // With novelty over as many numbers as the built-in bundle has, and two numbers beside the pictures.

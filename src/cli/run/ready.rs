@@ -5,6 +5,7 @@
 
 use super::Args;
 use crate::board::{Board, Wiring};
+use crate::bundle::Decision;
 use crate::cli::Failure;
 use crate::cli::setup::{self, Chosen, choose};
 use crate::config::Config;
@@ -75,18 +76,15 @@ fn make(
     };
     config.names(labels).or_else(|e| leave(e.into(), "left alone"))?;
     let wiring = board.wiring(&config.gpio, labels).or_else(|e| leave(e.into(), "no line is driven").map(|()| None))?;
-    let decisions = config.decisions(own, labels).or_else(|e| {
-        leave(e.into(), "the bundle's own hold where these do not fit")?;
-        let one = |label: &Label| config.decisions(own, std::slice::from_ref(label)).unwrap_or_else(|_| vec![own.clone()]);
-        Ok::<_, Failure>(labels.iter().flat_map(one).collect())
-    })?;
+    let fits = config.decisions(own, labels).map(drop);
+    fits.or_else(|e| leave(e.into(), "the bundle's own hold where these do not fit"))?;
     let place = config.place && (bundle.contract.input.is_some() || !other);
     if place != config.place {
         left_alone.push("where something moves cannot be said of rows of numbers; `where` is left alone".into());
     }
     let options = Options {
         region: config.looked_at(),
-        thresholds: decisions.iter().map(Thresholds::from).collect(),
+        thresholds: thresholds(config, own, labels),
         heartbeat: Duration::from_secs(config.heartbeat_s.into()),
         gate: args.gate.on(),
         place,
@@ -98,6 +96,15 @@ fn make(
     Ok(Ready { chosen, taught, pipeline, wiring, left_alone, novelty: options.novelty })
 }
 
+/// The thresholds of every class: as they are configured, and the bundle's own where those do not fit it.
+pub fn thresholds(config: &Config, own: &Decision, labels: &[Label]) -> Vec<Thresholds> {
+    let one = |label: &Label| match config.decisions(own, std::slice::from_ref(label)).as_deref() {
+        Ok([configured]) => Thresholds::from(configured),
+        _ => Thresholds::from(own),
+    };
+    labels.iter().map(one).collect()
+}
+
 /// Threads of the encoder, at most what the board has for it.
 fn threads(args: &Args, config: &Config, board: &Board) -> Result<usize, Failure> {
     let threads = args.threads.or(config.threads);
@@ -105,4 +112,21 @@ fn threads(args: &Args, config: &Config, board: &Board) -> Result<usize, Failure
         return Err(Failure::refused(format!("threads = {threads}: board {} has {} for inference", board.name, board.threads)));
     }
     Ok(threads)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bundles_own_thresholds_hold_where_those_that_are_configured_do_not_fit() {
+        let text = "[decision]\nleave = 0.8\n[decision.label.wave]\nenter = 0.9\n";
+        let config = Config::parse("x", text).expect("alone it is fine");
+        let labels: Vec<Label> = ["idle", "wave"].map(|name| Label::try_from(name).expect("short")).to_vec();
+        let own = Decision::default();
+        assert!(config.decisions(&own, &labels).is_err());
+        let all = thresholds(&config, &own, &labels);
+        let found: Vec<_> = all.iter().map(|t| (t.enter, t.leave)).collect();
+        assert_eq!(found, [(own.enter, own.leave), (0.9, 0.8)]);
+    }
 }

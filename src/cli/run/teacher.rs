@@ -5,10 +5,10 @@
 //! on it counts. A new class has a number behind all others; one that was forgotten keeps its own until the next start, because lines and readers know
 //! classes by their numbers. A reader who taught asks for the labels anew.
 
+use super::ready::thresholds;
 use crate::bundle::Bundle;
 use crate::cli::setup;
 use crate::config::Config;
-use crate::decision::Thresholds;
 use crate::pipeline::Probe;
 use crate::report::desk::{Command, Desk, Wire, cut};
 use crate::report::{ClassId, Label};
@@ -170,7 +170,7 @@ fn keep(room: &Room, label: &Label, example: Option<Example>, hidden: usize) -> 
     }
     let own = &bundle.contract.head.labels;
     let fitted = if more {
-        Taught::proved(&lesson, own, hidden)?
+        Taught::proved(&lesson, own, hidden, Some(label.as_str()))?
     } else {
         // What was shown can always be taken away again, whatever is left.
         Taught::new(&lesson, own, hidden).unwrap_or_else(|why| {
@@ -180,8 +180,13 @@ fn keep(room: &Room, label: &Label, example: Option<Example>, hidden: usize) -> 
         })
     };
     let taught = fitted.map(|t| t.among(&all, &now));
-    let thresholds = config.decisions(&bundle.contract.decision, &all).map_err(|e| e.to_string())?;
-    let thresholds = thresholds.iter().map(Thresholds::from).collect();
+    let decision = &bundle.contract.decision;
+    // What is configured and does not fit another bundle than the one that was meant is left alone. Where it fits, it has to go on doing so: the next
+    // start would be refused.
+    if config.decisions(decision, &labels).is_ok() {
+        config.decisions(decision, &all).map_err(|e| e.to_string())?;
+    }
+    let thresholds = thresholds(config, decision, &all);
     change.teach(&lesson).map_err(|e| e.to_string())?;
     labels.clone_from(&all);
     Ok((said, Known { taught, labels: all, thresholds }))
