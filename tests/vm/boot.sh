@@ -86,10 +86,10 @@ else
   second=(-serial null)
 fi
 set +e
-timeout --foreground "${VM_TIMEOUT:-300}" env ${QEMU_ENV:-} $qemu "${machine[@]}" -accel tcg,thread=multi -m "${MEM:-768}" -smp "${SMP:-2}" \
+timeout --foreground "${VM_TIMEOUT:-480}" env ${QEMU_ENV:-} $qemu "${machine[@]}" -accel tcg,thread=multi -m "${MEM:-768}" -smp "${SMP:-2}" \
   -nographic -nodefaults -net none ${QEMU_ARGS:-} $([ -n "${VM_REBOOT:-}" ] || echo -no-reboot) -kernel "$root/boot/vmlinuz-$version" -initrd "$tmp/initrd" \
   -append "console=$console panic=-1 quiet loglevel=3 mitigations=off nokaslr" -serial stdio "${second[@]}" \
   < /dev/null 2>&1 | tr -d '\r' | tee "$tmp/console"
-[ "${PIPESTATUS[0]}" != 124 ] || { echo "boot.sh: still running after ${VM_TIMEOUT:-300} s" >&2; exit 124; }
+[ "${PIPESTATUS[0]}" != 124 ] || { echo "boot.sh: still running after ${VM_TIMEOUT:-480} s" >&2; exit 124; }
 status=$(sed -n 's/.*VM-EXIT:\([0-9]*\).*/\1/p' "$tmp/console" | tail -1)
 exit "${status:-125}"
