@@ -8,7 +8,7 @@
 #   SERIAL_TTY path of a terminal instead
 #   MODULES    kernel modules put into the guest, with what they need (default: vivid)
 #   VM_CACHE   where kernel and busybox are kept (default: ~/.cache/lookout-vm; 0.5 GB)
-#   VM_TIMEOUT seconds (default 300)
+#   VM_TIMEOUT seconds (default 480)
 #   QEMU_ARGS  more of qemu's own, QEMU_ENV variables for it (NAME=VALUE); VM_REBOOT=1: a reset boots the same guest again instead of ending it
 #
 # Status: the script's; 124 after the time-out; 125 when the guest ended without a status (panic, reset).
