@@ -156,6 +156,17 @@ impl Board {
         Ok(specs)
     }
 
+    /// So many threads of inference, if there are as many.
+    ///
+    /// # Errors
+    /// How many there are.
+    pub fn threads(&self, wanted: usize) -> Result<usize, BoardError> {
+        if wanted > self.threads {
+            return Err(self.refuse(format!("threads = {wanted}: {} are for inference here", self.threads)));
+        }
+        Ok(wanted)
+    }
+
     /// GPIO lines for the classes of a bundle. Lines in `wanted` (the configuration) take the place of the board's; board
     /// lines for classes that the bundle does not have are left alone, since the same board serves many bundles.
     ///

@@ -1,4 +1,4 @@
-//! Footage to clips, to an index, to thresholds: `record`, `label`, `index`, `find`, `calibrate`, on recordings that the test paints.
+//! Footage to clips and to an index: `record`, `label`, `index`, `find`, on recordings that the test paints.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a failed step is a failed test; it prints its figures")]
 
 mod program;
@@ -9,7 +9,7 @@ use lookout::pipeline::{self, Pipeline, Probe};
 use lookout::report::ClassId;
 use lookout::source::{Timestamp, ahead::Ahead, open};
 use lookout::ticks::{Data, Kind, Maker};
-use program::lookout;
+use program::{lookout, street};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -18,24 +18,6 @@ fn folder(name: &str) -> PathBuf {
     let _ = fs::remove_dir_all(&dir);
     fs::create_dir_all(&dir).unwrap();
     dir
-}
-
-/// A grey Y4M of 160x120 at 10 a second: a bright block that moves `step` pixels a picture between pictures `from` and `to`, and stands still else.
-fn street(file: &Path, pictures: u32, step: f32, moving: std::ops::Range<u32>) -> String {
-    let mut bytes = b"YUV4MPEG2 W160 H120 F10:1 Cmono\n".to_vec();
-    let mut left = if step < 0.0 { 110.0 } else { 10.0 };
-    for t in 0..pictures {
-        bytes.extend_from_slice(b"FRAME\n");
-        left += if moving.contains(&t) { step } else { 0.0 };
-        for y in 0..120 {
-            for x in 0..160 {
-                let block = (40..80).contains(&y) && (left..left + 32.0).contains(&(x as f32));
-                bytes.push(if block { 220 } else { 60 + ((x * 7 + y * 13) % 11) as u8 });
-            }
-        }
-    }
-    fs::write(file, bytes).unwrap();
-    file.display().to_string()
 }
 
 fn ticks(clip: &Path) -> usize {
@@ -431,133 +413,6 @@ fn what_is_alike_is_found_in_a_collection() {
     assert!(cut.status.code() == Some(2) && String::from_utf8_lossy(&cut.stderr).contains("cut short"));
     let other = lookout(&["find", &asked, "--index", &clips[0]]);
     assert!(other.status.code() == Some(2) && String::from_utf8_lossy(&other.stderr).contains("not an index"));
-}
-
-#[test]
-fn thresholds_for_a_site_keep_to_the_wanted_rate_and_say_what_footage_proves() {
-    let dir = folder("calibrate");
-    let busy = street(&dir.join("busy.y4m"), 300, -0.4, 0..300);
-    let run = lookout(&["calibrate", &busy, "--false-alarms", "10"]);
-    let (text, said) = (String::from_utf8(run.stdout).unwrap(), String::from_utf8(run.stderr).unwrap());
-    assert_eq!(run.status.code(), Some(0), "{said}");
-    assert!(said.contains("proves no rate below 36") && text.contains("[decision.label.left]"), "{said}{text}");
-    assert!(said.contains("no threshold is lower than it was") && !text.contains("enter = 0.3"), "{said}{text}");
-    // What it prints is a configuration that `run` takes, and under it the same footage is quiet.
-    let config = dir.join("site.toml");
-    fs::write(&config, &text).unwrap();
-    let source = format!("y4m:{busy}");
-    let run = lookout(&[
-        "run",
-        "--config",
-        &config.display().to_string(),
-        "--board",
-        "host",
-        "--source",
-        &source,
-        "--report",
-        "stdout",
-    ]);
-    let wire = String::from_utf8(run.stdout).unwrap();
-    assert!(wire.contains("$PLKTC") && !wire.contains("$PLKTE"), "{wire}{}", String::from_utf8_lossy(&run.stderr));
-    // Into a configuration: an earlier run's makes way, everything else stays, and what would not be one is left as it was.
-    let site = config.display().to_string();
-    use std::os::unix::fs::PermissionsExt;
-    fs::write(&config, "heartbeat_s = 2\n").unwrap();
-    fs::set_permissions(&config, fs::Permissions::from_mode(0o600)).unwrap();
-    for rate in ["10", "5"] {
-        let done = lookout(&["calibrate", &busy, "--false-alarms", rate, "--into", &site]);
-        assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
-    }
-    let text = fs::read_to_string(&config).unwrap();
-    assert_eq!(fs::metadata(&config).unwrap().permissions().mode() & 0o777, 0o600, "who may read it stays as it was");
-    assert!(text.starts_with("heartbeat_s = 2\n\n# >>>") && text.matches("[decision.label.left]").count() == 1, "{text}");
-    assert!(text.contains("at most 5 false alarms an hour") && !text.contains("at most 10"), "{text}");
-}
-
-/// What holds at the site is the beginning: no threshold becomes lower, or 1, by rounding, and a class ends as far below as the site says.
-#[test]
-fn thresholds_of_a_site_are_kept_to_the_last_digit() {
-    let dir = folder("digits");
-    let quiet = street(&dir.join("quiet.y4m"), 60, 0.0, 0..0);
-    let config = dir.join("site.toml").display().to_string();
-    let own = "[decision]\nenter = 0.8\nleave = 0.75\n[decision.label.left]\nenter = 0.995\n";
-    let shake = "[decision.label.shake]\nenter = 0.805\nleave = 0.5\nmin_ms = 100\n";
-    fs::write(&config, format!("state = {:?}\n{own}{shake}", dir.join("state"))).unwrap();
-    let done = lookout(&["calibrate", &quiet, "--config", &config]);
-    let text = String::from_utf8(done.stdout).unwrap();
-    assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
-    for piece in
-        ["[decision.label.left]\nenter = 0.995\nleave = 0.75\n", shake, "[decision.label.right]\nenter = 0.8\nleave = 0.75\n"]
-    {
-        assert!(text.contains(piece), "{piece} expected in {text}");
-    }
-}
-
-/// Hours of footage are not played for nothing: what the configuration cannot take is refused before, and what it cannot take any more is printed.
-#[test]
-fn what_was_found_comes_into_a_configuration_that_says_something_of_these_classes() {
-    use std::io::Write;
-    use std::process::Stdio;
-    let dir = folder("into");
-    let quiet = street(&dir.join("quiet.y4m"), 60, 0.0, 0..0);
-    let (site, state) = (dir.join("site.toml"), format!("state = {:?}\n", dir.join("state")));
-    let into = site.display().to_string();
-    let calibrate = |clip: &str, more: &[&str]| {
-        let done = lookout(&[&["calibrate", clip, "--into", &into], more].concat());
-        (done.status.code(), String::from_utf8(done.stdout).unwrap(), String::from_utf8(done.stderr).unwrap())
-    };
-    // The installed example, with its own example taken up.
-    let example = fs::read_to_string("board/lookout.toml").unwrap();
-    let example = example
-        .replace("#[decision.label.shake]\n#enter = 0.8\n#min_ms = 100\n", "[decision.label.shake]\nenter = 0.8\nmin_ms = 100\n");
-    let example = example.replace("state = \"/var/lib/lookout\"\n", &state);
-    fs::write(&site, &example).unwrap();
-    for _ in 0..2 {
-        let (code, _, said) = calibrate(&quiet, &[]);
-        assert_eq!(code, Some(0), "{said}");
-        let text = fs::read_to_string(&site).unwrap();
-        assert!(text.contains("[decision.label.shake]\nenter = 0.8\nleave = 0.35\nmin_ms = 100\n"), "{text}");
-        assert_eq!(
-            (text.matches("[decision.label.shake]").count(), text.matches("[decision.label.left]").count()),
-            (1, 1),
-            "{text}"
-        );
-    }
-    // In words that cannot be changed: refused before there is any footage.
-    let odd = format!("{state}[decision]\nlabel.shake.enter = 0.8\n");
-    fs::write(&site, &odd).unwrap();
-    let (code, _, said) = calibrate("nothing-here.y4m", &[]);
-    assert!(
-        code == Some(2) && said.contains("site.toml: decision.label.shake stands in it") && said.contains("take it out"),
-        "{said}"
-    );
-    // So are classes of a bundle that does not run with it.
-    fs::write(&site, &state).unwrap();
-    let (code, _, said) = calibrate("nothing-here.y4m", &["--bundle", "tests/bundles/boxes"]);
-    assert!(
-        code == Some(2) && said.contains("site.toml: bundle motion ") && said.contains("no class west; let it be bundle boxes "),
-        "{said}"
-    );
-    assert_eq!(fs::read_to_string(&site).unwrap(), state);
-    let boxes = format!("{state}bundle = {:?}\n", Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bundles/boxes"));
-    fs::write(&site, &boxes).unwrap();
-    let (code, _, said) = calibrate(&quiet, &["--bundle", "tests/bundles/boxes"]);
-    assert_eq!(code, Some(0), "{said}");
-    assert!(fs::read_to_string(&site).unwrap().contains("[decision.label.west]"));
-    // Spoilt while the footage is played, which begins when the camera is there.
-    fs::write(&site, &state).unwrap();
-    let fifo = program::fifo(dir.join("footage"));
-    let spec = format!("y4m:{}", fifo.display());
-    let child = program::command(&["calibrate", &spec, "--into", &into]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let mut footage = fs::OpenOptions::new().write(true).open(&fifo).unwrap();
-    fs::write(&site, &odd).unwrap();
-    footage.write_all(&fs::read(&quiet).unwrap()).unwrap();
-    drop(footage);
-    let done = child.unwrap().wait_with_output().unwrap();
-    let (text, said) = (String::from_utf8(done.stdout).unwrap(), String::from_utf8(done.stderr).unwrap());
-    assert!(done.status.code() == Some(2) && said.contains("decision.label.shake stands in it"), "{said}");
-    assert!(text.starts_with("# >>> lookout calibrate\n") && text.contains("[decision.label.shake]\nenter = 0.7\n"), "{text}");
-    assert_eq!(fs::read_to_string(&site).unwrap(), odd);
 }
 
 /// Every tick's probabilities, as `run` and `classify` decide by them.

@@ -70,7 +70,7 @@ fn what_run_refuses_is_broken() {
         (format!("{rows}source = \"features:{}\"\nwhere = true", at("six.csv")), 2, "cannot be said of rows of numbers"),
         (rows.clone(), 2, "gives pictures, the bundle takes rows of numbers"),
         ("[region]\nx = 0.5\ny = 0.5\nwidth = 0.001\nheight = 0.001".into(), 2, "less than a pixel of a picture of 35x21"),
-        (format!("board = {:?}\nthreads = 2", at("host.toml")), 2, "threads = 2: board host has 1"),
+        (format!("board = {:?}\nthreads = 2", at("host.toml")), 2, "threads = 2: 1 are for inference here"),
     ] {
         let config = configured(&dir, &text);
         let before = names(&dir);

@@ -5,7 +5,7 @@ mod program;
 mod samples;
 
 use lookout::report::sentence::Sentence;
-use lookout::report::{Pace, ReportError, open};
+use lookout::report::{Pace, ReportError, Sink, open};
 use lookout::sys::alloc::{Counting, count};
 use program::lookout;
 use samples::{any, identity};
@@ -25,6 +25,19 @@ fn send(spec: &str, count: u32) {
     let mut sink = open(&spec.parse().unwrap(), &identity(), None, Pace::Recording).unwrap();
     (0..count).for_each(|k| sink.send(k, &any(k)));
     sink.close(Duration::from_secs(10));
+}
+
+/// Sends until the sink says that nobody will ever read it again; false after ten seconds.
+fn goes(sink: &mut dyn Sink) -> bool {
+    let start = Instant::now();
+    for k in 0.. {
+        sink.send(k, &any(k));
+        if sink.gone() || start.elapsed() > Duration::from_secs(10) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    sink.gone()
 }
 
 #[test]
@@ -209,15 +222,7 @@ fn a_pipe_without_a_name_is_gone_with_its_reader() {
     let spec = format!("file:/proc/self/fd/{}", writer.as_raw_fd());
     let mut sink = open(&spec.parse().unwrap(), &identity(), None, Pace::Live).unwrap();
     drop(reader);
-    let start = Instant::now();
-    for k in 0.. {
-        sink.send(k, &any(k));
-        if sink.gone() || start.elapsed() > Duration::from_secs(10) {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    assert!(sink.gone());
+    assert!(goes(sink.as_mut()));
 }
 
 #[test]
@@ -285,15 +290,7 @@ fn child_sends_to_stdout() {
 #[ignore = "run by stdout_that_nobody_reads_any_more_is_gone"]
 fn child_sends_until_gone() {
     let mut sink = open(&"stdout".parse().unwrap(), &identity(), None, Pace::Live).unwrap();
-    let start = Instant::now();
-    for k in 0.. {
-        sink.send(k, &any(k));
-        if sink.gone() || start.elapsed() > Duration::from_secs(10) {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    std::process::exit(if sink.gone() { 0 } else { 3 });
+    std::process::exit(if goes(sink.as_mut()) { 0 } else { 3 });
 }
 
 #[test]

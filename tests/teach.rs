@@ -177,6 +177,22 @@ fn what_resembles_a_motion_without_a_name_stays_unknown() {
             called[round][n] = answers(&dir, &bundle, true, clips).iter().filter(|a| *a == "wave").count();
         }
     }
+    // It goes along where the bundle is installed, and another one's does not.
+    let (there, config) = (dir.join("there"), dir.join("there.toml"));
+    std::fs::write(&config, format!("state = {there:?}\nsource = \"features:-\"\n")).unwrap();
+    let config = config.to_str().unwrap();
+    said(lookout(&["install", "--config", config, &bundle]));
+    let mut args = vec!["teach", "--config", config, "wave"];
+    let shown = some(&dir, "wave", 0..3);
+    args.extend(shown.iter().map(String::as_str));
+    assert!(said(lookout(&args)).contains("wave, class 4, 3 examples"));
+    let strange = std::fs::read_to_string(&to).unwrap();
+    let at = strange.find("\"bundle\":\"").unwrap() + 10;
+    std::fs::write(&to, [&strange[..at], &"0".repeat(64), &strange[at + 64..]].concat()).unwrap();
+    std::fs::remove_dir_all(&there).unwrap();
+    let out = lookout(&["install", "--config", config, &bundle]);
+    let log = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(out.status.success() && log.contains("it belongs to bundle 00000000") && log.contains("left behind"), "{log}");
     let [[before, _], [after, right]] = called;
     println!("called a wave: {before} of 20 ripples, {after} with ripples among the motions without a name; {right} of 20 waves");
     assert!(before >= 10 && after <= 2 && right >= 17, "{before}, {after}, {right}");

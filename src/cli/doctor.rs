@@ -142,12 +142,8 @@ impl Needs {
             Err(e) => all.add(Finding::broken("camera", 2, e.to_string()).fix("correct `source` in the configuration")),
         }
         let Some(board) = board else { return needs };
-        if config.threads > board.threads {
-            let (threads, most) = (config.threads, board.threads);
-            all.add(
-                Finding::broken("config", 2, format!("threads = {threads}: board {} has {most} for inference", board.name))
-                    .fix(format!("say `threads = {most}`")),
-            );
+        if let Err(e) = board.threads(config.threads) {
+            all.add(Finding::broken("config", 2, e.to_string()).fix("say fewer `threads`"));
         }
         let reports = match board.reports(config.report.as_deref().unwrap_or_default()) {
             Ok(reports) => reports,

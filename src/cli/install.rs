@@ -86,6 +86,12 @@ fn install(dir: &Path, args: &Args, config: &Config, store: &Store, out: &mut dy
     if let Some(signature) = signature {
         files.insert(policy::SIGNATURE.into(), sha256(&signature));
     }
+    // What its maker knew to be ordinary is not listed, and goes along.
+    match setup::ordinary(dir, &tried.hash) {
+        Ok(Some((bytes, _))) => drop(files.insert(setup::ORDINARY.into(), sha256(&bytes))),
+        Ok(None) => {}
+        Err(e) => log::warn!("{}; it is left behind", e.why),
+    }
     change.copy(dir, &tried.hash, &files)?;
     change.commit(&record)?;
     change.sweep(&record);

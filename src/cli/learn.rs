@@ -328,3 +328,16 @@ pub fn novelty(args: &NoveltyArgs, out: &mut dyn Write) -> Result<(), Failure> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_minutes_that_follow_each_other_are_one_stretch_and_one_that_broke_off_ends_it() {
+        let piece = |ticks: usize, first: f32| (0..ticks).map(|n| first + n as f32).collect::<Vec<f32>>();
+        let pieces = vec![piece(4, 0.0), piece(4, 4.0), piece(2, 8.0), piece(4, 20.0), piece(1, 24.0)];
+        assert_eq!(joined(pieces, 4), [piece(10, 0.0), piece(5, 20.0)]);
+        assert!(joined(vec![], 4).is_empty());
+    }
+}

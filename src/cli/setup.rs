@@ -160,33 +160,43 @@ pub fn add_taught(bundle: &mut Bundle, store: &Store) -> Result<bool, Failure> {
 }
 
 /// What is ordinary to a bundle's head, beside the bundle: what `lookout teach --ordinary CLIP... --to FILE` wrote.
-const ORDINARY: &str = "ordinary.json";
+pub const ORDINARY: &str = "ordinary.json";
+
+/// That file in the folder of the bundle of this hash, and what it says; `None` where there is none.
+///
+/// # Errors
+/// It cannot be read, or belongs to another bundle.
+pub fn ordinary(dir: &Path, hash: &str) -> Result<Option<(Vec<u8>, Lesson)>, Failure> {
+    let file = dir.join(ORDINARY);
+    if !file.is_file() {
+        return Ok(None);
+    }
+    let refuse = |why: String| Failure::refused(format!("{}: {why}", file.display()));
+    let length = std::fs::metadata(&file).map_err(|e| refuse(e.to_string()))?.len();
+    if length > MAX_BYTES {
+        return Err(refuse(format!("{length} bytes, at most {MAX_BYTES} are read")));
+    }
+    let bytes = std::fs::read(&file).map_err(|e| refuse(e.to_string()))?;
+    let found = Lesson::parse(&bytes).map_err(refuse)?;
+    if found.bundle != hash {
+        return Err(refuse(format!("it belongs to bundle {}, this is {}", short(&found.bundle), short(hash))));
+    }
+    Ok(Some((bytes, found)))
+}
 
 /// A lesson in which nothing was taught yet, with what the bundle's maker knew to be ordinary.
 pub fn beginning(bundle: &Bundle) -> Result<Lesson, Failure> {
-    let file = Path::new(&bundle.origin).join(ORDINARY);
-    let beside = file.is_file();
-    let refuse = |why: String| Failure::refused(format!("{}: {why}", file.display()));
-    let bytes = if beside {
-        let length = std::fs::metadata(&file).map_err(|e| refuse(e.to_string()))?.len();
-        if length > MAX_BYTES {
-            return Err(refuse(format!("{length} bytes, at most {MAX_BYTES} are read")));
-        }
-        std::fs::read(&file).map_err(|e| refuse(e.to_string()))?
-    } else {
-        baked::ordinary().map_err(Failure::broke)?
-    };
+    if let Some((_, beside)) = ordinary(Path::new(&bundle.origin), &bundle.hash)? {
+        return Ok(beside);
+    }
     let nothing = Lesson::new(&bundle.hash, None);
+    let bytes = baked::ordinary().map_err(Failure::broke)?;
     if bytes.is_empty() {
         return Ok(nothing);
     }
-    let found = Lesson::parse(&bytes).map_err(refuse)?;
-    match (found.bundle == bundle.hash, beside) {
-        (true, _) => Ok(found),
-        // The built-in one is the built-in bundle's, wherever that one lies.
-        (false, false) => Ok(nothing),
-        (false, true) => Err(refuse(format!("it belongs to bundle {}, this is {}", short(&found.bundle), short(&bundle.hash)))),
-    }
+    // The built-in one is the built-in bundle's, wherever that one lies.
+    let found = Lesson::parse(&bytes).map_err(|why| Failure::refused(format!("{ORDINARY}: {why}")))?;
+    Ok(if found.bundle == bundle.hash { found } else { nothing })
 }
 
 /// As [`add_taught`], and what was taught is fitted; where it cannot be used the bundle is what it was. How many classes were added.

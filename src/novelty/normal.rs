@@ -137,7 +137,7 @@ pub struct Normal {
     pub hold: usize,
     /// Ticks after a gap, behind the horizon, without a score; 0 where it was learnt from clips that are not much longer, so that they can be scored.
     // Left out where it is none: what was counted with a file is found by the file's bytes.
-    #[serde(default, skip_serializing_if = "is_none_at_all")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub warm: usize,
     /// Hidden numbers of the recurrent layer.
     pub hidden: usize,
@@ -171,7 +171,7 @@ pub struct Normal {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_none_at_all(n: &usize) -> bool {
+fn is_zero(n: &usize) -> bool {
     *n == 0
 }
 

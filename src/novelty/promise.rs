@@ -10,7 +10,7 @@
 //! long, its first block alone is kept, and as no more than a little above the highest block without an alarm (three times the mean excess of the top
 //! ones): enough to keep the count true, too little to hide the same thing the next time, however often it comes. What is strange often hovers below the
 //! threshold before and after: the unusual blocks right before an alarm and right behind it (those in the top fiftieth, once there are enough to say so) are
-//! kept, for the count, but belong to it: they do not move what an alarm is kept as. [`BEFORE`] and [`HOVER`] of them at most, so that a place that has
+//! kept, for the count, but belong to it: they do not move what an alarm is kept as. `BEFORE` and `HOVER` of them at most, so that a place that has
 //! changed for good, by less than would alarm in every block, is followed.
 //!
 //! **Drift is followed** because old blocks leave, and said: when the middle of the last hour's blocks has left the middle half of all that are kept by

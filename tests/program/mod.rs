@@ -47,3 +47,21 @@ pub fn copy_bundle(from: impl AsRef<Path>, to: impl AsRef<Path>) {
         fs::copy(entry.path(), to.as_ref().join(entry.file_name())).unwrap();
     }
 }
+
+/// A grey Y4M of 160x120 at 10 a second: a bright block that moves `step` pixels a picture between pictures `from` and `to`, and stands still else.
+pub fn street(file: &Path, pictures: u32, step: f32, moving: std::ops::Range<u32>) -> String {
+    let mut bytes = b"YUV4MPEG2 W160 H120 F10:1 Cmono\n".to_vec();
+    let mut left = if step < 0.0 { 110.0 } else { 10.0 };
+    for t in 0..pictures {
+        bytes.extend_from_slice(b"FRAME\n");
+        left += if moving.contains(&t) { step } else { 0.0 };
+        for y in 0..120 {
+            for x in 0..160 {
+                let block = (40..80).contains(&y) && (left..left + 32.0).contains(&(x as f32));
+                bytes.push(if block { 220 } else { 60 + ((x * 7 + y * 13) % 11) as u8 });
+            }
+        }
+    }
+    fs::write(file, bytes).unwrap();
+    file.display().to_string()
+}

@@ -88,7 +88,7 @@ fn make(
         heartbeat: Duration::from_secs(config.heartbeat_s.into()),
         gate: args.gate.on(),
         place,
-        form: Form::On(Engine { threads: threads(args, config, board)?, ..Engine::best() }),
+        form: Form::On(Engine { threads: board.threads(args.threads.or(config.threads))?, ..Engine::best() }),
         novelty: store::novelty::of_place(store.dir(), bundle).and_then(|setup| config.novelty.apply(setup)),
         ..Options::default()
     };
@@ -103,15 +103,6 @@ pub fn thresholds(config: &Config, own: &Decision, labels: &[Label]) -> Vec<Thre
         _ => Thresholds::from(own),
     };
     labels.iter().map(one).collect()
-}
-
-/// Threads of the encoder, at most what the board has for it.
-fn threads(args: &Args, config: &Config, board: &Board) -> Result<usize, Failure> {
-    let threads = args.threads.or(config.threads);
-    if threads > board.threads {
-        return Err(Failure::refused(format!("threads = {threads}: board {} has {} for inference", board.name, board.threads)));
-    }
-    Ok(threads)
 }
 
 #[cfg(test)]
