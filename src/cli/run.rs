@@ -136,7 +136,7 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
 
     // A recording is of another time, and counts nothing here.
     let keeper = novelty.filter(|_| live).map(|setup| Keeper::start(store.dir(), &setup)).transpose();
-    let keeper = keeper.map_err(|e| Failure::broke(format!("novelty thread: {e}")))?;
+    let keeper = keeper.map_err(|e| Failure::broke(format!("novelty thread: {e}")))?.flatten();
     let buttons = wiring.as_ref().filter(|wiring| !wiring.buttons.is_empty());
     let commanded = config.commands.armed || buttons.is_some();
     let desk = if commanded { Desk::open(config.commands.armed) } else { Desk::default() };

@@ -16,6 +16,7 @@ use crate::pipeline::{Options, Probe};
 use crate::report::ClassId;
 use crate::shaper::Region;
 use crate::source::Timestamp;
+use crate::store::Store;
 use crate::taught::Taught;
 use crate::taught::lesson::{Example, Lesson, MAX_CLASSES, MAX_EXAMPLES, MAX_NUMBERS, Step};
 use crate::taught::moments::MAX_NAMELESS;
@@ -95,7 +96,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         return sum_up(args, &pupil, out);
     }
     if args.list || args.export.is_some() {
-        let lesson = store.taught(&pupil.bundle.hash)?.or(brought).unwrap_or_else(|| Lesson::new(&pupil.bundle.hash, None));
+        let lesson = known(&pupil, &store, brought)?;
         if let Some(dir) = &args.export {
             pupil.fits(&lesson).map_err(|why| Failure::refused(format!("{why}; nothing was written")))?;
             export::write(&pupil.bundle, &lesson, dir)?;
@@ -104,10 +105,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     }
     // Held to the end, so that two teachers do not lose each other's examples.
     let change = store.change()?;
-    let mut lesson = match store.taught(&pupil.bundle.hash)?.or(brought) {
-        Some(lesson) => lesson.of(&pupil.bundle.hash),
-        None => setup::beginning(&pupil.bundle)?,
-    };
+    let mut lesson = known(&pupil, &store, brought)?.of(&pupil.bundle.hash);
     let before: Vec<String> = lesson.labels().into_iter().map(String::from).collect();
     match (&args.forget, args.undo, args.ordinary) {
         (Some(label), ..) => forget(&mut lesson, label)?,
@@ -141,6 +139,12 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         log::warn!("what is left cannot be used, so no taught class is called: {why}");
     }
     say(args, &pupil, &lesson, out)
+}
+
+/// What was taught here, else what the bundle brings, else what its maker knew to be ordinary.
+fn known(pupil: &Pupil, store: &Store, brought: Option<Lesson>) -> Result<Lesson, Failure> {
+    let here = store.taught(&pupil.bundle.hash)?.or(brought);
+    here.map_or_else(|| setup::beginning(&pupil.bundle), Ok)
 }
 
 fn forget(lesson: &mut Lesson, label: &str) -> Result<(), Failure> {

@@ -1,11 +1,15 @@
 //! Writes down beside inference what novelty has counted: a thread of its own, because a disk may take seconds and inference may not.
 //!
-//! At the end of a block, and at most once a minute; a power cut costs what was counted since, the end of a run nothing.
+//! At the end of a block, and at most once a minute; a power cut costs what was counted since, the end of a run nothing. One run counts in a state
+//! folder, the first: what two cameras see is not one place.
 
 use crate::complaint::Complaint;
 use crate::novelty::promise::Blocks;
 use crate::novelty::{Novelty, Setup};
 use crate::store::novelty;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use std::fs::File;
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -24,14 +28,24 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Keeps what is counted with `setup` in the folder `state`.
+    /// Keeps what is counted with `setup` in the folder `state`. `None`, and it is said: another run does.
     ///
     /// # Errors
     /// No thread is to be had.
-    pub fn start(state: &Path, setup: &Setup) -> std::io::Result<Self> {
+    pub fn start(state: &Path, setup: &Setup) -> std::io::Result<Option<Self>> {
+        // A folder that is not there yet, or cannot be locked, is held by nobody.
+        let folder = File::open(state).ok();
+        if folder.as_ref().map(|folder| flock(folder, FlockOperation::NonBlockingLockExclusive)) == Some(Err(Errno::WOULDBLOCK)) {
+            log::warn!(
+                "{}: another run counts here what is normal; what this one counts is lost with it: give it a `state` of its own",
+                state.display()
+            );
+            return Ok(None);
+        }
         let (to, from) = sync_channel::<Blocks>(1);
         let (state, normal, ticks) = (state.to_path_buf(), novelty::name(&setup.normal), setup.block);
         let keep = move || {
+            let _held = folder;
             let (mut complaint, mut last) = (Complaint::default(), None::<Instant>);
             while let Ok(mut blocks) = from.recv() {
                 // What comes before the time is over takes its place; the end of the run does not wait.
@@ -46,7 +60,7 @@ impl Keeper {
             }
         };
         let thread = std::thread::Builder::new().name("novelty".into()).spawn(keep)?;
-        Ok(Self { to: Some(to), thread: Some(thread), ended: 0 })
+        Ok(Some(Self { to: Some(to), thread: Some(thread), ended: 0 }))
     }
 
     /// After a tick: hands over what was counted when a block has ended. Never waits: while the disk is slow, the next block takes the rest along.
@@ -79,7 +93,10 @@ mod tests {
         let state = std::env::temp_dir().join(format!("lookout-keeper-{}", std::process::id()));
         let rows = (0..2000).map(|n| (n * 37 % 101) as f32 / 101.0).collect();
         let normal = normal::learn("00aa", 1, &[rows], &Terms { hidden: 4, ..Terms::new(100, 0) }, None).unwrap();
-        let keeper = Keeper::start(&state, &Setup::of(normal, None).unwrap()).unwrap();
+        std::fs::create_dir_all(&state).unwrap();
+        let setup = Setup::of(normal, None).unwrap();
+        let keeper = Keeper::start(&state, &setup).unwrap().unwrap();
+        assert!(Keeper::start(&state, &setup).unwrap().is_none(), "one at a time");
         let count = |best: f32| keeper.to.as_ref().unwrap().send(Blocks { best: vec![best], ..Blocks::default() }).unwrap();
         let kept = || std::fs::read_to_string(state.join("blocks.json")).unwrap_or_default();
         count(0.25);
@@ -93,6 +110,7 @@ mod tests {
         let start = Instant::now();
         drop(keeper);
         assert!(kept().contains("0.75") && start.elapsed() < PAUSE / 2, "{}", kept());
+        assert!(Keeper::start(&state, &setup).unwrap().is_some(), "the next");
         let _ = std::fs::remove_dir_all(state);
     }
 }
