@@ -32,10 +32,12 @@ mod segments;
 mod setup;
 pub mod shape;
 mod spare;
+mod stderr;
 mod stillness;
 mod stop;
 mod stopwatch;
 mod teach;
+mod ticks;
 #[cfg(feature = "train")]
 mod train;
 mod trial;
@@ -43,9 +45,10 @@ mod trial;
 pub use failure::Failure;
 
 use clap::{Parser, Subcommand};
+use env_logger::Target;
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Watches a camera and calls out what happens.
 #[derive(Debug, Parser)]
@@ -116,13 +119,14 @@ pub fn main() -> ExitCode {
     } else {
         level.into()
     };
-    log_since_start(&filter);
+    let live = matches!(cli.command, Command::Run(_));
+    log_since_start(&filter, live);
     let mut out = std::io::stdout().lock();
     let done = match cli.command {
         Command::Demo(args) => demo::run(&args, &mut out),
         Command::Run(args) => {
             drop(out);
-            return exit(run::run(&args));
+            return exit(run::run(&args), live);
         }
         Command::Classify(args) => classify::run(&args, &mut out),
         Command::Calibrate(args) => calibrate::run(&args, &mut out),
@@ -142,13 +146,17 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(&args, &mut out),
         Command::Shape(args) => shape::run(&args, &mut out),
     };
-    exit(done.and_then(|()| out.flush().map_err(Failure::from)))
+    exit(done.and_then(|()| out.flush().map_err(Failure::from)), live)
 }
 
+/// How long a run that ends waits for whoever reads its last sentence.
+const LAST_WORD: Duration = Duration::from_millis(250);
+
 /// Logs to stderr, each line with the seconds since the program began: a box may not know the date, and journald adds it where it is known.
-fn log_since_start(filter: &str) {
+fn log_since_start(filter: &str, live: bool) {
     let began = Instant::now();
     env_logger::Builder::new()
+        .target(if live { Target::Pipe(Box::new(stderr::Unwaited::default())) } else { Target::Stderr })
         .parse_filters(filter)
         .format(move |line, record| {
             let at = began.elapsed().as_secs_f64();
@@ -162,12 +170,17 @@ fn shown(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
-fn exit(done: Result<(), Failure>) -> ExitCode {
+fn exit(done: Result<(), Failure>, live: bool) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.why.is_empty() {
-                let _ = writeln!(std::io::stderr(), "lookout: {}", shown(&failure.why));
+                let line = format!("lookout: {}\n", shown(&failure.why));
+                if live {
+                    stderr::say(line.as_bytes(), LAST_WORD);
+                } else {
+                    let _ = std::io::stderr().write_all(line.as_bytes());
+                }
             }
             ExitCode::from(failure.code)
         }

@@ -5,6 +5,7 @@
 //! `min_ms` to believe still says when its run of ticks began. While one class is on, another that enters ends it.
 //! The background class makes no events. Of classes that are all above `enter`, which takes an `enter` below a half, the strongest may start; and while
 //! the one that is on is at or above its `leave`, only a stronger one: two that are both seen do not throw each other out.
+//! What came near a start and did not is logged for whoever asks why (`-v`).
 
 use crate::report::{ClassId, Edge, Event, Label};
 use crate::source::Timestamp;
@@ -77,13 +78,16 @@ pub struct Decision {
     state: State,
     /// A class on its way in.
     entering: Option<Run>,
+    /// A class that is at or above its `leave` while none is on.
+    near: Option<Run>,
 }
 
 impl Decision {
     /// One threshold set a label, in output order; `background` is an index into `labels`.
     pub fn new(labels: &[Label], thresholds: &[Thresholds], background: usize) -> Self {
         assert!(labels.len() == thresholds.len() && background < labels.len(), "the bundle's contract was checked");
-        Self { labels: labels.into(), thresholds: thresholds.into(), background, state: State::Background, entering: None }
+        let (state, entering, near) = (State::Background, None, None);
+        Self { labels: labels.into(), thresholds: thresholds.into(), background, state, entering, near }
     }
 
     /// The same classes, and more behind them, with their thresholds.
@@ -104,7 +108,32 @@ impl Decision {
             State::On(run) | State::Fading { on: run, .. } => run.class,
             State::Background => self.background,
         };
+        self.explain(at, p, class);
         Verdict { class: ClassId(class as u8), p: p[class], events }
+    }
+
+    /// Follows the class that is near a start while nothing is on, and logs it where that came to nothing.
+    fn explain(&mut self, at: Timestamp, p: &[f32], on: usize) {
+        let is_near = |c: usize| p[c] >= self.thresholds[c].leave;
+        let strongest =
+            || (0..p.len()).filter(|c| *c != self.background && is_near(*c)).reduce(|a, b| if p[b] > p[a] { b } else { a });
+        let idle = on == self.background;
+        self.near = match self.near {
+            Some(run) if idle && is_near(run.class) => Some(Run { peak: run.peak.max(p[run.class]), ..run }),
+            None if idle => strongest().map(|class| Run { class, since: at, peak: p[class] }),
+            None => None,
+            Some(run) => {
+                let (Thresholds { enter, min, .. }, label) = (self.thresholds[run.class], &self.labels[run.class]);
+                if on != run.class {
+                    let (from, to) = (run.since.ms(), at.ms());
+                    log::debug!(
+                        "{label} came to {:.3}, {from} to {to} ms, and did not start: that takes {enter} for {min:?}",
+                        run.peak
+                    );
+                }
+                None
+            }
+        };
     }
 
     /// Ends whatever is on (the stream broke or the window is invalid), as of `at`.

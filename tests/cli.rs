@@ -347,3 +347,29 @@ fn a_recording_is_drawn_and_many_are_judged() {
     let out = lookout(&["classify", &good, &bad, "--plot", &svg.display().to_string()]);
     assert!(out.status.code() == Some(2) && sentence(&out).contains("2 recordings need a folder"), "{}", sentence(&out));
 }
+
+/// One configuration, one answer: what `run` calls with it, `classify` calls.
+#[test]
+fn a_recording_is_answered_as_the_configured_box_would_and_every_tick_can_be_looked_at() {
+    let dir = folder("configured");
+    let at = |name: &str| dir.join(name).display().to_string();
+    let clip = program::street(&dir.join("street.y4m"), 90, 2.5, 20..60);
+    let classify = |more: &[&str]| program::lookout(&[&["classify", &clip, "--csv"], more].concat());
+    let called = |out: &Output| String::from_utf8_lossy(&out.stdout).lines().filter(|line| line.contains(",right,")).count();
+    assert!(called(&classify(&[])) > 0);
+    std::fs::write(at("off.toml"), "[decision.label.right]\nenter = 1.0\n").unwrap();
+    let off = classify(&["--config", &at("off.toml"), "--ticks", &at("ticks.csv"), "-v"]);
+    assert_eq!((off.status.code(), called(&off)), (Some(0), 0));
+    // Why: it came near enough by the bundle's own threshold.
+    let log = String::from_utf8_lossy(&off.stderr);
+    assert!(log.contains("right came to ") && log.contains(" and did not start: that takes 1 for "), "{log}");
+    let ticks = std::fs::read_to_string(at("ticks.csv")).unwrap();
+    assert!(ticks.starts_with("clip,ms,idle,left,right,"), "{ticks}");
+    let column = |line: &str| line.split(',').nth(4).and_then(|p| p.parse::<f32>().ok());
+    assert!(ticks.lines().skip(1).filter_map(column).any(|p| p > 0.8), "{ticks}");
+    let bundle = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bundles/resnet");
+    std::fs::write(at("other.toml"), format!("bundle = {:?}\n", bundle.display().to_string())).unwrap();
+    let other = program::lookout(&["classify", &clip, "--json", "--config", &at("other.toml")]);
+    let line: serde_json::Value = serde_json::from_slice(&other.stdout).unwrap();
+    assert!(line["mean"].get("covered").is_none(), "{line}");
+}

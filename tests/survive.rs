@@ -43,18 +43,23 @@ impl Place {
     }
 
     /// The same, where `command` is what starts the program.
-    fn start_by(&self, mut command: Command, args: &[&str]) -> Run<'_> {
+    fn start_by(&self, command: Command, args: &[&str]) -> Run<'_> {
+        self.start_logging(command, args, File::create(self.dir.join("log")).unwrap().into())
+    }
+
+    /// The same, with another standard error than the file.
+    fn start_logging(&self, mut command: Command, args: &[&str], log: Stdio) -> Run<'_> {
         let mut buffer = [0; 64];
         while self.manager.recv(&mut buffer).is_ok() {} // what an earlier run said
         let _ = fs::remove_file(self.dir.join("said"));
         command.args(["run", "--board", "host", "--report", &format!("file:{}", self.path("said"))]);
-        command.args(args).stderr(File::create(self.dir.join("log")).unwrap());
+        command.args(args).stderr(log);
         command.env("NOTIFY_SOCKET", self.dir.join("notify")).env("RUNTIME_DIRECTORY", &self.dir);
         Run { place: self, started: Instant::now(), child: command.spawn().unwrap() }
     }
 
     fn log(&self) -> String {
-        fs::read_to_string(self.dir.join("log")).unwrap()
+        fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
 
     fn said(&self) -> String {
@@ -129,7 +134,8 @@ struct Camera {
 
 impl Camera {
     fn new(place: &Place) -> Self {
-        let fifo = program::fifo(place.dir.join("camera"));
+        let fifo = place.dir.join("camera");
+        let fifo = if fifo.exists() { fifo } else { program::fifo(fifo) };
         let stop = Arc::new(AtomicBool::new(false));
         let (theirs, path) = (stop.clone(), fifo.clone());
         let thread = std::thread::spawn(move || {
@@ -331,4 +337,39 @@ fn ms_counts_from_the_first_frame_and_never_goes_back() {
     let health = said.lines().filter(|line| line.starts_with("$PLKTH"));
     let ms: Vec<u64> = health.map(|line| line.split(',').nth(2).unwrap().parse().unwrap()).collect();
     assert!(ms[..2] == [0, 0] && ms.is_sorted() && ms.last() > Some(&0), "{ms:?}");
+}
+
+#[test]
+fn a_log_that_nobody_takes_costs_neither_the_camera_nor_the_reports() {
+    let place = Place::new("stuck");
+    let (reader, writer) = rustix::pipe::pipe().unwrap();
+    rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
+    let mut full = File::from(writer.try_clone().unwrap());
+    let camera = Camera::new(&place);
+    let source = camera.spec();
+    let mut run = place.start_logging(program::command(&[]), &["--wait", "--source", &source, "--bundle", BUNDLE], writer.into());
+    run.says(",OK,");
+    rustix::fs::fcntl_setfl(&full, rustix::fs::OFlags::NONBLOCK).unwrap();
+    while full.write(&[b'x'; 64]).is_ok() {}
+    rustix::fs::fcntl_setfl(&full, rustix::fs::OFlags::empty()).unwrap();
+    drop(camera);
+    run.says(",NO FRAMES,");
+    let _camera = Camera::new(&place);
+    run.says(",OK,");
+    run.signal(Signal::TERM);
+    let start = Instant::now();
+    assert_eq!(run.child.wait().unwrap().code(), Some(0));
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    // Nobody has read it until now.
+    drop((full, reader));
+}
+
+#[test]
+fn reports_of_a_recording_that_no_port_took_are_not_a_success() {
+    let place = Place::new("unplugged");
+    let film = program::street(&place.dir.join("film.y4m"), 60, 2.0, 20..50);
+    let port = format!("serial:{}", place.path("nope"));
+    let mut run = place.start(&["--source", &film, "--report", &port]);
+    assert_eq!(run.child.wait().unwrap().code(), Some(1), "{}", place.log());
+    assert!(place.log().contains("not all reports of this recording could be written"), "{}", place.log());
 }

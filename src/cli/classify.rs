@@ -1,7 +1,8 @@
 //! `lookout classify`: one answer per recording, and its segments.
 //!
 //! Each recording is played ([`super::play`]) and its answer written ([`super::answer`]) before the next one begins. With known classes the answers are
-//! scored too ([`super::score`]). Without more the baked bundle answers; where what a box was taught or has learnt is asked for, the one that runs there.
+//! scored too ([`super::score`]). Without more the baked bundle answers, by its own thresholds. With a configuration, or where what a box was taught or has
+//! learnt is asked for, the bundle that runs there answers, by the thresholds that it has there: what `run` would say.
 
 use super::Failure;
 use super::alarms;
@@ -12,8 +13,10 @@ use super::score::{Score, Truth};
 use super::segments::Timeline;
 use super::setup::{self, BundleArg, GateArg, StateArg, WhereArg, load, on_box};
 use super::spare::spare;
+use super::ticks::Ticks;
 use crate::bundle::Bundle;
 use crate::config::Config;
+use crate::decision::Thresholds;
 use crate::pipeline::Options;
 use crate::source::open::Spec;
 use crate::source::shaped;
@@ -58,13 +61,16 @@ pub struct Args {
     /// Draw probabilities over time with events and pictures: a file for one recording, a folder for several
     #[arg(long, value_name = "SVG|DIR")]
     plot: Option<PathBuf>,
-    /// Configuration: the part of the picture that is looked at and, with --taught or --state, the box's bundle and state folder [default: with those
-    /// /etc/lookout/lookout.toml where it exists]
+    /// Configuration of a box, to answer as `run` would there: its bundle, thresholds, part of the picture, and what novelty may say [default: with --taught or
+    /// --state /etc/lookout/lookout.toml where it exists, else none]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Recordings of known classes: write a page with accuracy, confusion and the worst mistakes. The class is the folder's name
     #[arg(long, value_name = "HTML")]
     report: Option<PathBuf>,
+    /// Write the probability of every class in every decided tick: a table (CSV) with the columns clip, ms and the labels
+    #[arg(long, value_name = "CSV")]
+    ticks: Option<PathBuf>,
     /// Classes for --report from a table (CSV) with the columns file and label
     #[arg(long, value_name = "CSV", requires = "report")]
     labels: Option<PathBuf>,
@@ -83,24 +89,28 @@ impl Args {
 
 /// Runs the command. A recording that cannot be read is said on stderr and the others go on; the exit code tells.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
-    // What was taught or learnt belongs to the bundle that runs on that box: another one's answers would be wrong without a word.
-    let on_a_box = args.taught || args.state.is_some();
-    let config = if on_a_box || args.config.is_some() { setup::config(args.config.as_deref())? } else { Config::default() };
+    // What was taught, learnt or configured belongs to the bundle that runs on that box: another one's answers would be wrong without a word.
+    let on_a_box = args.taught || args.state.is_some() || args.config.is_some();
+    let config = if on_a_box { setup::config(args.config.as_deref())? } else { Config::default() };
     let store = StateArg { state: args.state.clone() }.store(&config);
     let mut bundle = if on_a_box { on_box(&args.bundle, &config, &store)? } else { load(&args.bundle)? };
     if args.taught {
         setup::add_taught(&mut bundle, &store)?;
     }
+    let thresholds = thresholds(args, &config, &bundle)?;
     let novelty = args.state.as_ref().and_then(|_| alarms::known(&store, &bundle, args.taught));
+    // Without a configuration, in blocks as they were counted.
+    let novelty = novelty.and_then(|setup| if args.config.is_some() { config.novelty.apply(setup) } else { Some(setup) });
     let answers = Answers { bundle: &bundle, format: args.format(), places: args.place.on, novelty: novelty.is_some() };
     // What would be wrong at the end of long work is said before it.
     let truths = args.report.as_ref().map(|_| truths(args, &bundle)).transpose()?;
     let plots = args.plot.as_ref().map(|to| plots(to, &args.clips)).transpose()?;
-    for file in args.report.iter().chain(plots.iter().flatten()) {
+    for file in args.report.iter().chain(&args.ticks).chain(plots.iter().flatten()) {
         can_be_written(args, file)?;
     }
+    let mut ticks = args.ticks.as_deref().map(|file| Ticks::new(file, &bundle)).transpose()?;
     let (region, gate, place) = (config.looked_at(), args.gate.on(), args.place.on);
-    let mut options = Options { region, gate, place, still_before: true, novelty, ..Options::default() };
+    let mut options = Options { region, thresholds, gate, place, still_before: true, novelty, ..Options::default() };
     if options.novelty.is_some() {
         // Every tick's score is asked for.
         options.heartbeat = Duration::ZERO;
@@ -114,6 +124,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         match timeline(clip, &bundle, &options, args.extra.as_deref(), thumbs.as_mut()) {
             Ok(timeline) => {
                 answers.write(clip, &timeline, out)?;
+                ticks.iter_mut().try_for_each(|ticks| ticks.add(clip, &timeline))?;
                 let draw = || thumbs.as_ref().map_or(String::new(), |thumbs| drawing(clip, &answers, &timeline, thumbs));
                 if let Some(to) = &plots {
                     save(&to[n], &draw())?;
@@ -133,11 +144,23 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
             }
         }
     }
+    ticks.iter_mut().try_for_each(Ticks::end)?;
     if let (Some(score), Some(to)) = (&score, &args.report) {
         save(to, &score.html())?;
         let _ = writeln!(std::io::stderr(), "{}; {}", score.sentence(), to.display());
     }
     if code == 0 { Ok(()) } else { Err(Failure { code, why: String::new() }) }
+}
+
+/// The thresholds of every class, as they are configured.
+fn thresholds(args: &Args, config: &Config, bundle: &Bundle) -> Result<Vec<Thresholds>, Failure> {
+    match config.names(&bundle.labels) {
+        Err(e) if args.taught => return Err(e.into()),
+        // It may be one that was taught there.
+        Err(e) => log::warn!("{e}; left alone"),
+        Ok(()) => {}
+    }
+    Ok(config.decisions(&bundle.contract.decision, &bundle.labels)?.iter().map(Thresholds::from).collect())
 }
 
 /// Where the bundle lies that a clip of the black box was kept with, if that is another one than this and installed here.

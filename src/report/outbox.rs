@@ -306,7 +306,7 @@ fn same_state(a: &Report, b: &Report) -> bool {
 }
 
 /// A span for `poll(2)`, rounded up to a whole millisecond so that a wait never spins.
-pub(super) fn timespec(span: Duration) -> Timespec {
+pub(crate) fn timespec(span: Duration) -> Timespec {
     let ms = u64::try_from(span.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX).min(3_600_000);
     Timespec { tv_sec: i64::try_from(ms / 1_000).unwrap_or(3_600), tv_nsec: (ms % 1_000 * 1_000_000).try_into().unwrap_or(0) }
 }

@@ -92,10 +92,16 @@ impl Wire {
                 self.lose(e);
             }
             if let Some(deadline) = closing {
-                let Some(port) = &self.port else { return };
+                let Some(port) = &self.port else {
+                    if !self.line.is_empty() || outbox.pop().is_some() {
+                        outbox.set_lost();
+                    }
+                    return;
+                };
                 let left = deadline.saturating_duration_since(Instant::now());
                 if left.is_zero() || (self.line.is_empty() && port.unsent() == 0) {
-                    if port.unsent() > 0 {
+                    if !self.line.is_empty() || port.unsent() > 0 {
+                        outbox.set_lost();
                         port.discard();
                     }
                     return;
