@@ -218,14 +218,29 @@ impl Default for Novelty {
 }
 
 impl Novelty {
+    /// Ticks of a block.
+    pub fn block(&self, tick_ms: u32) -> u32 {
+        (self.block_s * 1000 / tick_ms.max(1)).max(1)
+    }
+
     /// What is known of a place, under these wishes.
     pub fn apply(&self, setup: Setup) -> Option<Setup> {
         let tick_ms = setup.normal.tick_ms.max(1);
-        let block = (self.block_s * 1000 / tick_ms).max(1);
+        let block = self.block(tick_ms);
         // By whole ticks: a block of 19 s is one of 10 where ticks are of 10.
         let rate = self.false_alarms * f64::from(block) * f64::from(tick_ms) / 86_400_000.0;
         // Blocks of another length promise nothing of these.
-        let blocks = if block == setup.block { setup.blocks } else { Blocks::default() };
+        let blocks = if block == setup.block {
+            setup.blocks
+        } else {
+            if !setup.blocks.best.is_empty() && self.enabled {
+                let (n, were, s) = (setup.blocks.best.len(), setup.block * tick_ms / 1000, self.block_s);
+                log::warn!(
+                    "novelty.block_s = {s}: {n} blocks that were counted are of {were} s and promise nothing of these; counting begins anew"
+                );
+            }
+            Blocks::default()
+        };
         self.enabled.then_some(Setup { rate, block, blocks, ..setup })
     }
 }

@@ -40,12 +40,12 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// A minute a block, one false alarm a day, and the blocks of the footage it was learnt from. `network`: the file of its recurrent layer.
+    /// One false alarm a day, and the blocks of the footage it was learnt from, as long as they were counted. `network`: the file of its recurrent layer.
     ///
     /// # Errors
     /// That file is missing or another one, where it needs one.
     pub fn of(normal: Normal, network: Option<&[u8]>) -> Result<Self, String> {
-        let (blocks, block) = (normal.blocks.clone(), (60_000 / normal.tick_ms.max(1)).max(1));
+        let (blocks, block) = (normal.blocks.clone(), normal.block());
         let rate = f64::from(block) * f64::from(normal.tick_ms.max(1)) / 86_400_000.0;
         Ok(Self { sense: Sense::new(&normal, network)?, normal, blocks, rate, block })
     }

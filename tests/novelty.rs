@@ -385,8 +385,7 @@ fn a_trained_network_travels_with_the_bundle() {
         assert_eq!(line, words);
         // Ten minutes, of which every third was not learnt from.
         assert_eq!((&says["blocks"], &says["one_in"]), (&3.into(), &serde_json::Value::Null));
-        let promise =
-            "promise   3 blocks of 60 s are counted: no alarm before there are 20, on footage like that; a box counts its own";
+        let promise = "promise   3 blocks of 60 s are counted: no alarm before there are 20, 17 min more, on footage like that; a box counts its own";
         assert!(check.lines().any(|l| l == promise) && promise.contains(says["promise"].as_str().unwrap()), "{check}");
         assert!(json("tests/bundles/rows-lstm")["novelty"].is_null());
         // The box learns what stands behind the network from its own footage, and finds what is wrong.
@@ -430,7 +429,7 @@ fn the_doctor_says_what_can_be_promised_now() {
         found
     };
     // The bundle's own blocks are of another place.
-    assert_eq!(doctor(""), ["0 blocks of 60 s are counted: no alarm before there are 20"]);
+    assert_eq!(doctor(""), ["0 blocks of 60 s are counted: no alarm before there are 20, 20 min more"]);
     rows(&good, 66 * 600, 8, |_| Change::None);
     let good = format!("features:{}", good.display());
     let learnt = lookout(&["learn", &good, "--bundle", bundle.to_str().unwrap(), "--state", state.to_str().unwrap()]);

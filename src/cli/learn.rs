@@ -106,6 +106,7 @@ pub fn learn(args: &LearnArgs, out: &mut dyn Write) -> Result<(), Failure> {
         // Wide rows are looked at through sums that are drawn from it: the network knows those of its own training.
         seed: brought.as_ref().map_or(args.seed, |setup| setup.normal.seed),
         each: args.each,
+        block: config.novelty.block(tick_ms),
         ..Terms::new(tick_ms, alike)
     };
     // Before the long work.
@@ -138,7 +139,13 @@ pub fn learn(args: &LearnArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let ticks = learnt.learnt;
     let promise = promised::words(&Setup::of(learnt, network).map_err(Failure::broke)?);
     let c = &bundle.contract;
-    writeln!(out, "{}: learnt from {ticks} ticks ({hours:.2} h) for bundle {} {}; {promise}", path.display(), c.name, c.version)?;
+    writeln!(
+        out,
+        "{}: learnt from {ticks} ticks ({hours:.2} h), a third of them kept to judge by, for bundle {} {}; {promise}",
+        path.display(),
+        c.name,
+        c.version
+    )?;
     Ok(())
 }
 

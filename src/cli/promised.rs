@@ -14,7 +14,8 @@ pub fn words(setup: &Setup) -> String {
         n => format!("{n} blocks of {} are counted", span(block)),
     };
     let Some(one_in) = promise.one_in() else {
-        return format!("{counted}: no alarm before there are {LEAST}");
+        let left = (LEAST as u32).saturating_sub(promise.blocks());
+        return format!("{counted}: no alarm before there are {LEAST}, {} more", span(block * left));
     };
     let now = format!("{counted}: at most one false alarm in {} can be promised now", many(one_in));
     let asked = promise.asked();
@@ -69,8 +70,8 @@ mod tests {
             words(&Setup { blocks, rate, block, ..Setup::of(normal.clone(), None).expect("a setup") })
         };
         let day = 1.0 / 1440.0;
-        assert_eq!(counted(1, day, 600), "1 block of 60 s is counted: no alarm before there are 20");
-        assert_eq!(counted(3, day, 600), "3 blocks of 60 s are counted: no alarm before there are 20");
+        assert_eq!(counted(1, day, 600), "1 block of 60 s is counted: no alarm before there are 20, 19 min more");
+        assert_eq!(counted(3, day, 600), "3 blocks of 60 s are counted: no alarm before there are 20, 17 min more");
         assert_eq!(
             counted(29, day, 600),
             "29 blocks of 60 s are counted: at most one false alarm in 30 of them (30 min) can be promised now; \

@@ -89,7 +89,7 @@ pub struct Terms {
 impl Terms {
     /// What serves most: a second ahead, held for eight, 64 numbers of memory.
     pub fn new(tick_ms: u32, alike: usize) -> Self {
-        let (horizon_ms, hold_ms, block) = (1000, 8000, (60_000 / tick_ms).max(1));
+        let (horizon_ms, hold_ms, block) = (1000, 8000, minute(tick_ms));
         Self { tick_ms, horizon_ms, hold_ms, hidden: 64, seed: 1, loss: Loss::default(), back: false, alike, block, each: false }
     }
 
@@ -139,6 +139,9 @@ pub struct Normal {
     // Left out where it is none: what was counted with a file is found by the file's bytes.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub warm: usize,
+    /// Ticks a block of [`Normal::blocks`]; 0: a minute's.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    block: u32,
     /// Hidden numbers of the recurrent layer.
     pub hidden: usize,
     /// It is drawn from this, where it has no file.
@@ -170,9 +173,13 @@ pub struct Normal {
     pub blocks: Blocks,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_zero(n: &usize) -> bool {
-    *n == 0
+fn is_zero<T: Default + PartialEq>(n: &T) -> bool {
+    *n == T::default()
+}
+
+/// Ticks of a minute, 1 at least: a block where nothing else is asked for.
+fn minute(tick_ms: u32) -> u32 {
+    (60_000 / tick_ms.max(1)).max(1)
 }
 
 /// Ticks of the longest horizon and hold.
@@ -291,6 +298,7 @@ pub fn learn(
         horizon: horizon as usize,
         hold: hold as usize,
         warm: warm(features, &pieces, horizon as usize),
+        block: if terms.block == minute(terms.tick_ms) { 0 } else { terms.block },
         hidden: memory.map_or(terms.hidden, |m| m.hidden()),
         seed: terms.seed,
         network: network.map_or_else(String::new, |file| hex(&Sha256::digest(file))),
@@ -438,6 +446,11 @@ impl Normal {
         solve(&mut sum, outputs, &one, outputs)
     }
 
+    /// Ticks a block of [`Normal::blocks`].
+    pub fn block(&self) -> u32 {
+        if self.block == 0 { minute(self.tick_ms) } else { self.block }
+    }
+
     /// What the answers usually are, and the blocks of what was not learnt from. All pieces are walked through in order: what is judged has the past that
     /// it will have when a box runs.
     fn measure(&mut self, pieces: &[Piece<'_>], sense: &mut Sense, block: u32) -> Result<(), String> {
@@ -509,6 +522,10 @@ impl Normal {
         }
         if self.warm > WARM {
             return Err(format!("warm = {}, expected 0 to {WARM}", self.warm));
+        }
+        let hour = 60 * minute(tick_ms);
+        if self.block > hour {
+            return Err(format!("block = {}, expected 0 to {hour} ticks", self.block));
         }
         let (inner, f, outputs) = (inner(self.features), self.features, self.outputs());
         for (what, found, expected) in [

@@ -320,11 +320,11 @@ fn a_clip_of_an_installed_bundle_finds_it() {
     let installed = lookout(&["install", "--config", &config, "tests/bundles/rows-lstm"]);
     assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
     let its = lookout::bundle::Bundle::open(Path::new("tests/bundles/rows-lstm")).unwrap();
-    let out = lookout(&["classify", "--config", &config, clip]);
+    let out = lookout(&["classify", "--config", &config, "--bundle", "tests/bundles/senses", clip]);
     let why = String::from_utf8(out.stderr).unwrap();
     let place = format!("; it is installed here: --bundle {state}/bundles/{}\n", its.hash);
     assert!(out.status.code() == Some(2) && why.contains("kept with bundle ") && why.ends_with(&place), "{why}");
-    for known in [["--state", &state], ["--bundle", &format!("{state}/bundles/{}", its.hash)]] {
+    for known in [["--state", &state], ["--config", &config], ["--bundle", &format!("{state}/bundles/{}", its.hash)]] {
         let out = lookout(&[&["classify", "--json", clip], &known[..]].concat());
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     }
