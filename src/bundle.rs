@@ -10,6 +10,7 @@ mod contract;
 
 pub use contract::{Answer, Channel, Contract, Decision, Golden, Head, Input, Mode, Resize, Time};
 
+use crate::config::read_file;
 use crate::report::{INVALID, Label, MAX_LABEL, NOVELTY};
 use crate::taught::lesson::{self, Lesson};
 use sha2::{Digest, Sha256};
@@ -62,16 +63,8 @@ impl Bundle {
     pub fn open(dir: &Path) -> Result<Self, BundleError> {
         let origin = dir.display().to_string();
         let read = |name: &str| {
-            let path = dir.join(name);
-            let fail = |why: String| BundleError { bundle: origin.clone(), why: format!("{name}: {why}") };
-            let meta = std::fs::metadata(&path).map_err(|e| fail(e.to_string()))?;
-            if !meta.is_file() {
-                return Err(fail("a file is expected here, found something else".into()));
-            }
-            if meta.len() > MAX_FILE_BYTES {
-                return Err(fail(format!("{} bytes, at most {MAX_FILE_BYTES} are read", meta.len())));
-            }
-            std::fs::read(&path).map_err(|e| fail(e.to_string()))
+            let fail = |e: std::io::Error| BundleError { bundle: origin.clone(), why: format!("{name}: {e}") };
+            read_file(&dir.join(name), MAX_FILE_BYTES).map_err(fail)
         };
         Self::load(&origin, read)
     }
@@ -118,24 +111,24 @@ impl Bundle {
     /// Puts what was taught on top, instead of what was taught before: its labels follow the head's own.
     ///
     /// # Errors
-    /// A label that cannot be one, or more classes than there are ids.
+    /// A label that no class may have, or more classes than there are ids; the bundle is then what it was.
     pub fn teach(&mut self, lesson: Lesson) -> Result<(), BundleError> {
         let own = self.contract.head.labels.len();
-        self.labels.truncate(own);
+        let mut labels: Vec<Label> = self.labels.iter().take(own).cloned().collect();
         for text in lesson.labels() {
-            let taught = label("a taught class", text).map_err(|why| self.refuse(why))?;
-            if !self.labels.contains(&taught) {
-                self.labels.push(taught);
+            let taught = class("a taught class", text).map_err(|why| self.refuse(why))?;
+            if !labels.contains(&taught) {
+                labels.push(taught);
             }
         }
-        let taught = self.labels.len() - own;
-        if taught > lesson::MAX_CLASSES || self.labels.len() > 256 {
+        let taught = labels.len() - own;
+        if taught > lesson::MAX_CLASSES || labels.len() > 256 {
             return Err(self.refuse(format!(
                 "{own} classes and {taught} taught ones, at most {} are taught, and at most 256 in all",
                 lesson::MAX_CLASSES
             )));
         }
-        self.lesson = Some(lesson);
+        (self.labels, self.lesson) = (labels, Some(lesson));
         Ok(())
     }
 
@@ -233,6 +226,30 @@ pub(crate) fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::taught::lesson::{Example, Step};
+    use crate::taught::packed::Packed;
+
+    #[test]
+    fn a_taught_class_has_no_name_that_reports_say_of_something_else_and_a_refusal_changes_nothing() {
+        let mut bundle = crate::baked::bundle().unwrap();
+        let shown = |labels: &[&str]| {
+            let mut lesson = Lesson::new(&bundle.hash, None);
+            for label in labels {
+                let example = Example { from: "clip".into(), traces: vec![Packed::round(&[0.5])], sure: Packed::default() };
+                lesson.push(Step::Shown { label: (*label).into(), examples: vec![example] });
+            }
+            // As a state folder or an exported bundle brings it.
+            Lesson::parse(lesson.file().unwrap().as_bytes()).unwrap()
+        };
+        let (knock, wrong) = (shown(&["knock"]), [NOVELTY, INVALID, "Knock!"].map(|label| (label, shown(&["wave", label]))));
+        bundle.teach(knock).unwrap();
+        let before = (bundle.labels.clone(), bundle.lesson.clone());
+        for (label, lesson) in wrong {
+            let said = bundle.teach(lesson).unwrap_err().to_string();
+            assert!(said.contains("a taught class") && said.contains(label) && said.contains("expected"), "{said}");
+            assert_eq!((&bundle.labels, &bundle.lesson), (&before.0, &before.1), "{label}");
+        }
+    }
 
     #[test]
     fn what_a_file_says_cannot_move_the_cursor() {

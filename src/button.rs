@@ -2,7 +2,8 @@
 //!
 //! So a class is taught by who stands at the box, without a cable. A button does what `TEACH` and `KEEP` do over the wire, by the same
 //! desk ([`crate::report::desk`]); whoever wired it has armed it, for its own class only. One example at a time: a second button that
-//! is pressed meanwhile says nothing. The kernel debounces; where a chip is missing or goes away it is tried again and named.
+//! is pressed meanwhile says nothing, and one pressed while another class is shown over a wire is refused, which is logged. The kernel
+//! debounces; where a chip is missing or goes away it is tried again and named.
 
 use crate::board::Wiring;
 use crate::complaint::Complaint;

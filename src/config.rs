@@ -15,7 +15,8 @@ use crate::shaper;
 use crate::store::{self, policy::check_key};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 /// Where the configuration lies unless `--config` says otherwise.
@@ -437,13 +438,34 @@ pub(crate) fn read_text(path: &Path) -> Result<String, String> {
 /// # Errors
 /// A sentence without the path: not there, a directory, too large.
 pub(crate) fn read_whole(path: &Path, most: u64) -> Result<Vec<u8>, String> {
-    let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
-    if file.metadata().map_err(|e| e.to_string())?.is_dir() {
-        return Err("a file is expected here, found a directory".into());
+    bounded(path, most).map_err(|e| e.to_string())
+}
+
+/// Reads a file of at most `most` bytes that a program wrote: nothing else than a file is opened, since a FIFO in its place would be waited for.
+///
+/// # Errors
+/// A sentence without the path; of kind `NotFound` where there is none, and `FileTooLarge` where it is longer.
+pub(crate) fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("a file is expected here, found something else"));
     }
-    let mut bytes = Vec::new();
-    file.take(most + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-    if bytes.len() as u64 > most { Err(format!("more than {most} bytes, no such file is that long")) } else { Ok(bytes) }
+    bounded(path, most)
+}
+
+fn bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let meta = file.metadata()?;
+    if meta.is_dir() {
+        return Err(io::Error::new(ErrorKind::IsADirectory, "a file is expected here, found a directory"));
+    }
+    let long = |why: String| Err(io::Error::new(ErrorKind::FileTooLarge, why));
+    if meta.len() > most {
+        return long(format!("{} bytes, at most {most} are read", meta.len()));
+    }
+    // All of it at once: a reader that grows would ask for twice the room of a large file.
+    let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0));
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most { long(format!("more than {most} bytes, no such file is that long")) } else { Ok(bytes) }
 }
 
 #[cfg(test)]
@@ -521,5 +543,8 @@ mod tests {
         assert!(Config::open(Path::new("/")).expect_err("directory").to_string().contains("directory"));
         assert!(Config::open(Path::new("/dev/zero")).expect_err("endless").to_string().contains("bytes"));
         assert!(Config::open(Path::new("/nowhere.toml")).expect_err("missing").to_string().starts_with("/nowhere.toml: "));
+        assert!(read_file(Path::new("/dev/zero"), 9).expect_err("no file").to_string().contains("found something else"));
+        assert_eq!(read_file(Path::new("Cargo.toml"), 9).expect_err("long").kind(), ErrorKind::FileTooLarge);
+        assert_eq!(read_file(Path::new("/nowhere.toml"), 9).expect_err("missing").kind(), ErrorKind::NotFound);
     }
 }

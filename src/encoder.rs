@@ -125,8 +125,7 @@ impl Encoder {
             }
             None => false,
         };
-        let (planes, h, w) = (want.planes(), want.height, want.width);
-        let shape: Vec<usize> = if want.clip > 1 { vec![1, planes, want.clip, h, w] } else { vec![1, planes, h, w] };
+        let (planes, shape) = (want.planes(), want.shape());
         let found = onnx::input_fact(&proto).map_err(refuse)?;
         if found.1.len() != shape.len() {
             return Err(refuse(format!(
@@ -182,7 +181,7 @@ impl Encoder {
         if len != want.features {
             return Err(refuse(format!("the graph gives {len} features, the contract says input.features = {}", want.features)));
         }
-        let plane_len = h * w;
+        let plane_len = want.height * want.width;
         let levels = vec![0; planes * want.clip * plane_len].into();
         let clip = Clip { levels, planes, ticks: want.clip, plane_len, seen: 0 };
         Ok(Self { runner, input, kind, clip, features: vec![0.0; len].into(), map, report })

@@ -42,10 +42,8 @@ fn compare(bundle: &Bundle, encoder: Option<&mut Encoder>, head: &mut Head) -> R
     if let (Some(input), Some(frames), Some(features), Some(encoder)) =
         (&bundle.contract.input, &golden.frames, &golden.features, encoder)
     {
-        let mut shape = vec![0, input.planes(), input.height, input.width];
-        if input.clip > 1 {
-            shape.insert(2, input.clip);
-        }
+        let mut shape = input.shape();
+        shape[0] = 0;
         let levels: ArrayD<u8> = read(bundle, frames, &shape)?;
         let wanted: ArrayD<f32> = read(bundle, features, &[levels.len_of(Axis(0)), input.features])?;
         let maps = golden
@@ -59,11 +57,10 @@ fn compare(bundle: &Bundle, encoder: Option<&mut Encoder>, head: &mut Head) -> R
         for (levels, wanted) in levels.outer_iter().zip(wanted.outer_iter()) {
             let levels: Vec<u8> = levels.iter().copied().collect();
             let got = encoder.run_clip(&levels).map_err(|e| bundle.refuse(e.to_string()))?;
-            worst = got.iter().zip(&wanted).fold(worst, |w, (g, x)| worse(w, g - x));
+            worst = worst.max(apart(got, &wanted));
             found.vectors += 1;
             if let (Some(got), Some(wanted)) = (encoder.map(), maps.next()) {
-                let apart = got.values.iter().zip(&wanted).fold(found.map.unwrap_or(0.0), |w, (g, x)| worse(w, g - x));
-                found.map = Some(apart);
+                found.map = Some(found.map.unwrap_or(0.0).max(apart(got.values, &wanted)));
             }
         }
         encoder.reset();
@@ -79,11 +76,11 @@ fn compare(bundle: &Bundle, encoder: Option<&mut Encoder>, head: &mut Head) -> R
     for (window, wanted) in windows.outer_iter().zip(logits.outer_iter()) {
         let window: Vec<f32> = window.iter().copied().collect();
         let got = head.run_window(&window).map_err(|e| bundle.refuse(e.to_string()))?;
-        found.logits = got.iter().zip(&wanted).fold(found.logits, |w, (g, x)| worse(w, g - x));
-        found.top1_equal &= best(got.iter()) == best(wanted.iter());
+        found.logits = found.logits.max(apart(got, &wanted));
+        found.top1_equal &= best(got) == best(&wanted);
         found.vectors += 1;
         if let (Some(got), Some(wanted)) = (head.place(), places.next()) {
-            found.boxes = Some(got.iter().zip(&wanted).fold(found.boxes.unwrap_or(0.0), |w, (g, x)| worse(w, g - x)));
+            found.boxes = Some(found.boxes.unwrap_or(0.0).max(apart(&got, &wanted)));
         }
     }
     within(bundle, "boxes", found.boxes.unwrap_or(0.0), golden.boxes_tolerance)?;
@@ -91,13 +88,15 @@ fn compare(bundle: &Bundle, encoder: Option<&mut Encoder>, head: &mut Head) -> R
     Ok(Some(found))
 }
 
-/// A difference that is not a number is the worst there is.
-fn worse(worst: f32, difference: f32) -> f32 {
-    if difference.is_nan() { f32::INFINITY } else { worst.max(difference.abs()) }
+/// The largest difference of two rows of one length; infinite where one is not a number, which is the worst there is.
+pub(crate) fn apart<'a>(a: impl IntoIterator<Item = &'a f32>, b: impl IntoIterator<Item = &'a f32>) -> f32 {
+    let differences = a.into_iter().zip(b).map(|(a, b)| (a - b).abs());
+    differences.fold(0.0, |worst, d| if d.is_nan() { f32::INFINITY } else { worst.max(d) })
 }
 
-fn best<'a>(values: impl Iterator<Item = &'a f32>) -> Option<usize> {
-    values.enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(n, _)| n)
+/// Where the largest number is; `None` where there is none.
+pub(crate) fn best<'a>(values: impl IntoIterator<Item = &'a f32>) -> Option<usize> {
+    values.into_iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(n, _)| n)
 }
 
 fn within(bundle: &Bundle, what: &str, found: f32, allowed: f32) -> Result<(), BundleError> {

@@ -46,8 +46,8 @@ impl HealthClock {
         let missed = now.since(self.next).as_secs() / PERIOD.as_secs();
         self.next = self.next + Duration::from_secs((missed + 1) * PERIOD.as_secs());
         let counts = pipeline.counts();
-        let frames = u64::from(counts.frames.saturating_sub(self.last.1.frames));
         let ms = now.since(self.last.0).as_millis().max(1) as u64;
+        let fps_tenths = fps_tenths(self.last.1.frames, counts.frames, ms);
         let (ticks, reused) = (counts.ticks.wrapping_sub(self.last.1.ticks), counts.reused.wrapping_sub(self.last.1.reused));
         let still = (pipeline.has_gate() && ticks > 0 && !matches!(pipeline.state(), State::Warming { .. }))
             .then(|| (100 * u64::from(reused) / u64::from(ticks)).min(100) as u8);
@@ -58,7 +58,7 @@ impl HealthClock {
                 State::Ok if self.fallback => State::Fallback,
                 state => state.clone(),
             },
-            fps_tenths: u16::try_from((frames * 10_000 + ms / 2) / ms).unwrap_or(u16::MAX),
+            fps_tenths,
             drops: Drops { lost: counts.lost, disordered: counts.disordered, ..Drops::default() },
             p50_ms: None,
             p99_ms: None,
@@ -74,5 +74,31 @@ impl HealthClock {
     /// Something changed that should not wait for the next second.
     pub fn hasten(&mut self) {
         self.next = self.last.0;
+    }
+}
+
+/// Tenths of frames a second, of two counts `ms` apart. The count starts again at 0 behind 2^32 frames; before the first frame it is one less than
+/// [`HealthClock::new`] takes it to be, which is no frame either.
+fn fps_tenths(before: u32, now: u32, ms: u64) -> u16 {
+    let frames = u64::try_from(now.wrapping_sub(before).cast_signed()).unwrap_or(0);
+    u16::try_from((frames * 10_000 + ms / 2) / ms).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_the_same_where_the_count_of_frames_starts_again() {
+        for (before, now, ms, tenths) in [
+            (0, 30, 1000, 300),
+            (u32::MAX - 9, 20, 1000, 300),
+            (1, 0, 1000, 0),
+            (5, 5, 1000, 0),
+            (0, 1, 3000, 3),
+            (0, 9_000, 1, u16::MAX),
+        ] {
+            assert_eq!(fps_tenths(before, now, ms), tenths, "{before}, then {now}");
+        }
     }
 }

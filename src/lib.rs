@@ -9,8 +9,9 @@
 //! Data walks in one direction and each stage has one room; the modules below stand in the order in which it flows.
 //!
 //! - Hardware stands at the two ends. The middle is pure: no clock, no I/O. Time enters once, with the frame.
-//! - Few threads: [`capture`], inference (the caller's), one writer a sink. All hand-overs are bounded: the newest frame
-//!   wins and every lost one is counted; events and changes of state are kept, other status is latest-wins, lost events are
+//! - Few threads: [`capture`], inference (the caller's, and a second for the encoder of a large network), one writer a sink; and beside them, in nobody's
+//!   way, one a device of [`extra`]s, and one each for [`button`]s, the [`blackbox`], what novelty counts and what is being taught. All hand-overs are
+//!   bounded: the newest frame wins and every lost one is counted; events and changes of state are kept, other status is latest-wins, lost events are
 //!   announced by number.
 //! - A ring slot is a tick of time, not a frame that happened to arrive ([`ring`], [`pipeline`]).
 //! - Int8 parts of an encoder are one operator of our own ([`qnn`]); what it does not know stays with tract in float.

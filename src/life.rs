@@ -2,13 +2,15 @@
 //!
 //! A box that dies in its first second would otherwise be started for ever, and nobody would learn why. The file lies in
 //! the directory that the service manager gives us (`RuntimeDirectory=`, memory, gone when power goes), so nothing wears out
-//! and a new boot begins anew. It is written twice a run, at its start and at its end. Times are of the clock that counts
-//! from boot; no wall clock is asked. Without such a directory (started by hand) nothing is counted.
+//! and a new boot begins anew. So does the count behind a run that was asked to stop: who restarts a box is not to find it
+//! lying still. It is written twice a run, at its start and at its end. Times are of the clock that counts from boot; no wall
+//! clock is asked. Without such a directory (started by hand) nothing is counted.
 
 use crate::bundle::plain;
+use crate::config::read_file;
 use crate::report::{LastEnd, Life};
 use crate::vitals::uptime;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,7 +27,7 @@ pub struct Runs {
     file: Option<PathBuf>,
     /// Starts before this one since power came on.
     restarts: u32,
-    /// Of those and this one, the last [`MANY`] + 1, in ms since boot.
+    /// Of those since the last that was asked to stop, and this one, the last [`MANY`] + 1, in ms since boot.
     starts: Vec<u64>,
     last_end: LastEnd,
     /// What the last run said when it ended.
@@ -39,6 +41,9 @@ impl Runs {
         let Some(dir) = dir else { return runs };
         let file = dir.join("runs");
         runs.read(&text(&file));
+        if runs.last_end == LastEnd::Stopped {
+            runs.starts.clear();
+        }
         runs.starts.push(uptime().as_millis().try_into().unwrap_or(u64::MAX));
         let surplus = runs.starts.len().saturating_sub(MANY + 1);
         runs.starts.drain(..surplus);
@@ -125,10 +130,7 @@ impl Runs {
 
 /// What stands in the file of all runs; nothing where it cannot be read.
 fn text(file: &Path) -> String {
-    let mut text = String::new();
-    // Half of it says as little as none: `read` asks for three lines.
-    let _ = std::fs::File::open(file).and_then(|f| f.take(MAX_BYTES).read_to_string(&mut text));
-    text
+    read_file(file, MAX_BYTES).ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
 }
 
 /// Adds how it ended to the file of a run that cannot go on: for the panic hook, which owns nothing.
@@ -190,6 +192,14 @@ mod tests {
         let dir = Dir::new("many");
         let too_many: Vec<bool> = (0..7).map(|_| Runs::begin(Some(&dir.0)).too_many()).collect();
         assert_eq!(too_many, [false, false, false, false, false, true, true]);
+        // Restarted by somebody, seven times: the first of these follows those that ended by themselves.
+        for n in 0..7 {
+            let runs = Runs::begin(Some(&dir.0));
+            assert_eq!(runs.too_many(), n == 0, "start {n}");
+            runs.end(LastEnd::Stopped, "");
+        }
+        let too_many: Vec<bool> = (0..6).map(|_| Runs::begin(Some(&dir.0)).too_many()).collect();
+        assert_eq!(too_many, [false, false, false, false, false, true]);
         let mut runs = Runs::begin(Some(&dir.0));
         runs.forgive();
         assert!(!runs.too_many() && !Runs::begin(Some(&dir.0)).too_many());

@@ -9,6 +9,7 @@ mod guard;
 mod mend;
 mod precheck;
 mod runner;
+pub(crate) mod tensor;
 
 use crate::bundle::{MAX_FILE_BYTES, plain};
 pub use any::Any;
@@ -245,21 +246,9 @@ pub(crate) fn without_activation_quantisation(proto: &ModelProto) -> ModelProto 
 /// The upper end of a quantiser's range where its lower end is 0; `None` where it takes negative numbers as well.
 fn swallowed_relu(quantiser: &NodeProto, known: &HashMap<&str, &TensorProto>) -> Option<f32> {
     let constant = |n: usize| quantiser.input.get(n).and_then(|i| known.get(i.as_str())).copied();
-    let scale = constant(1)?;
-    let scale = match (scale.raw_data.as_slice(), scale.float_data.as_slice()) {
-        ([a, b, c, d], []) => f32::from_le_bytes([*a, *b, *c, *d]),
-        ([], [one]) => *one,
-        _ => return None,
-    };
+    let [scale] = tensor::floats(constant(1)?)?[..] else { return None };
     // Without a zero point it is 0 of u8.
-    let zero = constant(2).map_or(Some(0), |z| {
-        match (DataType::try_from(z.data_type).ok()?, z.raw_data.as_slice(), z.int32_data.as_slice()) {
-            (DataType::Uint8, [z], _) => Some(i32::from(*z)),
-            (DataType::Int8, [z], _) => Some(i32::from(z.cast_signed()) + 128),
-            (DataType::Uint8, [], [z]) => Some(*z),
-            (DataType::Int8, [], [z]) => Some(z + 128),
-            _ => None,
-        }
-    });
-    (zero == Some(0)).then_some(255.0 * scale)
+    let zero = constant(2).map_or(Some((vec![0], DataType::Uint8)), tensor::integers)?;
+    let lowest = matches!((&zero.0[..], zero.1), ([0], DataType::Uint8) | ([-128], DataType::Int8));
+    lowest.then_some(255.0 * scale)
 }

@@ -13,7 +13,7 @@ pub fn put_count(to: &mut Vec<u8>, count: u64) {
     to.extend_from_slice(&count.to_le_bytes());
 }
 
-/// Takes as many numbers as `to` holds.
+/// Takes as many numbers as `to` holds, whatever they are: only the stage knows which it can hold.
 pub fn take(from: &mut &[u8], to: &mut [f32]) -> Option<()> {
     let (bytes, rest) = from.split_at_checked(to.len().checked_mul(4)?)?;
     *from = rest;

@@ -248,7 +248,8 @@ impl Pipeline {
             Some(staged) => self.encode(tick, staged, probe),
             None => Ok(()),
         };
-        if staged.is_none() || taken.is_err() {
+        let held = staged.is_none() || taken.is_err();
+        if held {
             self.hold(at, out);
         }
         let moves = self.moves(staged.is_some());
@@ -259,7 +260,14 @@ impl Pipeline {
             self.strange(at, moves, out);
             probe.lap(Stage::Novelty);
         }
-        let logits = self.head.run(&self.ring)?;
+        let logits = match self.head.run(&self.ring) {
+            Ok(logits) => logits,
+            // What was said last stands.
+            Err(e) => {
+                self.counts.held += u32::from(!held);
+                return taken.and(Err(e.into()));
+            }
+        };
         probe.lap(Stage::Head);
         let (Some(p), Some(window)) = (logits, self.ring.window()) else {
             self.state = self.warming();

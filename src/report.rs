@@ -295,9 +295,9 @@ pub struct Health {
     pub fps_tenths: u16,
     /// Frames lost since start, by cause.
     pub drops: Drops,
-    /// Median of the time from frame to decision over the last minute, ms; `None` before the first.
+    /// Median of the last 600 times from frame to decision (a minute at ten ticks a second), ms; `None` before the first.
     pub p50_ms: Option<u32>,
-    /// 99th percentile of the time from frame to decision over the last minute, ms; `None` before the first.
+    /// 99th percentile of the same, ms; `None` before the first.
     pub p99_ms: Option<u32>,
     /// Temperature in degrees Celsius, where the board has a sensor.
     pub celsius: Option<i16>,

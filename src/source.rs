@@ -122,6 +122,15 @@ pub const MAX_SIDE: usize = 16_384;
 /// Largest frame accepted, in pixels: 8K UHD is 33 million.
 pub const MAX_PIXELS: usize = 40_000_000;
 
+/// Checks the size of a picture, in pixels, before anything is allocated for it. The error says what was found and expected.
+fn check_size(width: usize, height: usize) -> Result<(), String> {
+    let side = 1..=MAX_SIDE;
+    if side.contains(&width) && side.contains(&height) && width * height <= MAX_PIXELS {
+        return Ok(());
+    }
+    Err(format!("{width}x{height} pixels, expected 1 to {MAX_SIDE} a side and at most {MAX_PIXELS} in all"))
+}
+
 impl<'a> Image<'a> {
     /// Checks that `data` really holds such a picture. `stride_bytes` is the luma stride for planar formats.
     ///
@@ -134,14 +143,13 @@ impl<'a> Image<'a> {
         stride_bytes: usize,
         data: &'a [u8],
     ) -> Result<Self, SourceError> {
-        let broken = |why: String| Err(SourceError::Broken { what: "frame".into(), why });
-        if width > MAX_SIDE || height > MAX_SIDE || width.saturating_mul(height) > MAX_PIXELS {
-            return broken(format!("{width}x{height} pixels is more than {MAX_PIXELS} in all or {MAX_SIDE} a side"));
-        }
+        let broken = |why: String| SourceError::Broken { what: "frame".into(), why };
+        check_size(width, height).map_err(broken)?;
         match format.frame_bytes(width, height, stride_bytes) {
-            None => broken(format!("{width}x{height} {format:?} with a stride of {stride_bytes} bytes is no picture")),
+            None => Err(broken(format!("{width}x{height} {format:?} with a stride of {stride_bytes} bytes is no picture"))),
             Some(need) if data.len() < need => {
-                broken(format!("{} bytes found, {width}x{height} {format:?} with stride {stride_bytes} needs {need}", data.len()))
+                let found = data.len();
+                Err(broken(format!("{found} bytes found, {width}x{height} {format:?} with stride {stride_bytes} needs {need}")))
             }
             Some(_) => Ok(Self { format, width, height, stride_bytes, data }),
         }

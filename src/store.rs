@@ -6,12 +6,14 @@
 //!   installed.toml       which bundle runs, which ran before it, and the versions below which none is taken
 //!   taught/<sha256>.json what was taught on top of the bundle with that hash
 //!   novelty.json         what is normal here ([`novelty`]); blocks.json: what was counted with it; learn.rows: what is being learnt from ([`rows`]), learn.source: where that comes from
-//!   bundles/<sha256>/    one folder a bundle, named by its hash, never changed once it has that name
+//!   bundles/<sha256>/    one folder a bundle, named by its hash; what that covers never changes once it has that name
 //! ```
 //! A power cut or a kill at any instant leaves the old state or the new one. A bundle is written under another name,
 //! flushed to the card, then renamed; only then `installed.toml`, which alone says what runs, is replaced by a rename of
 //! a flushed file (rename(2): whoever looks sees the old file or the new one). The bundle before stays until the next
-//! install. What a cut leaves half written has a name that nothing points to and is swept away by the next install.
+//! install. One that is there and whole keeps its place: what its hash does not cover, a signature and `ordinary.json`, is
+//! replaced in it, file by file. What a cut leaves half written has a name that nothing points to and is swept away by the
+//! next install.
 //! `tests/store/` kills what writes here at every system call and cuts its power at every write.
 //!
 //! Files are readable by everyone whatever the umask: root installs, the service reads as a user of its own.
@@ -23,12 +25,13 @@ mod taught;
 pub mod trial;
 
 use crate::bundle::{Bundle, plain};
+use crate::config::read_file;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -81,6 +84,20 @@ fn at(path: &Path) -> impl Fn(io::Error) -> StoreError + '_ {
     }
 }
 
+fn damaged(path: &Path) -> impl Fn(String) -> StoreError + '_ {
+    move |why| StoreError::Damaged { what: path.display().to_string(), why }
+}
+
+/// A file of the state folder, of at most `most` bytes; `None` where there is none.
+fn read(path: &Path, most: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    match read_file(path, most) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::FileTooLarge => Err(damaged(path)(e.to_string())),
+        Err(e) => Err(at(path)(e)),
+    }
+}
+
 /// `installed.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -113,6 +130,9 @@ impl Record {
     /// One sentence, without the file's name.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(bytes).map_err(|e| format!("not UTF-8 text: {e}"))?;
+        if text.trim().is_empty() {
+            return Err("empty, expected what an install writes".into());
+        }
         let record: Self = crate::board::from_toml(text)?;
         // A name from a damaged file must not become a path.
         let whole = |hash: &&String| hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit());
@@ -144,6 +164,12 @@ impl Store {
         &self.dir
     }
 
+    /// The bundles that lie here whole, whatever the record says of them.
+    pub fn whole(&self) -> Vec<Bundle> {
+        let entries = fs::read_dir(self.dir.join(BUNDLES)).into_iter().flatten().flatten();
+        entries.filter_map(|entry| open(self, entry.file_name().to_str()?).ok()).collect()
+    }
+
     /// The folder of the bundle with this hash.
     pub fn folder(&self, hash: &str) -> PathBuf {
         self.dir.join(BUNDLES).join(hash)
@@ -155,15 +181,8 @@ impl Store {
     /// A record that cannot be read, or that no install has written.
     pub fn record(&self) -> Result<Record, StoreError> {
         let path = self.dir.join(RECORD);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Record::default()),
-            Err(e) => return Err(at(&path)(e)),
-        };
-        let refuse = |why: String| StoreError::Damaged { what: path.display().to_string(), why };
-        let mut bytes = Vec::new();
-        file.take(MAX_RECORD_BYTES).read_to_end(&mut bytes).map_err(at(&path))?;
-        Record::parse(&bytes).map_err(refuse)
+        let bytes = read(&path, MAX_RECORD_BYTES)?;
+        bytes.map_or_else(|| Ok(Record::default()), |bytes| Record::parse(&bytes).map_err(damaged(&path)))
     }
 
     /// Takes the folder for this process, making it where there is none.
@@ -221,19 +240,26 @@ impl Change<'_> {
     /// A file that cannot be read, is not the one that was tried, or cannot be written.
     pub fn copy(&self, from: &Path, hash: &str, files: &BTreeMap<String, String>) -> Result<(), StoreError> {
         let (bundles, target) = (self.store.dir.join(BUNDLES), self.store.folder(hash));
-        if files.iter().all(|(name, sha)| fs::read(target.join(name)).is_ok_and(|bytes| sha256(&bytes) == *sha)) {
+        if open(self.store, hash).is_ok() {
+            // It may be the one that runs: what came beside it since takes its place in it.
+            for (name, sha) in files {
+                let place = target.join(name);
+                if !fs::read(&place).is_ok_and(|bytes| is(&bytes, sha)) {
+                    replace(&place, &tried(&from.join(name), sha)?)?;
+                }
+            }
             return Ok(());
         }
         let new = bundles.join(format!("{UNFINISHED}{hash}"));
         remove(&new)?;
         let written = self.write(from, &new, files).and_then(|()| {
-            // One that is there and broken makes way.
+            // One that is there and broken makes way, and comes back if that was for nothing.
             let old = bundles.join(format!("{UNFINISHED}old-{hash}"));
             remove(&old)?;
             if target.exists() {
                 fs::rename(&target, &old).map_err(at(&target))?;
             }
-            fs::rename(&new, &target).map_err(at(&target))?;
+            fs::rename(&new, &target).inspect_err(|_| drop(fs::rename(&old, &target))).map_err(at(&target))?;
             flush_dir(&bundles)
         });
         if written.is_err() {
@@ -247,15 +273,8 @@ impl Change<'_> {
         DirBuilder::new().mode(0o755).create(to).map_err(at(to))?;
         hand_over(to);
         for (name, sha) in files {
-            let (from, to) = (from.join(name), to.join(name));
-            let bytes = fs::read(&from).map_err(at(&from))?;
-            if sha256(&bytes) != *sha {
-                return Err(StoreError::Lost {
-                    what: from.display().to_string(),
-                    why: "it changed while it was being installed".into(),
-                });
-            }
-            write_new(&to, &bytes, RIGHTS)?;
+            let to = to.join(name);
+            write_new(&to, &tried(&from.join(name), sha)?, RIGHTS)?;
             hand_over(&to);
         }
         fs::set_permissions(to, fs::Permissions::from_mode(0o755)).map_err(at(to))?;
@@ -296,6 +315,20 @@ pub fn open(store: &Store, hash: &str) -> Result<Bundle, String> {
         return Err(format!("bundle {}: its hash is {}, installed was {hash}", bundle.origin, bundle.hash));
     }
     Ok(bundle)
+}
+
+/// The bytes of a file, which are those that were tried.
+fn tried(path: &Path, sha: &str) -> Result<Vec<u8>, StoreError> {
+    let bytes = fs::read(path).map_err(at(path))?;
+    if is(&bytes, sha) {
+        return Ok(bytes);
+    }
+    Err(StoreError::Lost { what: path.display().to_string(), why: "it changed while it was being installed".into() })
+}
+
+/// Is this their sha256, in letters of either size, as in `bundle.toml`?
+fn is(bytes: &[u8], sha: &str) -> bool {
+    sha256(bytes).eq_ignore_ascii_case(sha)
 }
 
 /// Rights of what is written here, unless it takes the place of something that has its own.
@@ -443,7 +476,7 @@ mod tests {
         record.floor.insert("motion".into(), "1.2.0".into());
         store.change().unwrap().commit(&record).unwrap();
         assert_eq!(store.record().unwrap(), record);
-        for wrong in ["current = \"../../etc\"\n", "current = 3\n", "\0\0\0"] {
+        for wrong in ["current = \"../../etc\"\n", "current = 3\n", "\0\0\0", ""] {
             fs::write(dir.join(RECORD), wrong).unwrap();
             let said = store.record().unwrap_err().to_string();
             assert!(said.contains(RECORD) && !said.contains('\n'), "{said}");

@@ -76,10 +76,12 @@ fn what_is_asked_wrongly_gets_one_sentence_and_its_exit_code() {
         (vec!["classify", &deep], 2, "deep.y4m"),
         (vec!["classify", &text], 2, "text.bin"),
         (vec!["classify", &y4m_folder], 2, "wrong"),
-        (vec!["classify", &rows_spec], 2, "pictures"),
+        (vec!["classify", &rows_spec], 2, "rows.csv: bundle built-in: a row of numbers given, the bundle expects pictures"),
         (vec!["classify", "--bundle", &here, &rows_spec], 2, "bundle.toml"),
         (vec!["check", &rows], 2, "rows.csv"),
-        (vec!["run", "--report", "telegraph"], 2, "telegraph"),
+        (vec!["run", "--report", "telegraph"], 2, "telegraph: not known; `serial:PATH,BAUD`, `serial` (the board's own port), "),
+        (vec!["learn", clip, "--out", &out], 2, "expected: 3 recordings, or one of more than 120 s"),
+        (vec!["novelty", clip, "--config", &odd_key], 2, "hartbeat_s"),
         (vec!["run", "--report", "serial:/dev/ttyS0,fast"], 2, "baud"),
         (vec!["run", "--source", "v4l2:/dev/lookout-no-such-camera", "--report", "stdout"], 1, "/dev/lookout-no-such-camera"),
         (vec!["run", "--source", "v4l2:/tmp", "--report", "stdout"], 2, "/tmp"),
@@ -140,6 +142,51 @@ fn what_is_asked_wrongly_gets_one_sentence_and_its_exit_code() {
     assert_eq!(lookout(&["frobnicate"]).status.code(), Some(2));
     assert_eq!(lookout(&["run", "--bogus"]).status.code(), Some(2));
     assert_eq!(lookout(&["--help"]).status.code(), Some(0));
+}
+
+/// What is said of a default is what happens without the argument.
+#[test]
+fn help_says_which_bundle_and_which_configuration_count() {
+    let built_in = "Bundle folder [default: the one baked into the program, whatever is installed or configured]";
+    let on_box =
+        "Bundle folder [default: `bundle` of the configuration, else the installed one, else the one baked into the program]";
+    let either = "with --taught or --state `bundle` of the configuration, else the installed one]";
+    for (says, commands) in [
+        (built_in, &["demo", "bench", "record", "label", "index", "find"][..]),
+        (on_box, &["run", "learn", "novelty", "calibrate", "teach"][..]),
+        (either, &["classify"][..]),
+        ("[default: 1; of `run`: `threads` of the configuration]", &["run", "check"][..]),
+        ("[default: the file of --into where it exists, else /etc/lookout/lookout.toml where it exists]", &["calibrate"][..]),
+        ("[default: `source` of the configuration, else the board's camera]", &["run"][..]),
+    ] {
+        for command in commands {
+            let text = String::from_utf8(lookout(&["help", command]).stdout).unwrap();
+            let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(words.contains(says), "{command}: {says}: {text}");
+        }
+    }
+}
+
+/// A place's recordings are looked at as they were learnt from: only within [region].
+#[test]
+fn novelty_sees_the_part_of_the_picture_that_is_configured() {
+    let dir = folder("region");
+    let street = |name: &str, pictures: u32, step: f32, moving| program::street(&dir.join(name), pictures, step, moving);
+    let learnt = [0.5, -0.5, 0.3].map(|step| street(&format!("{step}.y4m"), 90, step, 5..90));
+    let (moving, still) = (street("moving.y4m", 60, -2.5, 20..50), street("still.y4m", 60, 0.0, 0..0));
+    let [normal, state, site] = ["n.json", "state", "site.toml"].map(|name| dir.join(name).display().to_string());
+    let done = lookout(&["learn", &learnt[0], &learnt[1], &learnt[2], "--out", &normal, "--state", &state]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    // The block moves above it.
+    std::fs::write(&site, "[region]\nx = 0.0\ny = 0.75\nwidth = 1.0\nheight = 0.25\n").unwrap();
+    let scores = |clip: &str, more: &[&str]| {
+        let done = lookout(&[&["novelty", clip, "--normal", &normal, "--state", &state], more].concat());
+        let text = String::from_utf8(done.stdout).unwrap();
+        assert!(done.status.success() && text.lines().count() > 20, "{text}{}", String::from_utf8_lossy(&done.stderr));
+        text.replace(clip, "")
+    };
+    assert_ne!(scores(&moving, &[]), scores(&still, &[]));
+    assert_eq!(scores(&moving, &["--config", &site]), scores(&still, &["--config", &site]));
 }
 
 /// The program with its output somewhere else.

@@ -51,6 +51,10 @@ fn what_run_refuses_is_broken() {
     let host = fs::read_to_string("board/host.toml").unwrap();
     fs::write(at("host.toml"), host.replace("threads = 2", "threads = 1")).unwrap();
     let rows = format!("bundle = \"{}/tests/bundles/rows-gru\"\n", env!("CARGO_MANIFEST_DIR"));
+    let other =
+        host.replace("compatible = []", "compatible = [\"nobody,nothing\"]").replace("name = \"host\"", "name = \"other\"");
+    fs::write(at("other.toml"), other).unwrap();
+    let senses = format!("bundle = \"{}/tests/bundles/senses\"\n", env!("CARGO_MANIFEST_DIR"));
     let (afile, adir) = (at("afile"), at("adir"));
     for (text, code, words) in [
         ("report = [\"gpio\"]".to_string(), 2, "reports go to lines, and none is wired"),
@@ -71,11 +75,17 @@ fn what_run_refuses_is_broken() {
         (rows.clone(), 2, "gives pictures, the bundle takes rows of numbers"),
         ("[region]\nx = 0.5\ny = 0.5\nwidth = 0.001\nheight = 0.001".into(), 2, "less than a pixel of a picture of 35x21"),
         (format!("board = {:?}\nthreads = 2", at("host.toml")), 2, "threads = 2: 1 are for inference here"),
+        (format!("board = {:?}", at("other.toml")), 2, "it is for \"nobody,nothing\", but this machine is "),
+        ("[extra]\nspeed = \"rows:/tmp/x,1\"".into(), 2, "extra: the bundle reads no extra \"speed\", it reads none"),
+        (format!("{senses}[extra]\nsped = \"none\""), 2, "extra: the bundle reads no extra \"sped\", it reads speed, audio"),
+        (format!("{senses}[extra]\nspeed = \"rows:tmp\""), 2, "extra.speed = \"rows:tmp\", a path from / is missing"),
+        (format!("{senses}[extra]\naudio = \"rows:{adir}\""), 2, "adir is neither a FIFO nor a file"),
     ] {
         let config = configured(&dir, &text);
         let before = names(&dir);
         let (found, says) = doctor(&config);
         assert!(found == Some(code) && says.contains(words), "{text}: {found:?} {says}");
+        assert!(!says.lines().any(|line| line.trim() == "device tree"), "{text}: {says}");
         assert_eq!(names(&dir), before, "{text}: something was made");
         let run = lookout(&["run", "--config", &config]);
         assert_eq!(run.status.code(), Some(code), "{text}: {}", String::from_utf8_lossy(&run.stderr));

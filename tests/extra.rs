@@ -253,6 +253,8 @@ fn where_numbers_come_from_is_checked_before_anything_starts() {
         ("speed = \"nmea:/dev/ttyUSB0,fast\"", "extra.speed = \"nmea:/dev/ttyUSB0,fast\", the baud rate has to be"),
         ("speed = \"nmea:/dev/null\"", "/dev/null: is not a serial port"),
         ("audio = \"rows:/tmp\"", "/tmp: is a folder"),
+        ("audio = \"rows:/dev/null\"", "/dev/null: is neither a FIFO (mkfifo makes one) nor a file"),
+        ("audio = \"rows:/dev/zero\"", "/dev/zero: is neither"),
         ("audio = 5", "line 2"),
     ] {
         let config = place.path("lookout.toml");

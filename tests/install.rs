@@ -7,7 +7,9 @@ mod program;
 
 use lookout::store::sha256;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -181,6 +183,35 @@ fn what_is_installed_runs_and_one_step_back_is_possible() {
     assert!(kept == 2 && !here.state().join("bundles").join(&first).exists(), "{kept} bundles kept");
 }
 
+/// What may run just now is never out of its place: a kill or a broken card in the middle would lose it.
+#[test]
+fn a_bundle_that_is_installed_again_with_something_new_beside_it_stays_where_it_is() {
+    let here = Box::new("again");
+    let bundle = here.copy("rows-lstm");
+    let hash = here.installed(&bundle);
+    let kept = here.state().join("bundles").join(&hash);
+    let places = || [".", "bundle.toml", "head.onnx"].map(|name| fs::metadata(kept.join(name)).unwrap().ino());
+    let before = places();
+    for signature in ["the first", "another"] {
+        fs::write(bundle.join("bundle.toml.minisig"), signature).unwrap();
+        assert_eq!(here.installed(&bundle), hash);
+        assert_eq!(fs::read_to_string(kept.join("bundle.toml.minisig")).unwrap(), signature);
+        assert_eq!(places(), before, "the folder and what its hash covers are the same ones");
+    }
+    let names = |dir: &Path| fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name()).collect::<BTreeSet<_>>();
+    assert_eq!(names(&kept), names(&bundle), "nothing half written");
+    assert_eq!(here.chosen(), ("installed".into(), hash, String::new()));
+}
+
+#[test]
+fn a_hash_may_be_written_in_capital_letters() {
+    let here = Box::new("capitals");
+    let bundle = here.copy("rows-lstm");
+    let hash = sha256(&fs::read(bundle.join("head.onnx")).unwrap());
+    replace(&bundle.join("bundle.toml"), &hash, &hash.to_uppercase());
+    here.installed(&bundle);
+}
+
 /// M3: a kind of mismatch, what is done to a copy of rows-lstm, and what the sentence names.
 type Mismatch = (&'static str, fn(&Path), &'static [&'static str]);
 
@@ -257,6 +288,9 @@ fn a_bundle_that_this_box_has_no_use_for_is_refused() {
     here.configure("[decision.label.toward]\nenter = 0.9\n");
     let (code, said) = refusal(&here.install(&here.copy("rows-lstm")));
     assert!(code == 2 && said.contains("toward") && said.contains("this box cannot use it"), "{said}");
+    here.configure(&format!("{ROWS}[extra]\nspeed = \"none\"\n"));
+    let (code, said) = refusal(&here.install(&here.copy("rows-lstm")));
+    assert!(code == 2 && said.contains("no extra \"speed\", it reads none"), "{said}");
     assert!(!here.state().exists(), "nothing was made");
 }
 
@@ -298,14 +332,17 @@ fn classes_that_are_named_do_not_stop_the_box_when_another_bundle_has_to_run() {
     let here = Box::new("named");
     here.configure("");
     let hash = here.installed(&here.copy("boxes"));
-    here.configure("[decision.label.west]\nenter = 0.9\n[gpio]\nchip = \"none\"\nlines.west = { line = 5 }\n");
+    let wired = "[decision.label.west]\nenter = 0.9\n[gpio]\nchip = \"none\"\nlines.west = { line = 5 }\n";
+    here.configure(wired);
     // The built-in bundle has no such class, so there is no way back to it, and nothing was changed.
     let (code, said) = refusal(&here.call("install", &["--undo"]));
     assert!(code == 2 && said.contains("no class \"west\"") && said.contains("nothing was changed"), "{said}");
     assert_eq!(here.chosen().1, hash);
     here.damage(&hash);
+    here.configure(&format!("{wired}[extra]\nspeed = \"none\"\n"));
     let (said, log) = here.runs(&here.film(), &["--report", "gpio"]);
     assert!(log.contains("the built-in one runs instead") && log.contains("no class \"west\""), "{log}");
+    assert!(log.contains("no extra \"speed\", it reads none; left alone"), "{log}");
     assert!(said.contains(",FALLBACK,"), "{log}");
     // Nor does a board file whose lines are all for its classes.
     here.configure("");
@@ -418,6 +455,15 @@ fn signatures_are_asked_for_and_versions_never_go_back() {
     assert_eq!(here.chosen().1, newest);
     assert!(refusal(&here.install(&signed("1.10.0", "1.10.0.toml"))).1.contains("older than 1.11.0"), "but not by an install");
     here.installed(&signed("1.11.0", "1.11.0.toml"));
+    // Nor where what was written down of them is damaged.
+    let record = here.state().join("installed.toml");
+    let whole = fs::read(&record).unwrap();
+    for damaged in ["current = 7", ""] {
+        fs::write(&record, damaged).unwrap();
+        let (code, said) = refusal(&here.install(&signed("1.10.0", "1.10.0.toml")));
+        assert!(code == 2 && said.contains("rows-lstm 1.10.0 is older than 1.11.0"), "{damaged:?}: {said}");
+    }
+    fs::write(&record, whole).unwrap();
     // Files changed behind our back, hashes and all: the signature sees it.
     let kept = here.state().join("bundles").join(&latest);
     flip(&kept.join("golden_logits.npy"), |n| n - 1);
@@ -427,6 +473,12 @@ fn signatures_are_asked_for_and_versions_never_go_back() {
     // A named folder is held to the same policy.
     let (code, said) = refusal(&here.call("run", &["--bundle", "tests/bundles/rows-lstm", "--report", "stdout"]));
     assert!(code == 2 && said.contains("minisig"), "{said}");
+    // And what lies there in the place of a signature is not read to its end.
+    let long = signed("1.11.0", "1.11.0.toml");
+    let signature = long.join("bundle.toml.minisig");
+    fs::write(&signature, fs::read_to_string(&signature).unwrap() + &"\n".repeat(5000)).unwrap();
+    let (code, said) = refusal(&here.call("run", &["--bundle", &long.display().to_string(), "--report", "stdout"]));
+    assert!(code == 2 && said.contains("bundle.toml.minisig: ") && said.contains(" bytes, at most 4096 are read"), "{said}");
     here.configure("[install]\nkeys = [\"RWQ\"]\n");
     assert!(refusal(&here.install(&signed("1.11.0", "1.11.0.toml"))).1.contains("install.keys"));
 }

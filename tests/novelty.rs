@@ -497,6 +497,40 @@ fn learning_survives_a_kill() {
     let _ = std::fs::remove_dir_all(dir);
 }
 
+/// Two that learn in one state folder would write over each other's minutes: the second is told so, and the first keeps its own.
+#[test]
+fn one_learns_in_a_state_folder_at_a_time() {
+    let dir = folder("two");
+    let state = dir.join("state").display().to_string();
+    let args = ["learn", "--bundle", "tests/bundles/rows-lstm", "--state", &state, "--source", "features:-", "--minutes", "3"];
+    let mut command = program::command(&args);
+    let mut first = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("lookout starts");
+    let (mut to, mut x) = (first.stdin.take().expect("a pipe"), 1u64);
+    let mut feed = |rows: usize| {
+        for _ in 0..rows {
+            let row: Vec<String> = (0..6).map(|_| format!("{:.3}", noise(&mut x))).collect();
+            // It may have had enough before the last of them.
+            let _ = writeln!(to, "{}", row.join(" "));
+        }
+    };
+    // A minute is 600 rows of 100 ms; a little more, so that the first one is over.
+    feed(700);
+    let mut log = String::new();
+    let mut from = std::io::BufReader::new(first.stderr.take().expect("a log"));
+    while !log.contains("1 of 3 minutes kept") {
+        assert!(from.read_line(&mut log).expect("a line") > 0, "{log}");
+    }
+    let second = lookout(&args);
+    let said = text(&second.stderr);
+    assert!(second.status.code() == Some(1) && said.contains("learn.rows: another `lookout learn` is at work here"), "{said}");
+    feed(1200);
+    drop(to);
+    from.read_to_string(&mut log).expect("the rest");
+    let out = first.wait_with_output().expect("an end");
+    assert!(out.status.success() && log.contains("3 of 3 minutes kept"), "{log}");
+    let _ = std::fs::remove_dir_all(dir);
+}
+
 /// The whole of it over a hundred days: four sensors, a row a second, one block a minute, one false alarm a day promised. Twice a day something is wrong for
 /// half a minute. The rate is kept within what chance allows, and the troubled ticks stand above the others.
 #[test]

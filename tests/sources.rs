@@ -9,7 +9,7 @@ use lookout::source::picture::Picture;
 use lookout::source::rows::Rows;
 use lookout::source::{Image, Payload, PixelFormat, Rate, Source, SourceError, Timestamp};
 use lookout::sys::alloc::{Counting, count};
-use std::io::Cursor;
+use std::io::{Cursor, Write};
 use std::path::PathBuf;
 
 #[global_allocator]
@@ -184,19 +184,77 @@ fn an_avi_with_a_damaged_chunk_goes_on_behind_it() {
     let said = damaged(4, b"\xff\xff\xff\x7f");
     assert!(said[1].contains("2147483647 bytes for a picture"), "{said:?}");
     assert_eq!(said[2], "66");
+    assert!(said[1].ends_with("expected at most 67741"), "{said:?}");
     let said = damaged(8, b"\0\0");
     assert!(said[1].contains("t.avi frame 1: begins with [00, 00"), "{said:?}");
     assert_eq!(said[2], "66");
 }
 
+/// As a recorder leaves it when its power goes.
+#[test]
+fn an_avi_that_ends_within_a_picture_says_how_much_of_it_is_there() {
+    let dir = folder("cut");
+    let (head, pictures) = taken_apart();
+    let file = dir.join("cut.avi");
+    let size = u32::from_le_bytes(pictures[1][4..8].try_into().unwrap());
+    let cut = |bytes: &[u8]| {
+        std::fs::write(&file, [head.as_slice(), &pictures[0], bytes].concat()).unwrap();
+        story(open(&file.display().to_string().parse().unwrap(), &Options::default()).unwrap().as_mut())
+    };
+    let broken = format!("{} frame 1: cut off: 100 of {size} bytes", file.display());
+    assert_eq!(cut(&pictures[1][..108]), ["0", broken.as_str()]);
+    // Where it is the size that is damaged, the picture behind it is found.
+    let larger = [b"00dc".as_slice(), &60_000u32.to_le_bytes(), &pictures[1][8..], &pictures[2]].concat();
+    let broken = format!("{} frame 1: cut off: {} of 60000 bytes", file.display(), larger.len() - 8);
+    assert_eq!(cut(&larger), ["0", broken.as_str(), "66"]);
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+/// A FIFO in a folder of its own.
+fn fifo(name: &str) -> PathBuf {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let fifo = folder(name).join("fifo");
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    fifo
+}
+
+/// Nothing is lost, and every picture has its time.
+#[test]
+fn an_avi_through_a_fifo_may_pause_anywhere() {
+    let fifo = fifo("pauses");
+    let (head, pictures) = taken_apart();
+    // Sound of 5 bytes, and eight of damage in the place of a picture.
+    let (sound, damage) = (b"01wb\x05\0\0\0abcde\0", [0u8; 8]);
+    // Whoever opens both ends waits for nobody.
+    let mut writer = std::fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
+    writer.write_all(&head).unwrap();
+    let mut source = open(&format!("avi:{}", fifo.display()).parse().unwrap(), &Options::default()).unwrap();
+    let mut heard = |bytes: &[&[u8]]| {
+        writer.write_all(&bytes.concat()).unwrap();
+        let mut heard = vec![];
+        loop {
+            match source.next() {
+                Ok(Some(frame)) => heard.push(frame.at.ms().to_string()),
+                Err(SourceError::Stalled { .. }) => return heard,
+                Err(SourceError::Broken { why, .. }) => heard.push(why),
+                other => panic!("{heard:?}, then {other:?}"),
+            }
+        }
+    };
+    // In a picture; in the head of a chunk; in one that is passed over; in the head of a picture that was looked for.
+    assert!(heard(&[&pictures[0][..100]]).is_empty());
+    assert_eq!(heard(&[&pictures[0][100..], &sound[..6]]), ["0"]);
+    assert!(heard(&[&sound[6..10]]).is_empty());
+    let lost = "chunk \"\\x00\\x00\\x00\\x00\" of 0 bytes makes no sense";
+    assert_eq!(heard(&[&sound[10..], &pictures[1], &damage, &pictures[2][..6]]), ["33", lost]);
+    assert_eq!(heard(&[&pictures[2][6..]]), ["100"]);
+    std::fs::remove_dir_all(fifo.parent().unwrap()).unwrap();
+}
+
 /// Whoever watches is told that nothing comes; whoever replays waits.
 #[test]
 fn an_avi_through_a_fifo_may_begin_in_pieces() {
-    use rustix::fs::{CWD, FileType, Mode, mknodat};
-    use std::io::Write;
-    let dir = folder("pieces");
-    let fifo = dir.join("fifo");
-    mknodat(CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    let fifo = fifo("pieces");
     let spec: Spec = format!("avi:{}", fifo.display()).parse().unwrap();
     let (head, pictures) = taken_apart();
     // Cut within the first chunk, within a later one, and just before the pictures.
@@ -226,7 +284,7 @@ fn an_avi_through_a_fifo_may_begin_in_pieces() {
         let mut source = open(&spec, &Options { replay: true, ..Options::default() }).unwrap();
         assert_eq!(story(source.as_mut()), ["0", "33", "66"]);
     });
-    std::fs::remove_dir_all(dir).unwrap();
+    std::fs::remove_dir_all(fifo.parent().unwrap()).unwrap();
 }
 
 #[test]

@@ -211,6 +211,21 @@ fn t3_whatever_is_missing_at_boot_it_is_ready_and_says_what() {
     println!("figure: T3 16 combinations, READY after {} ms at most (5000)", slowest.as_millis());
 }
 
+/// Trying bundles may take minutes on a slow board. What systemd does at this word, and at the next ping: src/core/service.c, `service_extend_timeout`.
+#[test]
+fn the_manager_is_asked_for_time_before_each_try_of_a_bundle() {
+    let place = Place::new("patience");
+    let run = place.start(&["--wait", "--source", "v4l2:/dev/video-none", "--bundle", &place.path("bundle")]);
+    // Two trials of 120 s, and as long as one for the rest.
+    let time = "EXTEND_TIMEOUT_USEC=360000000";
+    run.heard(time);
+    run.heard("READY=1");
+    // Once it is ready pings are waited for, and there are none while the next try goes on.
+    run.heard("WATCHDOG=1");
+    run.heard(time);
+    run.heard("WATCHDOG=1");
+}
+
 #[test]
 fn a_bundle_that_comes_later_is_taken_without_a_restart() {
     let place = Place::new("bundle");
@@ -253,6 +268,70 @@ fn w2_the_sixth_start_within_a_minute_is_safe_mode_and_the_last_end_is_told() {
     );
     assert!(place.log().contains("safe mode"), "{}", place.log());
     assert!(Path::new(&place.path("runs")).metadata().unwrap().len() < 1_000);
+}
+
+/// Safe mode is for ends that nobody asked for: somebody who restarts a box again and again is not to find it blind.
+#[test]
+fn restarts_that_were_asked_for_do_not_lead_to_safe_mode() {
+    let place = Place::new("asked");
+    let camera = Camera::new(&place);
+    let source = camera.spec();
+    for _ in 0..7 {
+        let mut run = place.start(&["--wait", "--source", &source, "--bundle", BUNDLE]);
+        run.says(",OK,");
+        assert_eq!(run.ends(Signal::TERM), Some(0), "{}", place.log());
+    }
+}
+
+/// strace delays each flush of the card by half a minute, real as nothing else here can make it.
+#[test]
+fn a_card_that_hangs_does_not_keep_a_run_that_is_told_to_stop() {
+    let place = Place::new("slow-card");
+    if !Command::new("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success()) {
+        // Past the test harness, which keeps what a test prints that passes.
+        std::io::stderr().write_all(b"SKIPPED a card that hangs: strace is missing, or may not trace\n").unwrap();
+        return;
+    }
+    let (film, state, config) = (place.dir.join("film.y4m"), place.path("state"), place.path("lookout.toml"));
+    let noise: Vec<u8> = (0..300 * 32 * 32u32).map(|k| (k.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let pictures: Vec<u8> = noise.chunks(32 * 32).flat_map(|picture| [&b"FRAME\n"[..], picture].concat()).collect();
+    fs::write(&film, [&b"YUV4MPEG2 W32 H32 F10:1 Cmono\n"[..], &pictures].concat()).unwrap();
+    // So that what was counted is written seconds after the start.
+    fs::write(&config, "[novelty]\nblock_s = 1\n").unwrap();
+    let film = film.display().to_string();
+    let learnt = program::lookout(&["learn", &film, &film, &film, "--bundle", BUNDLE, "--state", &state]);
+    assert!(learnt.status.success(), "{}", String::from_utf8_lossy(&learnt.stderr));
+    let camera = Camera::new(&place);
+    let source = camera.spec();
+    let mut strace = Command::new("strace");
+    // With -D what is started is the program itself, and strace a process of its own.
+    strace.args(["-D", "-f", "-o", "/dev/null", "-e", "trace=fsync", "-e", "inject=fsync:delay_enter=30000000"]);
+    strace.arg(program::path());
+    let args = ["--source", &source, "--bundle", BUNDLE, "--state", &state, "--config", &config];
+    let mut run = place.start_by(strace, &args);
+    let written = Path::new(&state).join(".unfinished-blocks.json");
+    while !written.exists() {
+        assert!(run.started.elapsed() < Duration::from_secs(30), "{}\n{}", place.said(), place.log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let process = format!("/proc/{}/status", run.child.id());
+    let status = |key: &str| {
+        let text = fs::read_to_string(&process).unwrap();
+        text.lines().find_map(|line| line.strip_prefix(key)).unwrap().trim().to_string()
+    };
+    let tracer = Pid::from_raw(status("TracerPid:").parse().unwrap()).unwrap();
+    let told = Instant::now();
+    run.signal(Signal::TERM);
+    // Half a second each for reports and for what was counted, and patience with a busy machine.
+    while !status("State:").starts_with('Z') {
+        assert!(told.elapsed() < Duration::from_secs(8), "{}", place.log());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    println!("figure: P4 a card that hangs: ended {} ms after SIGTERM", told.elapsed().as_millis());
+    // What strace delays it does not let go of before its time, though it has ended.
+    kill_process(tracer, Signal::KILL).unwrap();
+    assert_eq!(run.child.wait().unwrap().code(), Some(0), "{}", place.log());
+    assert!(place.log().contains("the disk is slower than 500ms; what was counted last may be lost"), "{}", place.log());
 }
 
 #[test]

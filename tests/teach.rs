@@ -9,6 +9,7 @@ mod program;
 use lookout::report::Label;
 use lookout::report::desk::{self, Command as Order};
 use lookout::report::sentence::{Query, Sentence};
+use lookout::store::sha256;
 use lookout::taught::Taught;
 use lookout::taught::lesson::Lesson;
 use program::lookout;
@@ -400,16 +401,22 @@ struct Wired {
 
 impl Wired {
     fn start(dir: &Path, armed: bool) -> Self {
+        Self::with(dir, armed, &["--bundle", BUNDLE])
+    }
+
+    /// The same with these arguments more; its log is `run.log`.
+    fn with(dir: &Path, armed: bool, more: &[&str]) -> Self {
         let (mut master, near) = TTYPort::pair().unwrap();
         master.set_timeout(Duration::from_millis(5)).unwrap();
         let config = dir.join(if armed { "armed.toml" } else { "asleep.toml" });
         std::fs::write(&config, if armed { "[commands]\narmed = true\n" } else { "" }).unwrap();
         let serial = format!("serial:{}", near.name().unwrap());
-        let mut child = program::command(&["run", "--board", "host", "--bundle", BUNDLE, "--source", "features:-"])
+        let mut child = program::command(&["run", "--board", "host", "--source", "features:-"])
             .args(["--report", &serial, "--state", dir.join("state").to_str().unwrap(), "--config", config.to_str().unwrap()])
+            .args(more)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(std::fs::File::create(dir.join("run.log")).unwrap())
             .spawn()
             .unwrap();
         let rows = child.stdin.take().unwrap();
@@ -434,8 +441,10 @@ impl Wired {
         while self.asked.is_some_and(|asked| asked.elapsed() < desk::LEAST) {
             self.feed();
         }
+        let answer = self.answer(&Sentence::Command(command));
+        // From the answer on: the box counts from when it took the command, which is later than when that was sent.
         self.asked = Some(Instant::now());
-        self.answer(&Sentence::Command(command))
+        answer
     }
 
     /// The labels.
@@ -465,6 +474,29 @@ impl Drop for Wired {
     }
 }
 
+/// Two installs sweep away the bundle that still runs, and what its maker knew to be ordinary with it.
+#[test]
+fn a_box_can_be_taught_when_the_bundle_that_it_runs_lies_there_no_more() {
+    let dir = folder("swept");
+    let (bundle, config) = (dir.join("bundle"), dir.join("box.toml"));
+    std::fs::write(&config, format!("state = {:?}\nsource = \"features:-\"\n", dir.join("state"))).unwrap();
+    program::copy_bundle(BUNDLE, &bundle);
+    let to = bundle.join("ordinary.json");
+    said(call(&dir, &["--ordinary", "--to", to.to_str().unwrap()], &some(&dir, "ordinary", 100..110)));
+    let install = |bundle: &str| said(lookout(&["install", "--config", config.to_str().unwrap(), bundle]));
+    install(bundle.to_str().unwrap());
+    let wave = || Label::try_from("wave").unwrap();
+    let mut armed = Wired::with(&dir, true, &[]);
+    assert_eq!(armed.say(Order::Keep(wave())), "$PLKTA,ERROR,not showing wave");
+    install("tests/bundles/rows-gru");
+    install("tests/bundles/rows-rnn");
+    let hash = sha256(&std::fs::read(bundle.join("bundle.toml")).unwrap());
+    assert!(!dir.join("state/bundles").join(hash).exists(), "it was swept away");
+    assert_eq!(armed.say(Order::Teach(wave())), "$PLKTA,TEACH,showing wave");
+    (0..40).for_each(|_| armed.feed());
+    assert_eq!(armed.say(Order::Keep(wave())), "$PLKTA,TEACH,kept wave 1");
+}
+
 #[test]
 fn an_armed_box_learns_over_the_wire_and_any_other_does_not() {
     let dir = folder("wire");
@@ -481,9 +513,17 @@ fn an_armed_box_learns_over_the_wire_and_any_other_does_not() {
     assert_eq!(armed.say(Order::Keep(label("wave"))), "$PLKTA,ERROR,not showing wave");
     assert_eq!(armed.say(Order::Teach(label("left"))), "$PLKTA,ERROR,left is a class of the bundle");
     assert_eq!(armed.say(Order::Teach(label("wave"))), "$PLKTA,TEACH,showing wave");
+    // One example at a time: another class waits, the same begins anew.
+    assert_eq!(armed.say(Order::Teach(label("pair"))), "$PLKTA,ERROR,showing wave; KEEP or FORGET ends it");
+    assert_eq!(armed.say(Order::Teach(label("wave"))), "$PLKTA,TEACH,showing wave");
     (0..40).for_each(|_| armed.feed());
     assert!(!armed.heard.contains(",wave,"), "nobody has a name for it yet");
     assert_eq!(armed.say(Order::Keep(label("wave"))), "$PLKTA,TEACH,kept wave 1");
+    // The wire has room for the beginning of a reason; the log has all of it.
+    let long = "a".repeat(32);
+    assert_eq!(armed.say(Order::Forget(label(&long))), format!("$PLKTA,ERROR,{long} was not"));
+    let log = std::fs::read_to_string(dir.join("run.log")).unwrap();
+    assert!(log.contains(&format!("commanded: {long} was not taught\n")), "{log}");
     // It counts at once.
     armed.heard.clear();
     (0..60).for_each(|_| armed.feed());

@@ -455,6 +455,11 @@ fn what_is_wrong_with_the_clips_is_one_sentence() {
         fs::write(dir.join("t.csv"), format!("file,label,{columns}\nidle/00.y4m,idle,{row}\n")).expect("written");
         refused(&dir.join("t.csv"), &format!("found, one must be called {missing}"));
     }
+    // Stretches enough, but of one recording.
+    let one =
+        "file,start_s,end_s,label\nidle/00.y4m,0,0.5,left\nidle/00.y4m,1,1.5,left\nidle/01.y4m,0,1,idle\nidle/02.y4m,0,1,idle\n";
+    fs::write(dir.join("t.csv"), one).expect("written");
+    refused(&dir.join("t.csv"), "class left is in 1 recording (2 stretches), 2 or more recordings needed");
     let two = "file,start_s,end_s,label,camera\nidle/00.y4m,0,0.5,idle,east\nidle/00.y4m,1,1.5,left,west\n";
     fs::write(dir.join("t.csv"), two).expect("written");
     refused(&dir.join("t.csv"), "(line 2, class idle) is of group east, ");
@@ -559,6 +564,21 @@ fn what_would_teach_nothing_or_too_much_is_one_sentence() {
     assert!(said(&run).contains("10 recordings in 10 groups"), "the first clip of the list is there: {}", said(&run));
     let words = String::from_utf8_lossy(&run.stdout).into_owned();
     assert!(words.contains("every clip is its own group") && words.contains("no groups are known"), "{words}");
+}
+
+/// A figure that is of fewer recordings than there are says so.
+#[test]
+fn what_is_too_short_to_be_judged_without_labels_is_counted() {
+    let (dir, out) = (numbers("short", 150), folder("short-out").join("x"));
+    fs::write(dir.join("a/short.csv"), "0.2,0.1\n0.3,0.1\n").expect("written");
+    let names = (0..6).map(|k| k.to_string()).chain(["short".into()]);
+    let rows: String = names.map(|name| format!("a/{name}.csv,a\n")).chain((0..6).map(|k| format!("b/{k}.csv,b\n"))).collect();
+    fs::write(dir.join("all.csv"), format!("file,label\n{rows}")).expect("written");
+    let all = dir.join("all.csv");
+    let run = lookout(&["train", text(&all), "--out", text(&out), "--unsupervised", "--strange", "b", "--folds", "2"]);
+    let words = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success(), "{}", said(&run));
+    assert!(words.contains("not in these figures: 1 of 13 recordings, too short for a score\n"), "{words}");
 }
 
 /// What would be passed over in silence is refused.

@@ -1,15 +1,20 @@
 //! A wrong bundle is refused with one sentence that names what was found and what was expected; nothing panics.
 //!
 //! Each case breaks a copy of a good bundle in one way. Where the fault is not about hashes, the hashes are made right
-//! again, so that the fault itself is what is found. The last tests throw bits at the networks: tract reads files that
-//! people bring, and a camera box that dies on one is worse than one that says no.
+//! again, so that the fault itself is what is found. One head fails at a single tick, which costs that tick and no more. The
+//! last tests throw bits at the networks: tract reads files that people bring, and a camera box that dies on one is worse
+//! than one that says no.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test stops where something is missing and says what it saw")]
 
 use lookout::bundle::{Bundle, BundleError, ENCODER, HEAD};
 use lookout::encoder::{Encoder, Form};
 use lookout::golden;
 use lookout::head::Head;
+use lookout::pipeline::{Options, Pipeline, PipelineError};
+use lookout::report::Report;
+use lookout::source::{Frame, Payload, Seq, Timestamp};
 use lookout::store::sha256;
+use lookout::train::onnx::{Attribute, Graph};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -51,10 +56,15 @@ impl Copy {
         self.hashes();
     }
 
-    /// Opens and runs the bundle as the product does, from memory.
-    fn open(&self) -> Result<(), BundleError> {
+    /// Reads the bundle from memory.
+    fn read(&self) -> Result<Bundle, BundleError> {
         let missing = |name: &str| BundleError { bundle: "copy".into(), why: format!("{name}: not there") };
-        used(&Bundle::load("copy", |name| self.files.get(name).cloned().ok_or_else(|| missing(name)))?)
+        Bundle::load("copy", |name| self.files.get(name).cloned().ok_or_else(|| missing(name)))
+    }
+
+    /// Reads and runs it as the product does.
+    fn open(&self) -> Result<(), BundleError> {
+        used(&self.read()?)
     }
 
     /// The same from a folder of this test's own.
@@ -374,6 +384,55 @@ fn wrong_golden_vectors_are_refused() {
         copy.put(file, bytes);
         assert_sentence(case, copy.open(), &parts);
     }
+}
+
+/// A head that takes its logits from row n of a table, n the largest number of the newest tick: it fails where there is no such row.
+fn table() -> Vec<u8> {
+    const INT64: i64 = 7;
+    let mut graph = Graph::default();
+    graph.longs("last", &[11]);
+    let row = |class: usize| (0..4).map(move |k| if k == class { 8.0 } else { 0.0 });
+    graph.floats("table", &[4, 4], &(0..4).flat_map(row).collect::<Vec<f32>>());
+    graph.node("Gather", &["window", "last"], &["tick"], &[("axis", Attribute::Int(1))]);
+    let over = [("axes", Attribute::Ints(vec![1, 2])), ("keepdims", Attribute::Int(0))];
+    graph.node("ReduceMax", &["tick"], &["largest"], &over);
+    graph.node("Cast", &["largest"], &["n"], &[("to", Attribute::Int(INT64))]);
+    graph.node("Gather", &["table", "n"], &["logits"], &[("axis", Attribute::Int(0))]);
+    graph.file(("window", &[1, 12, 6]), false, ("logits", &[1, 4]))
+}
+
+#[test]
+fn a_tick_whose_head_fails_counts_as_held_and_the_next_one_goes_on() {
+    let mut copy = Copy::of("rows-lstm");
+    copy.put(HEAD, table());
+    let mut pipeline = Pipeline::new(&copy.read().unwrap(), &Options::default()).unwrap();
+    let mut labels = vec![];
+    let mut step = |n: u64, row: &[f32]| {
+        let at = Timestamp::from_ms(100 * n);
+        let frame = Frame { at, seq: Seq(n as u32), payload: Payload::Row(row) };
+        let done = pipeline.step(&frame, Timestamp::from_ms(100 * (n + 1)), &mut (), &mut |report| {
+            if let Report::Class(now) = report {
+                labels.push((n, now.label.to_string()));
+            }
+        });
+        let counts = pipeline.counts();
+        (done, counts.ticks, counts.held)
+    };
+    for n in 0..20 {
+        assert!(matches!(step(n, &[1.0; 6]), (Ok(()), _, 0)), "tick {n}");
+    }
+    let (failed, ticks, held) = step(20, &[100.0; 6]);
+    assert!(matches!(failed, Err(PipelineError::Head(_))), "{failed:?}");
+    assert_eq!((ticks, held), (21, 1));
+    // Both stages fail: the first is told, the tick is one.
+    let (failed, ticks, held) = step(21, &[1.0; 5]);
+    assert!(matches!(failed, Err(PipelineError::Payload { .. })), "{failed:?}");
+    assert_eq!((ticks, held), (22, 2));
+    for n in 22..40 {
+        assert!(matches!(step(n, &[2.0; 6]), (Ok(()), _, 2)), "tick {n}");
+    }
+    let said = |from, to, label: &str| labels.iter().any(|(n, l)| (from..to).contains(n) && l == label);
+    assert!(said(0, 20, "left") && said(22, 40, "right") && !said(20, 22, "left"), "{labels:?}");
 }
 
 #[test]

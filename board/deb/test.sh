@@ -4,8 +4,9 @@
 #   board/deb/test.sh PACKAGE.deb       as root; makes a Debian 12 root of the package's architecture in a temporary folder (mmdebstrap)
 #
 # A package for another architecture is tried in a root of that, by board/foreign.sh.
-# Tried: rights and user, a changed configuration over an upgrade, what a removal leaves and what a purge takes; the unit by
-# `systemd-analyze verify`, its exposure (at most 1.0) by `systemd-analyze security`; and the installed program plays the demo.
+# Tried: rights and user, a changed configuration over an upgrade, what a removal leaves and what a purge takes; links between the
+# documents; the unit by `systemd-analyze verify`, its exposure (at most 1.0) by `systemd-analyze security`; and the installed program
+# plays the demo.
 set -euo pipefail
 [ $# = 1 ] && [ -r "$1" ] || { sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2; }
 deb=$(realpath "$1")
@@ -45,6 +46,17 @@ inside lookout --version
 inside lookout doctor > "$tmp/doctor" 2>&1 || [ $? -le 2 ] || fail "lookout doctor ended with $?"
 inside lookout demo | grep 'ticks right' | tail -1 | tee "$tmp/demo"
 grep -q '^[1-9][0-9]* of' "$tmp/demo" || fail "the demo"
+
+say "documents"
+docs=$root/usr/share/doc/lookout
+for doc in README.md board/README.md board/wire.md board/json.md models/README.md; do [ -s "$docs/$doc" ] || fail "no $doc among the documents"; done
+# Links to source code need the project's folder; every other one leads to something here.
+(cd "$docs" && find . -name '*.md' | while read -r doc; do
+  { grep -oE '\]\([^):#]+\.(md|toml|jpg)\b' "$doc" || true; } | cut -c3- | while read -r link; do [ -s "${doc%/*}/$link" ] || echo "$doc: $link"; done
+done) > "$tmp/dead"
+[ ! -s "$tmp/dead" ] || { cat "$tmp/dead"; fail "links that lead nowhere"; }
+named=$(grep -o '/usr/share/doc/lookout/[a-zA-Z/.]*\.md' "$root/etc/lookout/lookout.toml" || true)
+for path in $named; do [ -s "$root$path" ] || fail "lookout.toml names $path, which is not there"; done
 
 say "unit"
 inside systemd-analyze verify --man=no lookout.service || fail "systemd-analyze verify"

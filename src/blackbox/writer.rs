@@ -1,8 +1,9 @@
 //! Clips to the disk, on a thread of its own: one buffer goes to and fro, so inference never waits for a disk.
 //!
-//! A clip is written under another name, flushed to the disk and renamed: under its own name it is whole, whatever happens. What was
-//! left half written is deleted at the next start. Before a clip is written the oldest ones are deleted until it fits the bound. A disk that is full or
-//! broken costs clips and is said; reports go on. While the writer is busy the next clip is lost, counted and said.
+//! A clip is written under another name, flushed to the disk and renamed: under its own name it is whole, whatever happens. At the start and before each
+//! clip the folder is looked through, which may be gone or on another card by then: it is made where it is not there, and what was left half written in it
+//! is deleted. Then the oldest clips are, until the new one fits the bound. A disk that is full or broken costs clips and is said; reports go on. While the
+//! writer is busy the next clip is lost, counted and said.
 
 use super::{Header, Recorder, checksum};
 use crate::complaint::Complaint;
@@ -103,7 +104,7 @@ impl BlackBox {
     /// # Errors
     /// A folder that cannot be one (a file, or somebody else's), or no thread.
     pub fn start(header: Header, wish: Wish, before: Before<'_>) -> Result<Self, String> {
-        let mut writer = Writer { dir: wish.dir, limit: wish.limit, next: None, complaint: Complaint::default() };
+        let mut writer = Writer { dir: wish.dir, limit: wish.limit, next: 0, complaint: Complaint::default() };
         if let Err(e) = writer.open() {
             if matches!(e.kind(), PermissionDenied | NotADirectory | AlreadyExists | InvalidInput) {
                 return Err(format!("black box {}: {e}", writer.dir.display()));
@@ -211,29 +212,27 @@ impl Probe for BlackBox {
 struct Writer {
     dir: PathBuf,
     limit: u64,
-    /// The number of the next clip, once the folder is there and was looked through.
-    next: Option<u32>,
+    /// No clip of this run has had this number yet, or a higher one.
+    next: u32,
     complaint: Complaint,
 }
 
 impl Writer {
-    /// Makes the folder, and deletes what was left half written in it. The next clip's number: no name is taken twice.
-    fn open(&mut self) -> std::io::Result<u32> {
-        if let Some(next) = self.next {
-            return Ok(next);
-        }
+    /// Makes the folder where it is not there, and deletes what was left half written in it. The clips in it, oldest first: number, bytes, file.
+    fn open(&self) -> std::io::Result<Vec<(u32, u64, PathBuf)>> {
         fs::create_dir_all(&self.dir)?;
-        let mut next = 0;
+        let mut clips = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
-            let path = entry?.path();
+            let entry = entry?;
+            let path = entry.path();
             if path.to_string_lossy().ends_with(PART) {
                 let _ = fs::remove_file(path);
-            } else if let Some(n) = number(&path) {
-                next = next.max(n.saturating_add(1));
+            } else if let (Some(n), Ok(meta)) = (number(&path), entry.metadata()) {
+                clips.push((n, meta.len(), path));
             }
         }
-        self.next = Some(next);
-        Ok(next)
+        clips.sort_unstable();
+        Ok(clips)
     }
 
     fn complain(&mut self, why: &str) {
@@ -276,12 +275,13 @@ impl Writer {
         if clip.len() as u64 > self.limit {
             return Err(format!("a clip of {} bytes is more than all may have together ({})", clip.len(), self.limit));
         }
-        let next = self.open().map_err(|e| e.to_string())?;
-        self.make_room(clip.len() as u64).map_err(|e| e.to_string())?;
+        let clips = self.open().map_err(|e| e.to_string())?;
+        // No name is taken twice: neither that of a clip which is there nor that of one which this run wrote and somebody took away.
+        let next = clips.last().map_or(0, |(n, ..)| n.saturating_add(1)).max(self.next);
+        self.make_room(clips, clip.len() as u64).map_err(|e| e.to_string())?;
         let file = self.dir.join(format!("{next:06}-{label}.{EXTENSION}"));
         let part = file.with_extension(PART);
-        // Whatever becomes of it: no clip takes the name of one that may be there.
-        self.next = Some(next.saturating_add(1));
+        self.next = next.saturating_add(1);
         if let Err(e) = File::create(&part).and_then(|mut f| f.write_all(clip)) {
             // What is half there would take the room of what could be whole.
             let _ = fs::remove_file(&part);
@@ -291,12 +291,8 @@ impl Writer {
         Ok(file)
     }
 
-    /// Deletes the oldest clips until `bytes` more stay within the limit.
-    fn make_room(&self, bytes: u64) -> std::io::Result<()> {
-        let entries = fs::read_dir(&self.dir)?.collect::<std::io::Result<Vec<_>>>()?;
-        let clip = |e: fs::DirEntry| Some((number(&e.path())?, e.metadata().ok()?.len(), e.path()));
-        let mut clips: Vec<(u32, u64, PathBuf)> = entries.into_iter().filter_map(clip).collect();
-        clips.sort_unstable();
+    /// Deletes the oldest of these clips until `bytes` more stay within the limit.
+    fn make_room(&self, clips: Vec<(u32, u64, PathBuf)>, bytes: u64) -> std::io::Result<()> {
         let mut all: u64 = clips.iter().map(|c| c.1).sum();
         for (_, size, path) in clips {
             if all + bytes <= self.limit {

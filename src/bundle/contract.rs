@@ -148,6 +148,11 @@ impl Input {
     pub fn planes(&self) -> usize {
         self.channels.iter().map(|c| c.planes()).sum()
     }
+    /// Shape of the encoder's input: `[1, P, H, W]`, or `[1, P, T, H, W]` for a clip of `T` ticks.
+    pub fn shape(&self) -> Vec<usize> {
+        let ticks = (self.clip > 1).then_some(self.clip);
+        [1, self.planes()].into_iter().chain(ticks).chain([self.height, self.width]).collect()
+    }
     /// Is every number of it possible?
     pub(crate) fn check(&self) -> Result<(), String> {
         let planes = self.planes();

@@ -13,6 +13,7 @@ use crate::onnx;
 use crate::pipeline::{Options, Pipeline, Stage};
 use crate::qnn::kernels::Isa;
 use crate::report::sentence::Sentence;
+use crate::rng::Rng;
 use crate::source::ahead::Ahead;
 use crate::source::scene::Scene;
 use crate::source::{Frame, Payload, Seq, Source, SourceError, Timestamp};
@@ -130,14 +131,14 @@ fn pipeline(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
 #[derive(Debug)]
 struct Numbers {
     row: Vec<f32>,
-    x: u32,
+    draw: Rng,
     tick: u32,
     tick_ms: u32,
 }
 
 impl Numbers {
     fn new(bundle: &Bundle, seed: u32) -> Self {
-        Self { row: vec![0.0; bundle.frame_features()], x: seed, tick: 0, tick_ms: bundle.contract.time.tick_ms }
+        Self { row: vec![0.0; bundle.frame_features()], draw: Rng(seed.into()), tick: 0, tick_ms: bundle.contract.time.tick_ms }
     }
 }
 
@@ -147,9 +148,7 @@ impl Source for Numbers {
             return Ok(None);
         }
         for v in &mut self.row {
-            // Any fixed sequence will do; this is the Numerical Recipes generator.
-            self.x = self.x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            *v = (self.x >> 8) as f32 / (1 << 23) as f32 - 1.0;
+            *v = self.draw.within(-1.0, 1.0);
         }
         let at = Timestamp::from_ms(u64::from(self.tick) * u64::from(self.tick_ms));
         self.tick += 1;

@@ -2,15 +2,16 @@
 //!
 //! Most of what a bundle gets wrong at a new place is calibration: another distance, another light, a tree. Footage of an ordinary day says how high
 //! each class climbs there with no cause; the lowest threshold that keeps to the wanted rate finds the most. Each class may use an even share
-//! of the rate. What comes out is a piece of lookout.toml (`calibrate/piece.rs`). Footage of T hours without an alarm only proves, with 95 % confidence, a rate below 3 / T
-//! (the rule of three), so that is said beside it, and less footage than that lowers no threshold.
+//! of the rate. What comes out is a piece of lookout.toml (`calibrate/piece.rs`), and what an earlier run put there is no beginning for the next one: each
+//! judges by what the bundle and the owner say. Footage of T hours without an alarm only proves, with 95 % confidence, a rate below 3 / T (the rule of
+//! three), so that is said beside it, and less footage than that lowers no threshold. A class for which no threshold was found is switched off, and named.
 
 mod piece;
 
 use super::Failure;
 use super::play::timeline;
 use super::segments::Timeline;
-use super::setup::{self, BundleArg, GateArg, StateArg, on_box};
+use super::setup::{self, BoxBundleArg, GateArg, StateArg, on_box};
 use crate::bundle::{self, Bundle};
 use crate::config::Config;
 use crate::decision::{AGAIN, Decision, Thresholds};
@@ -37,8 +38,9 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1.0)]
     false_alarms: f32,
     #[command(flatten)]
-    bundle: BundleArg,
-    /// Configuration: which bundle, which part of the picture, how long a class must hold [default: /etc/lookout/lookout.toml where it exists]
+    bundle: BoxBundleArg,
+    /// Configuration: which bundle, which part of the picture, how long a class must hold [default: the file of --into where it exists, else
+    /// /etc/lookout/lookout.toml where it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -52,12 +54,11 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     setup::false_alarms(args.false_alarms)?;
     // What it is put into is what holds on this box.
     let own = args.into.as_deref().filter(|file| file.exists());
-    let config = setup::config(args.config.as_deref().or(own))?;
-    let bundle = on_box(&args.bundle, &config, &args.state.store(&config))?;
+    let mut config = setup::config(args.config.as_deref().or(own))?;
+    piece::forget(&mut config)?;
+    let bundle = on_box(args.bundle.bundle.as_deref(), &config, &args.state.store(&config))?;
     let held = config.decisions(&bundle.contract.decision, &bundle.labels)?;
-    if let Some(file) = &args.into {
-        could_take(file, &bundle, args)?;
-    }
+    let missing = args.into.as_ref().and_then(|file| could_take(file, &bundle, args).transpose()).transpose()?;
     let options = Options { region: config.looked_at(), gate: args.gate.on(), still_before: true, ..Options::default() };
     let timelines: Vec<Timeline> =
         args.clips.iter().map(|clip| timeline(clip, &bundle, &options, None, None)).collect::<Result<_, _>>()?;
@@ -88,7 +89,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         let counted = tries.iter().map(|enter| (*enter, count(*enter)));
         let Some((enter, n)) = counted.take_while(|(_, n)| *n as f32 <= allowed).last() else {
             let highest = tries.first().copied().unwrap_or(own.enter);
-            found.push(off(format!("{} alarms even at {highest}; it cannot be used here", count(highest))));
+            found.push(off(format!("{} alarms even at {highest}, so it is off", count(highest))));
             continue;
         };
         let says = format!("{n} alarms in the footage; the bundle's {} would give {}", d.enter, count(d.enter));
@@ -119,16 +120,33 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         "{all} alarms in {hours:.2} hours of footage with these thresholds: at most {:.1} an hour (95 % confidence), had they been chosen before",
         bound(all) / hours
     );
+    let off: Vec<&str> = found.iter().filter(|f| f.leave.is_none()).map(|f| f.label.as_str()).collect();
+    if !off.is_empty() {
+        let _ = writeln!(err, "switched off: {}; {}", off.join(", "), remedy(args.false_alarms, found.len(), hours));
+    }
     if !proves {
         let needed = 3.0 / args.false_alarms;
         let _ = writeln!(
             err,
-            "that much footage proves no rate below {:.1} an hour (95 % confidence), so no threshold is lower than it was; for {} an hour {needed:.1} hours without an alarm are needed",
+            "that much footage proves no rate below {:.1} an hour (95 % confidence), so no threshold is lower than without `lookout calibrate`; for {} an hour {needed:.1} hours without an alarm are needed",
             3.0 / hours,
             args.false_alarms
         );
     }
+    if let Some(missing) = missing {
+        let _ = writeln!(err, "{missing}");
+    }
     Ok(())
+}
+
+/// What could bring back a class for which so many hours show no threshold: more footage, where these prove nothing or allow no class even one alarm.
+fn remedy(rate: f32, classes: usize, hours: f32) -> String {
+    let enough = 3.0f32.max(classes as f32) / rate;
+    if hours < enough {
+        format!("{hours:.2} hours of footage show no threshold for {rate} an hour, {enough:.1} hours or more may show one")
+    } else {
+        format!("no threshold keeps to an even share of {rate} an hour here")
+    }
 }
 
 /// No probability is as high.
@@ -139,30 +157,29 @@ fn classes(bundle: &Bundle) -> impl Iterator<Item = (usize, &Label)> {
     bundle.labels.iter().enumerate().filter(move |(class, _)| *class != bundle.background)
 }
 
-/// Will a configuration take what is found, whatever it is, and `run` start with it?
-fn could_take(file: &Path, bundle: &Bundle, args: &Args) -> Result<(), Failure> {
+/// Will a configuration take what is found, whatever it is, and `run` start with it? What is missing for that, if it is written anew.
+fn could_take(file: &Path, bundle: &Bundle, args: &Args) -> Result<Option<String>, Failure> {
     let off =
         |(_, label): (usize, &Label)| Found { label: label.clone(), says: String::new(), enter: 1.0, leave: None, min_ms: None };
     piece::within(file, "", &classes(bundle).map(off).collect::<Vec<_>>())?;
     // Only what was named may be another bundle than the one that runs with this configuration.
-    if !file.exists() || (args.bundle.bundle.is_none() && args.config.is_none()) {
-        return Ok(());
+    if args.bundle.bundle.is_none() && args.config.is_none() {
+        return Ok(None);
     }
-    let site = Config::open(file)?;
+    let is_new = !file.exists();
+    let site = if is_new { Config::default() } else { Config::open(file)? };
     // A bundle that is not here runs on another machine; which classes it has is not known.
-    let Ok(theirs) = on_box(&BundleArg::default(), &site, &args.state.store(&site)) else { return Ok(()) };
+    let Ok(theirs) = on_box(None, &site, &args.state.store(&site)) else { return Ok(None) };
+    let Some((_, label)) = classes(bundle).find(|(_, label)| !theirs.labels.contains(label)) else { return Ok(None) };
     let (mine, c) = (&bundle.contract, &theirs.contract);
-    match classes(bundle).find(|(_, label)| !theirs.labels.contains(label)) {
-        Some((_, label)) => Err(Failure::refused(format!(
-            "{}: bundle {} {} runs with it, which has no class {label}; let it be bundle {} {} first, by `bundle` in it or `lookout install`",
-            file.display(),
-            c.name,
-            c.version,
-            mine.name,
-            mine.version
-        ))),
-        None => Ok(()),
+    let why = format!("{}: bundle {} {} runs with it, which has no class {label}", file.display(), c.name, c.version);
+    if is_new {
+        let dir = Path::new(&bundle.origin);
+        let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
+        return Ok(Some(format!("{why}; put `bundle = {dir:?}` above its first line, or `lookout install {}`", bundle.origin)));
     }
+    let (name, version) = (&mine.name, &mine.version);
+    Err(Failure::refused(format!("{why}; let it be bundle {name} {version} first, by `bundle` in it or `lookout install`")))
 }
 
 /// Thresholds to try for a class that has `own`, the highest first; of footage that proves nothing, none below it. None is 1, at which nothing starts.

@@ -18,7 +18,6 @@ use crate::novelty;
 use crate::onnx::{self, Any};
 use crate::qnn::kernels::Isa;
 use crate::qnn::{Engine, Report};
-use ndarray::ArrayD;
 use ndarray_npy::WriteNpyExt;
 use std::fmt::Display;
 use std::io::Write;
@@ -175,11 +174,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
 /// What an encoder that runs in float would take as int8, in words.
 fn int8(bundle: &Bundle, input: &Input, built: Duration, engine: EngineArg) -> Result<Option<String>, Failure> {
     let proto = onnx::parse(bundle.file(ENCODER).unwrap_or_default()).map_err(Failure::refused)?;
-    let mut shape = vec![1, input.planes(), input.height, input.width];
-    if input.clip > 1 {
-        shape.insert(2, input.clip);
-    }
-    Ok(estimate(&proto, &shape, built, engine.isa()?))
+    Ok(estimate(&proto, &input.shape(), built, engine.isa()?))
 }
 
 fn describe(bundle: &Bundle, out: &mut dyn Write) -> std::io::Result<()> {
@@ -384,10 +379,8 @@ fn parity(file: &Path, input: &Path, args: &Args, out: &mut dyn Write) -> Result
             found.shape()
         )));
     }
-    let worst =
-        found.iter().zip(&wanted).fold(0.0f32, |w, (a, b)| if (a - b).is_nan() { f32::INFINITY } else { w.max((a - b).abs()) });
-    let best = |a: &ArrayD<f32>| a.iter().enumerate().max_by(|x, y| x.1.total_cmp(y.1)).map(|(n, _)| n);
-    let equal = best(&found) == best(&wanted);
+    let worst = golden::apart(&found, &wanted);
+    let equal = golden::best(&found) == golden::best(&wanted);
     let right = worst.is_finite() && args.tolerance.is_none_or(|most| worst <= most);
     if args.json {
         writeln!(

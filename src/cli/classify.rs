@@ -33,8 +33,9 @@ pub struct Args {
     /// Recordings: files, folders of images, or any source such as y4m:- or features:FILE
     #[arg(required = true, value_name = "CLIP")]
     clips: Vec<String>,
-    #[command(flatten)]
-    bundle: BundleArg,
+    /// Bundle folder [default: the one baked into the program; with --taught or --state `bundle` of the configuration, else the installed one]
+    #[arg(long, value_name = "DIR")]
+    bundle: Option<PathBuf>,
     #[command(flatten)]
     gate: GateArg,
     /// The bundle's extra numbers over time: a table (CSV) with the columns ms and names [default: CLIP.extra.csv beside each]
@@ -93,7 +94,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let on_a_box = args.taught || args.state.is_some() || args.config.is_some();
     let config = if on_a_box { setup::config(args.config.as_deref())? } else { Config::default() };
     let store = StateArg { state: args.state.clone() }.store(&config);
-    let mut bundle = if on_a_box { on_box(&args.bundle, &config, &store)? } else { load(&args.bundle)? };
+    let named = BundleArg { bundle: args.bundle.clone() };
+    let mut bundle = if on_a_box { on_box(named.bundle.as_deref(), &config, &store)? } else { load(&named)? };
     if args.taught {
         setup::add_taught(&mut bundle, &store)?;
     }

@@ -18,6 +18,7 @@ mod source;
 mod strange;
 
 use super::Failure;
+use super::run::reads_extras;
 use super::setup::{self, Chosen, choose, fit_taught};
 use crate::baked;
 use crate::board::{self, Board, Wiring};
@@ -228,14 +229,14 @@ fn configuration(args: &Args, all: &mut Findings) -> Config {
 fn this_board(args: &Args, config: &Config, all: &mut Findings) -> Option<Board> {
     let wanted = args.board.as_deref().or(config.board.as_deref());
     let machine = board::machine();
+    let tree = if machine.is_empty() { "no device tree".into() } else { format!("device tree {}", machine.join(", ")) };
     match baked::boards().and_then(|boards| Board::choose(&boards, wanted, &machine)) {
         Ok(board) => {
-            let tree = if machine.is_empty() { "no device tree".into() } else { format!("device tree {}", machine.join(", ")) };
             all.add(Finding::ok("board", format!("{}: {}, {}", board.name, board.title, board.trust())).more(tree));
             Some(board)
         }
         Err(e) => {
-            all.add(Finding::broken("board", 2, e.to_string()).more(format!("device tree {}", machine.join(", "))));
+            all.add(Finding::broken("board", 2, e.to_string()).more(tree));
             None
         }
     }
@@ -272,11 +273,10 @@ fn this_bundle(config: &Config, all: &mut Findings) -> Option<Running> {
             if let Some(trouble) = trouble {
                 all.add(Finding::note("bundle", trouble).fix("`lookout install` it once more, or `lookout install --undo`"));
             }
-            if let Err(e) = config.names(&bundle.labels) {
-                all.add(unfit("config", meant, &e));
-            }
-            if let Err(e) = config.decisions(&c.decision, &bundle.labels) {
-                all.add(unfit("config", meant, &e));
+            let extras = reads_extras(config, c.extra.iter().map(|extra| extra.name.as_str()));
+            let decisions = config.decisions(&c.decision, &bundle.labels).map(drop);
+            for fits in [config.names(&bundle.labels), extras, decisions] {
+                fits.unwrap_or_else(|e| all.add(unfit("config", meant, &e)));
             }
             for label in config.gpio.buttons.keys().filter(|label| c.head.labels.contains(label)) {
                 all.add(

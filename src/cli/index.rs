@@ -14,6 +14,7 @@ use super::progress::Progress;
 use super::setup::{BundleArg, load};
 use super::spare::spare;
 use crate::bundle::Bundle;
+use crate::config::read_file;
 use crate::store::settle;
 use crate::ticks::{Kind, Maker, Ticks};
 use moments::{Header, Index, KIND};
@@ -145,12 +146,8 @@ fn write(file: File, line: &str, header: &Header, all: &[Ticks]) -> io::Result<u
 pub fn find(args: &FindArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let place = args.index.display();
     let refuse = |why: String| Failure::refused(format!("{place}: {why}"));
-    match args.index.metadata() {
-        Ok(m) if !m.is_file() => return Err(refuse("a file is expected here, found something else".into())),
-        Ok(m) if m.len() > MAX_BYTES => return Err(refuse(format!("{} bytes, at most {MAX_BYTES} are read", m.len()))),
-        _ => {}
-    }
-    let index = Index::parse(std::fs::read(&args.index).map_err(|e| refuse(e.to_string()))?).map_err(refuse)?;
+    let bytes = read_file(&args.index, MAX_BYTES).map_err(|e| refuse(e.to_string()))?;
+    let index = Index::parse(bytes).map_err(refuse)?;
     let header = &index.header;
     let bundle = load(&args.bundle)?;
     if header.bundle != bundle.hash {

@@ -6,15 +6,16 @@
 //! power cut at any instant is harmless. A running `lookout run` is not disturbed: it takes the new bundle when it starts next.
 
 use super::Failure;
+use super::run::reads_extras;
 use super::setup::{self, StateArg, choose};
 use crate::baked;
 use crate::board::{self, Board};
-use crate::bundle::Decision;
-use crate::config::{Config, MAX_TOML_BYTES, read_whole};
+use crate::bundle::{Bundle, Decision};
+use crate::config::{Config, MAX_TOML_BYTES, read_file};
 use crate::report::Label;
 use crate::store::trial::{self, Verdict};
 use crate::store::{Record, Store, StoreError, policy, sha256};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// Arguments.
@@ -55,7 +56,7 @@ fn install(dir: &Path, args: &Args, config: &Config, store: &Store, out: &mut dy
     let dir = &dir.canonicalize().map_err(|e| Failure::refused(format!("bundle {}: {e}", dir.display())))?;
     let refuse = |why: String| Failure::refused(format!("bundle {}: {why}", dir.display()));
     let signature = signature(dir)?;
-    let contract = read_whole(&dir.join("bundle.toml"), MAX_TOML_BYTES).map_err(|e| refuse(format!("bundle.toml: {e}")))?;
+    let contract = read_file(&dir.join("bundle.toml"), MAX_TOML_BYTES).map_err(|e| refuse(format!("bundle.toml: {e}")))?;
     if !config.install.keys.is_empty() {
         let text = signature.as_ref().ok_or_else(|| {
             refuse(format!("{} is missing: install.keys in the configuration asks for a signature", policy::SIGNATURE))
@@ -66,7 +67,7 @@ fn install(dir: &Path, args: &Args, config: &Config, store: &Store, out: &mut dy
     if tried.hash != sha256(&contract) {
         return Err(refuse("bundle.toml changed while it was being tried".into()));
     }
-    fits(&tried.thresholds(), &tried.labels, tried.rows, config)
+    fits(&tried.thresholds(), &tried.labels, &tried.extra, tried.rows, config)
         .map_err(|why| refuse(format!("this box cannot use it: {why}")))?;
 
     let change = store.change()?;
@@ -74,13 +75,13 @@ fn install(dir: &Path, args: &Args, config: &Config, store: &Store, out: &mut dy
         // What it kept is swept away, and the built-in bundle stays behind.
         Err(e @ StoreError::Damaged { .. }) => {
             log::warn!("{e}; it is written anew");
-            Record::default()
+            left(store, &config.install.keys)
         }
         other => other?,
     };
     let mut record = before.with(&tried.hash);
     if !config.install.keys.is_empty() {
-        keep_floor(&mut record, &tried).map_err(refuse)?;
+        keep_floor(&mut record, &tried.name, &tried.version).map_err(refuse)?;
     }
     let mut files = tried.files.clone();
     if let Some(signature) = signature {
@@ -98,23 +99,36 @@ fn install(dir: &Path, args: &Args, config: &Config, store: &Store, out: &mut dy
     say(args, &record, Some(&tried), out)
 }
 
-/// Refuses a version below the highest one so far, and remembers this one.
-fn keep_floor(record: &mut Record, tried: &Verdict) -> Result<(), String> {
-    let floor = record.floor.get(&tried.name).map_or("0", String::as_str);
-    if policy::compare(&tried.version, floor)?.is_lt() {
-        return Err(format!(
-            "{} {} is older than {floor}, which was installed here; versions never go back",
-            tried.name, tried.version
-        ));
+/// In the place of a record that cannot be read: the versions of the bundles that still lie here, whole and signed.
+fn left(store: &Store, keys: &[String]) -> Record {
+    let mut record = Record::default();
+    for bundle in store.whole() {
+        if let Ok(Some(signature)) = signature(Path::new(&bundle.origin))
+            && policy::verify(bundle.text().as_bytes(), &String::from_utf8_lossy(&signature), keys).is_ok()
+        {
+            // An older one than another is no floor.
+            let _ = keep_floor(&mut record, &bundle.contract.name, &bundle.contract.version);
+        }
     }
-    record.floor.insert(tried.name.clone(), tried.version.clone());
+    record
+}
+
+/// Refuses a version below the highest one so far, and remembers this one.
+fn keep_floor(record: &mut Record, name: &str, version: &str) -> Result<(), String> {
+    let floor = record.floor.get(name).map_or("0", String::as_str);
+    if policy::compare(version, floor)?.is_lt() {
+        return Err(format!("{name} {version} is older than {floor}, which was installed here; versions never go back"));
+    }
+    record.floor.insert(name.into(), version.into());
     Ok(())
 }
 
-/// Would `lookout run` start with it? Thresholds and lines are configured by class name, and a source gives rows of numbers or pictures.
-fn fits(thresholds: &Decision, labels: &[String], rows: bool, config: &Config) -> Result<(), String> {
+/// Would `lookout run` start with it? Thresholds and lines are configured by class name, devices by the name of an extra, and a source gives rows of numbers
+/// or pictures.
+fn fits(thresholds: &Decision, labels: &[String], extra: &[String], rows: bool, config: &Config) -> Result<(), String> {
     let labels: Vec<Label> = labels.iter().filter_map(|l| Label::try_from(l.as_str()).ok()).collect();
     config.names(&labels).and_then(|()| config.decisions(thresholds, &labels)).map_err(|e| e.to_string())?;
+    reads_extras(config, extra.iter().map(String::as_str)).map_err(|e| e.to_string())?;
     // A machine without a board file of its own has no wiring that could contradict.
     let boards = baked::boards().map_err(|e| e.to_string())?;
     if let Ok(board) = Board::choose(&boards, config.board.as_deref(), &board::machine()) {
@@ -136,13 +150,17 @@ fn undo(args: &Args, config: &Config, store: &Store, out: &mut dyn Write) -> Res
     let tried = record.current.as_ref().map(|hash| trial::run(&store.folder(hash), true)).transpose();
     let tried = tried.map_err(|why| Failure::refused(format!("the bundle before is broken, nothing was changed: {why}")))?;
     let cannot = |why: String| Failure::refused(format!("this box cannot use the bundle before, nothing was changed: {why}"));
-    let (hash, thresholds, mut labels, rows) = match &tried {
-        Some(tried) => (tried.hash.clone(), tried.thresholds(), tried.labels.clone(), tried.rows),
-        None => baked::bundle().map(|b| (b.hash, b.contract.decision, b.contract.head.labels, b.contract.input.is_none()))?,
+    let (hash, thresholds, mut labels, extra, rows) = match &tried {
+        Some(tried) => (tried.hash.clone(), tried.thresholds(), tried.labels.clone(), tried.extra.clone(), tried.rows),
+        None => {
+            let Bundle { hash, contract: c, .. } = baked::bundle()?;
+            let extra = c.extra.into_iter().map(|extra| extra.name).collect();
+            (hash, c.decision, c.head.labels, extra, c.input.is_none())
+        }
     };
     // What was taught on that bundle comes back with it.
     labels.extend(store.taught(&hash)?.iter().flat_map(|lesson| lesson.labels()).map(String::from));
-    fits(&thresholds, &labels, rows, config).map_err(cannot)?;
+    fits(&thresholds, &labels, &extra, rows, config).map_err(cannot)?;
     change.commit(&record)?;
     say(args, &record, tried.as_ref(), out)
 }
@@ -189,9 +207,9 @@ fn show(args: &Args, config: &Config, store: &Store, out: &mut dyn Write) -> Res
 /// The signature beside a bundle, if there is one.
 fn signature(dir: &Path) -> Result<Option<Vec<u8>>, Failure> {
     let path = dir.join(policy::SIGNATURE);
-    match read_whole(&path, policy::MAX_SIGNATURE_BYTES) {
+    match read_file(&path, policy::MAX_SIGNATURE_BYTES) {
         Ok(bytes) => Ok(Some(bytes)),
-        Err(_) if !path.exists() => Ok(None),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
         Err(e) => Err(Failure::refused(format!("{}: {e}", path.display()))),
     }
 }

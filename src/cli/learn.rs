@@ -9,7 +9,7 @@
 use super::Failure;
 use super::play::{Played, play};
 use super::promised;
-use super::setup::{self, BundleArg, StateArg, on_box};
+use super::setup::{self, BoxBundleArg, StateArg, on_box};
 use super::stop;
 use crate::bundle::Bundle;
 use crate::config::Config;
@@ -60,12 +60,12 @@ pub struct LearnArgs {
     /// Ask of every number by itself, too, how far and how long it stayed where it never did
     #[arg(long)]
     each: bool,
-    /// Configuration: its state folder and, with --source, the part of the picture that is looked at and the devices that a bundle's extra numbers come
-    /// from [default: /etc/lookout/lookout.toml where it exists]
+    /// Configuration: its bundle and state folder, the part of the picture that is looked at and, with --source, the devices that a bundle's extra numbers
+    /// come from [default: /etc/lookout/lookout.toml where it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
-    bundle: BundleArg,
+    bundle: BoxBundleArg,
     #[command(flatten)]
     state: StateArg,
 }
@@ -82,8 +82,12 @@ pub struct NoveltyArgs {
     /// False alarms a day that are allowed; a clip of the black box has its run's own
     #[arg(long, value_name = "N", default_value_t = 1.0)]
     false_alarms: f64,
+    /// Configuration: its bundle and state folder, and the part of the picture that is looked at, which is to be the one that was learnt from [default:
+    /// /etc/lookout/lookout.toml where it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(flatten)]
-    bundle: BundleArg,
+    bundle: BoxBundleArg,
     #[command(flatten)]
     state: StateArg,
 }
@@ -92,7 +96,7 @@ pub struct NoveltyArgs {
 pub fn learn(args: &LearnArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let config = setup::config(args.config.as_deref())?;
     let store = args.state.store(&config);
-    let bundle = on_box(&args.bundle, &config, &store)?;
+    let bundle = on_box(args.bundle.bundle.as_deref(), &config, &store)?;
     let tick_ms = bundle.contract.time.tick_ms;
     let alike = bundle.contract.input.as_ref().map_or(0, |i| i.features);
     // A bundle's own network goes on being used; what stands behind it is learnt here.
@@ -120,20 +124,24 @@ pub fn learn(args: &LearnArgs, out: &mut dyn Write) -> Result<(), Failure> {
             return Err(Failure::refused(why));
         }
     }
-    let stretches = match &args.source {
-        Some(source) => from_camera(source, args, &config, &bundle, &state)?,
+    // Nobody else adds to what was kept before it has been learnt from and is forgotten.
+    let (stretches, rows) = match &args.source {
+        Some(source) => {
+            let (stretches, rows) = from_camera(source, args, &config, &bundle, &state)?;
+            (stretches, Some(rows))
+        }
         None => {
             let (mut taken, options) = (Taken::default(), Options { region: config.looked_at(), ..Options::default() });
             for clip in &args.clips {
                 play(clip, &bundle, Played::whole(&options), &mut taken, &mut |_| {}, &mut |_| {})?;
             }
-            taken.stretches
+            (taken.stretches, None)
         }
     };
     let learnt = normal::learn(&bundle.hash, bundle.features(), &stretches, &terms, network).map_err(Failure::refused)?;
     kept::write(&path, &learnt).map_err(Failure::broke)?;
-    if args.source.is_some() {
-        Kept::forget(&state);
+    if let Some(rows) = rows {
+        rows.forget(&state);
     }
     let hours = f64::from(tick_ms) * learnt.learnt as f64 / 3.6e6;
     let ticks = learnt.learnt;
@@ -149,8 +157,14 @@ pub fn learn(args: &LearnArgs, out: &mut dyn Write) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Minute by minute, until the time is up or a signal comes; then all that was kept.
-fn from_camera(source: &str, args: &LearnArgs, config: &Config, bundle: &Bundle, state: &Path) -> Result<Vec<Vec<f32>>, Failure> {
+/// Minute by minute, until the time is up or a signal comes; then the stretches of all that was kept, and the files that they were kept in.
+fn from_camera(
+    source: &str,
+    args: &LearnArgs,
+    config: &Config,
+    bundle: &Bundle,
+    state: &Path,
+) -> Result<(Vec<Vec<f32>>, Kept), Failure> {
     let (features, tick_ms) = (bundle.features(), bundle.contract.time.tick_ms);
     let bytes = u64::from(args.minutes) * u64::from(60_000 / tick_ms) * features as u64 * 4;
     if bytes > MAX_BYTES {
@@ -200,8 +214,8 @@ fn from_camera(source: &str, args: &LearnArgs, config: &Config, bundle: &Bundle,
             return Err(Failure::broke(why));
         }
     }
-    let full = minutes.full;
-    Ok(joined(minutes.kept.pieces, full))
+    let Minutes { mut kept, full, .. } = minutes;
+    Ok((joined(std::mem::take(&mut kept.pieces), full), kept))
 }
 
 /// Pieces as stretches: one that is full is followed by the next, as long as nothing broke in between. That it was a restart is not known of it, and costs
@@ -297,9 +311,9 @@ impl Probe for Minutes<'_> {
 /// Runs `novelty`: one line a tick.
 pub fn novelty(args: &NoveltyArgs, out: &mut dyn Write) -> Result<(), Failure> {
     setup::false_alarms(args.false_alarms)?;
-    let config = setup::config(None)?;
+    let config = setup::config(args.config.as_deref())?;
     let store = args.state.store(&config);
-    let bundle = on_box(&args.bundle, &config, &store)?;
+    let bundle = on_box(args.bundle.bundle.as_deref(), &config, &store)?;
     let state = store.dir().to_path_buf();
     let setup = match &args.normal {
         Some(path) => {

@@ -74,7 +74,10 @@ pub fn play(
                 look(&frame);
                 ears.tell(frame.at, until, &mut pipeline);
                 let over = played.most.is_some_and(|most| frame.at.since(*begin.get_or_insert(frame.at)) >= most);
-                pipeline.play(&frame, until.filter(|_| !over), probe, out)?;
+                pipeline.play(&frame, until.filter(|_| !over), probe, out).map_err(|e| {
+                    let Failure { code, why } = e.into();
+                    Failure { code, why: format!("{clip}: bundle {}: {why}", bundle.origin) }
+                })?;
                 if over {
                     break;
                 }

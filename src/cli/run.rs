@@ -1,8 +1,9 @@
 //! `lookout run`: live, until told to stop.
 //!
-//! Three kinds of threads: capture (in [`crate::capture`]), inference (this one, in `watch`), one writer per sink. A panic in any
-//! of them ends the process with one line (`panic`): half a lookout is worse than one that is started again. Where there is
-//! nothing to watch with - too many ends in a minute, no bundle - the sinks still say so (`standby`).
+//! Reports pass through capture (in [`crate::capture`]), inference (this thread, in `watch`; with `threads = 2` another one for the encoder) and one writer
+//! per sink. Beside them, where there is something for them to do and in nobody's way: one thread a device of extras, one each for buttons, the black box,
+//! what novelty counts (`keeper`) and what is being taught (`teacher`). A panic in any of them ends the process with one line (`panic`): half a lookout is
+//! worse than one that is started again. Where there is nothing to watch with - too many ends in a minute, no bundle - the sinks still say so (`standby`).
 
 mod herald;
 mod keeper;
@@ -16,7 +17,7 @@ mod watch;
 
 use super::Failure;
 use super::ears::Ears;
-use super::setup::{self, BundleArg, Chosen, GateArg, Origin, StateArg, ThreadsArg, WhereArg};
+use super::setup::{self, BoxBundleArg, Chosen, GateArg, Origin, StateArg, ThreadsArg, WhereArg};
 use super::stop;
 use crate::baked;
 use crate::blackbox::Header;
@@ -35,10 +36,12 @@ use crate::report::{self, Identity, LastEnd, Pace, ReportSpec, Sink, State};
 use crate::shaper::Region;
 use crate::source::open::{self, Spec};
 use crate::source::{Source, SourceError, Timestamp};
+use crate::store::trial;
 use crate::vitals::Vitals;
 use herald::Herald;
 use keeper::Keeper;
 use notify::Notifier;
+pub use ready::reads_extras;
 use ready::{Ready, prepare};
 use standby::{Pause, StandBy};
 use std::path::PathBuf;
@@ -53,6 +56,9 @@ const DRAIN: Duration = Duration::from_millis(500);
 const SAFE_MODE: Duration = Duration::from_secs(300);
 /// A bundle that cannot be used is tried again this often.
 const BUNDLE_AGAIN: Duration = Duration::from_secs(2);
+/// Longest time from the beginning of a try to the first ping: the trials of the installed bundle and of the one before it, and as long as one of them
+/// for all that is done here: loading, golden vectors, opening the camera.
+const READY_WITHIN: Duration = Duration::from_secs(3 * trial::WALL.as_secs());
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -60,11 +66,11 @@ pub struct Args {
     /// Configuration [default: /etc/lookout/lookout.toml where it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Board by name, or a board file [default: the one the device tree names]
+    /// Board by name, or a board file [default: `board` of the configuration, else the one the device tree names]
     #[arg(long, value_name = "NAME|FILE")]
     board: Option<String>,
     #[command(flatten)]
-    bundle: BundleArg,
+    bundle: BoxBundleArg,
     #[command(flatten)]
     state: StateArg,
     #[command(flatten)]
@@ -73,10 +79,12 @@ pub struct Args {
     threads: ThreadsArg,
     #[command(flatten)]
     place: WhereArg,
-    /// v4l2:PATH, pipe:-,nv12,640x480@30, y4m:FILE|-, avi:FILE, frames:DIR, features:FILE|- [default: the board's camera]
+    /// v4l2:PATH, pipe:-,nv12,640x480@30, y4m:FILE|-, avi:FILE, frames:DIR, features:FILE|- [default: `source` of the configuration, else the board's
+    /// camera]
     #[arg(long, value_name = "SPEC")]
     source: Option<String>,
-    /// serial:/dev/ttyAMA0,115200 (then ,rtscts for flow control), gpio, stdout, file:PATH, json:-|PATH; may be given more than once
+    /// serial:/dev/ttyAMA0,115200 (then ,rtscts for flow control), serial (the board's own port), gpio, stdout, file:PATH, json:-|PATH; may be given more
+    /// than once [default: `report` of the configuration, else what the board says]
     #[arg(long, value_name = "SPEC")]
     report: Vec<String>,
     /// Keep what was seen around events and alarms in this folder, as clips that `classify` replays
@@ -206,6 +214,7 @@ fn wait_for_bundle(
 ) -> Result<Option<Ready>, Failure> {
     let (mut standby, mut complaint) = (None, Complaint::default());
     loop {
+        pause.notifier.busy(READY_WITHIN);
         match prepare() {
             Ok(ready) => return Ok(Some(ready)),
             Err(e) if !wait => return Err(e),

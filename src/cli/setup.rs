@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::bundle::Bundle;
-use crate::config::Config;
+use crate::config::{Config, MAX_TOML_BYTES, read_file, read_whole};
 use crate::head::Head;
 use crate::novelty::Setup;
 use crate::pipeline::Pipeline;
@@ -17,10 +17,18 @@ use crate::{baked, golden};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// `--bundle`, for every command that needs one.
+/// `--bundle`, for a command that has nothing to do with what runs on this box.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct BundleArg {
-    /// Bundle folder [default: the one baked into the program; for what runs or is taught on a box the configured, else the installed one]
+    /// Bundle folder [default: the one baked into the program, whatever is installed or configured]
+    #[arg(long, value_name = "DIR")]
+    pub bundle: Option<PathBuf>,
+}
+
+/// `--bundle`, for a command that runs on this box or prepares what does.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct BoxBundleArg {
+    /// Bundle folder [default: `bundle` of the configuration, else the installed one, else the one baked into the program]
     #[arg(long, value_name = "DIR")]
     pub bundle: Option<PathBuf>,
 }
@@ -57,7 +65,8 @@ pub struct WhereArg {
 /// `--threads`, for the commands that run an encoder all the time or time it.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct ThreadsArg {
-    /// Threads of the int8 encoder, 1 or 2: two where a large network is too slow on one core [default: 1]
+    /// Threads of the int8 encoder, 1 or 2: two where a large network is too slow on one core [default: 1; of `run`: `threads` of the
+    /// configuration]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=MAX_THREADS as i64))]
     threads: Option<u8>,
 }
@@ -92,8 +101,8 @@ pub fn load(arg: &BundleArg) -> Result<Bundle, Failure> {
 }
 
 /// The bundle that runs on this box, to learn for it: the one that is named, here or in the configuration, else what `run` would take.
-pub fn on_box(arg: &BundleArg, config: &Config, store: &Store) -> Result<Bundle, Failure> {
-    if let Some(dir) = arg.bundle.as_ref().or(config.bundle.as_ref()) {
+pub fn on_box(named: Option<&Path>, config: &Config, store: &Store) -> Result<Bundle, Failure> {
+    if let Some(dir) = named.or(config.bundle.as_deref()) {
         return Ok(Bundle::open(dir)?);
     }
     let chosen = choose(None, config, store)?;
@@ -172,11 +181,7 @@ pub fn ordinary(dir: &Path, hash: &str) -> Result<Option<(Vec<u8>, Lesson)>, Fai
         return Ok(None);
     }
     let refuse = |why: String| Failure::refused(format!("{}: {why}", file.display()));
-    let length = std::fs::metadata(&file).map_err(|e| refuse(e.to_string()))?.len();
-    if length > MAX_BYTES {
-        return Err(refuse(format!("{length} bytes, at most {MAX_BYTES} are read")));
-    }
-    let bytes = std::fs::read(&file).map_err(|e| refuse(e.to_string()))?;
+    let bytes = read_whole(&file, MAX_BYTES).map_err(refuse)?;
     let found = Lesson::parse(&bytes).map_err(refuse)?;
     if found.bundle != hash {
         return Err(refuse(format!("it belongs to bundle {}, this is {}", short(&found.bundle), short(hash))));
@@ -316,8 +321,8 @@ fn signed(dir: &Path, keys: &[String]) -> Result<(), String> {
     if keys.is_empty() {
         return Ok(());
     }
-    let read = |name: &str| std::fs::read(dir.join(name)).map_err(|e| format!("bundle {}: {name}: {e}", dir.display()));
-    let signature = read(policy::SIGNATURE)?;
-    policy::verify(&read("bundle.toml")?, &String::from_utf8_lossy(&signature), keys)
-        .map_err(|e| format!("bundle {}: {e}", dir.display()))
+    let refuse = |why: String| format!("bundle {}: {why}", dir.display());
+    let read = |name: &str, most: u64| read_file(&dir.join(name), most).map_err(|e| refuse(format!("{name}: {e}")));
+    let signature = read(policy::SIGNATURE, policy::MAX_SIGNATURE_BYTES)?;
+    policy::verify(&read("bundle.toml", MAX_TOML_BYTES)?, &String::from_utf8_lossy(&signature), keys).map_err(refuse)
 }

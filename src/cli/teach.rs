@@ -8,7 +8,7 @@ mod export;
 
 use super::Failure;
 use super::play::{Played, play};
-use super::setup::{self, BundleArg, GateArg, StateArg, choose, short};
+use super::setup::{self, BoxBundleArg, GateArg, StateArg, choose, short};
 use crate::bundle::{Bundle, class};
 use crate::config::Config;
 use crate::head::Head;
@@ -61,7 +61,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     export: Option<PathBuf>,
     #[command(flatten)]
-    bundle: BundleArg,
+    bundle: BoxBundleArg,
     /// Configuration [default: /etc/lookout/lookout.toml where it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,

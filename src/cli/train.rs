@@ -8,7 +8,7 @@ mod words;
 
 use super::Failure;
 use super::setup::{self, BundleArg, load};
-use crate::bundle::{Bundle, Channel, Decision, Input};
+use crate::bundle::{Bundle, Channel, Input};
 use crate::extra::Extra;
 use crate::novelty::normal::Loss;
 use crate::report::MAX_LABEL;
@@ -281,26 +281,19 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     set.planes = input.clone().zip(plan);
     let features = plan.map_or(width, |p| p.features);
     let key = key(&set, args, &base, features);
+    let description = format!("{} trained on {} recordings", set.labels.join(", "), set.sequences.len());
     let course = Course {
         settings: settings(args, features, set.labels.len(), plan),
         heads: usize::from(args.heads),
         folds: usize::from(args.folds),
         terms: Terms {
-            name,
-            description: format!("{} trained on {} recordings", set.labels.join(", "), set.sequences.len()),
             input,
             features: features - 2 * extra.len(),
             extra: args.extra.clone(),
-            tick_ms,
-            window,
             labels: set.labels.clone(),
             background: set.background.map_or(String::new(), |b| set.labels[b].clone()),
-            temperature: 1.0,
-            enter: Decision::default().enter,
-            min_ms: Decision::default().min_ms,
             mean: !set.stretches,
-            features_tolerance: 0.0,
-            map_tolerance: 0.0,
+            ..Terms::new(name, description, tick_ms, window)
         },
         base: Some(base).filter(|_| !new && !rows),
         gait: gait.then(|| gait::products(usize::from(args.size))),
@@ -367,25 +360,8 @@ fn gait_bundle(args: &Args, tick_ms: u32, window: usize) -> Result<Bundle, Failu
     if channels(args, &[Channel::Flow])? != [Channel::Flow] {
         return Err(Failure::refused("--channels: gait sees flow and nothing else"));
     }
-    let terms = Terms {
-        // Not the new bundle's: what was kept of the recordings serves the next one too.
-        name: "gait".into(),
-        description: "how things move".into(),
-        input: None,
-        features: 0,
-        extra: vec![],
-        tick_ms,
-        window,
-        labels: vec![],
-        background: String::new(),
-        temperature: 1.0,
-        enter: Decision::default().enter,
-        min_ms: Decision::default().min_ms,
-        mean: false,
-        features_tolerance: 0.0,
-        map_tolerance: 0.0,
-    };
-    Ok(gait::bundle(size, terms)?)
+    // Not named as the new bundle is: what was kept of the recordings serves the next one too.
+    Ok(gait::bundle(size, Terms::new("gait".into(), "how things move".into(), tick_ms, window))?)
 }
 
 /// The features of all recordings once more, in float: what the device's int8 ones are held against.

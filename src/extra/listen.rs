@@ -1,9 +1,9 @@
 //! The threads that listen: one a device, however many extras it gives.
 //!
 //! The hand-over is bounded: [`KEPT`] values a name, the oldest goes first, and of values that come within the same 10 ms only the last
-//! is kept, so that a sensor that floods us costs no more than one that does not. A device that goes away, or is not there yet, is
-//! looked for again for ever, said once; meanwhile its values grow old and are missing. None of these threads feeds the watchdog: a box
-//! whose receiver hangs still watches, and its rows say what is missing.
+//! is kept. No device is read more often than that, nor more than 16 kB at a time, so that a sensor that floods us waits for us. A device
+//! that goes away, or is not there yet, is looked for again for ever, said once; meanwhile its values grow old and are missing. None of these
+//! threads feeds the watchdog: a box whose receiver hangs still watches, and its rows say what is missing.
 //!
 //! A value is stamped when it is read. What a sensor takes to say it is not known here; it is the same in what `record` writes and `train` learns.
 
@@ -225,13 +225,16 @@ fn work(shared: &Shared, job: Job, opened: Result<(), String>) {
     }
 }
 
-/// Until something comes, at most [`LOOK`].
+/// Until something comes, at least a slot and at most [`LOOK`].
 fn rest(device: &dyn Device) {
     match device.fd() {
         Some(fd) => {
+            // A flood, or a device that hangs up without end, must not spin.
+            let slot = Duration::from_nanos(SLOT_NS);
+            std::thread::sleep(slot);
             let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
-            let limit = Timespec { tv_sec: 0, tv_nsec: i64::from(LOOK.subsec_nanos()) };
-            // What is wrong with it, the next read will tell. One that hangs up without end must not spin.
+            let limit = Timespec { tv_sec: 0, tv_nsec: i64::from((LOOK - slot).subsec_nanos()) };
+            // What is wrong with it, the next read will tell.
             if poll(&mut fds, Some(&limit)).is_err() {
                 std::thread::sleep(LOOK);
             }
@@ -265,6 +268,32 @@ mod tests {
         let values: Vec<f32> = queues[0].iter().filter_map(|v| v.value).collect();
         assert!(values.windows(2).all(|w| w[1] - w[0] == 100.0), "the last of every slot");
         assert_eq!(values.last(), Some(&99_999.0));
+    }
+
+    #[test]
+    fn who_floods_us_waits_and_is_heard() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        use std::io::Write;
+        let path = std::env::temp_dir().join(format!("lookout-extra-flood-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        let given = [("a".to_string(), format!("rows:{}", path.display()))].into();
+        let listener = Listener::start(&[Extra::named("a")], &given).unwrap();
+        let mut writer = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        // What is no row takes no time to read.
+        let text = format!("{}\n7\n", "x".repeat(4096));
+        let (start, mut bytes) = (Instant::now(), 0);
+        while start.elapsed() < Duration::from_secs(1) {
+            writer.write_all(text.as_bytes()).unwrap();
+            bytes += text.len();
+        }
+        // Behind what the FIFO holds 16 kB in 10 ms, and room for a rest that was cut short.
+        let most = (1 << 17) + start.elapsed().as_millis() * 4096;
+        assert!(bytes as u128 <= most, "{bytes} bytes read, at most {most} expected");
+        let mut heard = vec![];
+        listener.drain(|_, value| heard.push(value.value));
+        assert!(!heard.is_empty() && heard.iter().all(|value| *value == Some(7.0)), "{heard:?}");
+        std::fs::remove_file(path).unwrap();
     }
 
     #[test]

@@ -43,10 +43,6 @@ impl Rows {
         Self { path, from: None, lines: Lines::default() }
     }
 
-    fn fifo(&self) -> Result<OwnedFd, Errno> {
-        rustix::fs::open(&self.path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
-    }
-
     fn written(&self) -> Result<(u64, i64, i64, u64), String> {
         let s: Stat = rustix::fs::stat(&self.path).map_err(|e| e.to_string())?;
         #[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "these types differ between processors")]
@@ -65,17 +61,19 @@ impl Device for Rows {
 
     fn open(&mut self) -> Result<(), PortError> {
         self.lines = Lines::default();
-        let fd = self.fifo().map_err(|e| match e {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(&self.path, flags, Mode::empty()).map_err(|e| match e {
             Errno::NOENT => PortError::NotNow("is not there".into()),
             e => PortError::NotNow(format!("cannot be opened: {e}")),
         })?;
         let kind = rustix::fs::fstat(&fd).map(|s| FileType::from_raw_mode(s.st_mode));
         self.from = Some(match kind {
-            Ok(FileType::Fifo | FileType::CharacterDevice) => From::Fifo(fd, Instant::now()),
+            Ok(FileType::Fifo) => From::Fifo(fd, Instant::now()),
             Ok(FileType::RegularFile) => From::File(self.written().map_err(PortError::NotNow)?),
             Ok(FileType::Directory) => {
                 return Err(PortError::Never("is a folder, a FIFO (mkfifo makes one) or a file expected".into()));
             }
+            // Devices too: /dev/null is at its end for ever, /dev/zero never.
             _ => return Err(PortError::Never("is neither a FIFO (mkfifo makes one) nor a file".into())),
         });
         Ok(())
@@ -97,10 +95,7 @@ impl Device for Rows {
                     match rustix::io::read(&*fd, &mut bytes) {
                         Ok(0) => {
                             // The writer is gone; a FIFO opened anew waits for the next one.
-                            self.lines = Lines::default();
-                            let again = self.fifo().map_err(|e| e.to_string())?;
-                            self.from = Some(From::Fifo(again, Instant::now()));
-                            return Ok(());
+                            return self.open().map_err(|(PortError::Never(why) | PortError::NotNow(why))| why);
                         }
                         Ok(n) => {
                             *heard_at = Instant::now();
@@ -214,5 +209,20 @@ mod tests {
         assert_eq!(heard(&mut rows), [7.0]);
         std::fs::remove_file(path).unwrap();
         assert!(rows.read(&mut |_| {}).is_err());
+    }
+
+    #[test]
+    fn what_took_the_place_of_a_fifo_is_looked_at_when_its_writer_goes() {
+        let path = std::env::temp_dir().join(format!("lookout-extra-place-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        let mut rows = Rows::new(path.clone());
+        assert!(rows.open().is_ok());
+        let writer = File::options().write(true).open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+        drop(writer);
+        assert_eq!(rows.read(&mut |_| {}).unwrap_err(), "is neither a FIFO (mkfifo makes one) nor a file");
+        std::fs::remove_file(path).unwrap();
     }
 }

@@ -55,14 +55,19 @@ impl Carried {
         }
     }
 
-    /// Goes on from there.
+    /// Goes on from there; `None`: a number that is not finite would stay for ever.
     pub(super) fn recall(&mut self, from: &mut &[u8]) -> Option<()> {
         self.reset();
         self.state.iter_mut().try_for_each(|state| {
             let mut tensor = Tensor::zero_dt(f32::datum_type(), state.shape()).ok()?;
-            past::take(from, tensor.try_as_plain_ram_mut().ok()?.as_slice_mut::<f32>().ok()?)?;
+            let finite = {
+                let mut plain = tensor.try_as_plain_ram_mut().ok()?;
+                let numbers = plain.as_slice_mut::<f32>().ok()?;
+                past::take(from, numbers)?;
+                numbers.iter().all(|v| v.is_finite())
+            };
             *state = tensor.into_tvalue();
-            Some(())
+            finite.then_some(())
         })
     }
 
@@ -223,6 +228,17 @@ mod tests {
 
     fn opened(nodes: Vec<NodeProto>) -> Result<Vec<usize>, String> {
         open_states(&mut graph(nodes), 1).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_state_that_is_no_number_is_not_taken_up() {
+        let file = std::fs::read("tests/bundles/rows-carried/head.onnx").unwrap();
+        let mut carried = Carried::load(&onnx::parse(&file).unwrap(), 6, false).unwrap();
+        let mut kept = vec![];
+        carried.remember(&mut kept);
+        assert_eq!(carried.recall(&mut &kept[..]), Some(()), "its own");
+        kept[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+        assert_eq!(carried.recall(&mut &kept[..]), None);
     }
 
     #[test]

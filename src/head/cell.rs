@@ -265,15 +265,16 @@ impl Cell {
         }
     }
 
-    /// Goes on from there.
+    /// Goes on from there; `None`: no tick leaves such a state. The sums of `head/dot.rs` are exact for what gates give, -1 to 1, and no more.
     pub(super) fn recall(&mut self, from: &mut &[u8]) -> Option<()> {
         self.forget();
-        past::take(from, &mut self.h[..self.hidden])?;
+        let (h, c) = (&mut self.h[..self.hidden], &mut self.c[..self.hidden]);
+        past::take(from, h)?;
         if self.kind == Kind::Lstm {
-            past::take(from, &mut self.c[..self.hidden])?;
+            past::take(from, c)?;
         }
         self.young = false;
-        Some(())
+        (h.iter().all(|h| h.abs() <= 1.0) && c.iter().all(|c| c.is_finite())).then_some(())
     }
 
     fn times_state(&mut self) {
@@ -282,5 +283,36 @@ impl Cell {
             levels.take_unit(*here, &h[..*hidden]);
         }
         self.recurrent.times(&h[..*hidden], levels, half);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_that_no_tick_leaves_is_not_taken_up() {
+        let hidden = 5;
+        for kind in [Kind::Lstm, Kind::Gru { late: true }, Kind::Gru { late: false }, Kind::Rnn] {
+            let rows = kind.gates() * hidden;
+            let weights = |depth: usize| Weights { values: vec![0.5; rows * depth], bytes: None, depth };
+            let bias = (vec![0.0; rows], vec![0.0; rows]);
+            let layer = Layer { kind, hidden, input: weights(3), recurrent: weights(hidden), bias };
+            let mut cell = Cell::new(Here::best(), &layer, true);
+            // As far out as gates go.
+            (0..50).for_each(|_| cell.advance(&[1e6; 3]));
+            let (mut kept, state) = (vec![], cell.state().to_vec());
+            cell.remember(&mut kept);
+            assert_eq!((cell.recall(&mut &kept[..]), cell.state()), (Some(()), &state[..]), "{kind:?}: its own");
+            // Both halves of the state, where it has two.
+            for at in (0..kept.len()).step_by(4) {
+                for value in [2.0, -1.000_001, f32::NAN, f32::INFINITY] {
+                    let mut other = kept.clone();
+                    other[at..at + 4].copy_from_slice(&value.to_le_bytes());
+                    let can_be = at >= 4 * hidden && value.is_finite();
+                    assert_eq!(cell.recall(&mut &other[..]).is_some(), can_be, "{kind:?}: {value} at {at}");
+                }
+            }
+        }
     }
 }

@@ -10,6 +10,7 @@ use super::{Arithmetic, HeadError, Plain};
 use crate::lanes::Here;
 use crate::onnx;
 use crate::qnn::kernels::Isa;
+use crate::rng::Rng;
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::DatumType;
 
@@ -48,12 +49,8 @@ impl HeadFile {
         let chosen =
             choose(&terms, (&chain, None), Arithmetic::Quickest, isa, |rows, out| plain.run(rows, out)).map_err(failed)?;
         let (mut own, words) = chosen?;
-        let mut x = 7u32;
-        let mut next = || {
-            x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (x >> 8) as f32 / (1 << 23) as f32 - 1.0
-        };
-        let input: Vec<f32> = (0..window * features).map(|_| next()).collect();
+        let mut draw = Rng(7);
+        let input: Vec<f32> = (0..window * features).map(|_| draw.within(-1.0, 1.0)).collect();
         let mut rows = vec![0.0; window * own.row()];
         let width = own.row();
         for (x, row) in input.chunks_exact(features).zip(rows.chunks_exact_mut(width)) {

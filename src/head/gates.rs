@@ -1,7 +1,7 @@
 //! Sigmoid, tanh and what the gates of a cell do with them, over whole vectors.
 //!
 //! `tanh` is a quotient of polynomials (degree 13 over 6, after Eigen's), and `sigmoid(x) = 0.5 + 0.5 * tanh(x / 2)`; both
-//! are within [`ERROR`] of the truth everywhere, at most ±1 to within it, and a number that is not one stays so. Every step
+//! are within [`ERROR`] of the truth everywhere and never beyond ±1, and a number that is not one stays so. Every step
 //! is one rounded f32 operation in the order written, never a fused one: compiled for any instruction set, the bits are the
 //! same. So each function below stands once in plain Rust, and is compiled again for wider registers ([`crate::lanes`]).
 //!
@@ -225,6 +225,7 @@ mod tests {
             worst_tanh = worst_tanh.max((f64::from(tanh(x)) - truth).abs());
             let truth = 1.0 / (1.0 + (-f64::from(x)).exp());
             worst_sigmoid = worst_sigmoid.max((f64::from(sigmoid(x)) - truth).abs());
+            assert!(tanh(x).abs() <= 1.0 && (0.0..=1.0).contains(&sigmoid(x)), "{x}: what `Levels::take_unit` takes");
         }
         assert!(worst_tanh <= f64::from(ERROR) && worst_sigmoid <= f64::from(ERROR), "{worst_tanh:e} {worst_sigmoid:e}");
         // So that the bound means something: it is not ten times what is needed.

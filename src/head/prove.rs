@@ -11,7 +11,7 @@ use super::read::Link;
 use super::{Arithmetic, CACHE_TOLERANCE};
 use crate::bundle::Bundle;
 use crate::decision::softmax;
-use crate::golden;
+use crate::golden::{self, apart};
 use crate::lanes::Here;
 use crate::qnn::kernels::Isa;
 
@@ -134,11 +134,6 @@ fn compare(own: &mut Own, trials: &[Trial], classes: usize, temperature: f32) ->
         worst.golden = worst.golden.max(if trial.golden { logits } else { 0.0 });
     }
     Ok(worst)
-}
-
-/// The largest difference; infinite where one is not a number.
-fn apart(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, |w, d| if d.is_nan() { f32::INFINITY } else { w.max(d) })
 }
 
 /// Pseudo-random windows of two sizes, and the first golden ones.

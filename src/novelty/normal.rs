@@ -230,7 +230,10 @@ fn pieces<'a>(features: usize, stretches: &'a [Vec<f32>], terms: &Terms) -> Resu
     let ticks = pieces.iter().map(|p| p.rows.len() / features).sum::<usize>();
     if ticks < FEWEST || pieces.len() < PIECES as usize {
         let what = format!("{ticks} ticks in {} stretches of at most {PIECE_S} s to learn from", pieces.len());
-        return Err(format!("{what}, at least {FEWEST} in {PIECES} expected"));
+        return Err(format!(
+            "{what}, at least {FEWEST} in {PIECES} expected: {PIECES} recordings, or one of more than {} s",
+            (PIECES - 1) * PIECE_S
+        ));
     }
     Ok(pieces)
 }

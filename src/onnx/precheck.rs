@@ -7,6 +7,7 @@
 //! run, scales that are none, windows that no picture has, and more of anything than a camera box could use are refused. Dimensions of
 //! inputs are bounded too, and the expressions that may stand there, because tract parses them.
 
+use super::tensor::longs;
 use crate::qnn;
 use std::collections::HashMap;
 use tract_onnx::pb::tensor_proto::DataType;
@@ -197,7 +198,7 @@ fn cut_by_pads(graph: &GraphProto, constants: &HashMap<&str, &TensorProto>) -> R
     for node in graph.node.iter().filter(|n| n.op_type == "Pad") {
         let old = node.attribute.iter().find(|a| a.name == "pads").map(|a| a.ints.clone());
         let stated = node.input.get(1).and_then(|i| constants.get(i.as_str())).filter(|t| t.data_type == DataType::Int64 as i32);
-        let pads = old.or_else(|| stated.map(|t| integers(t))).unwrap_or_default();
+        let pads = old.or_else(|| stated.and_then(|t| longs(t))).unwrap_or_default();
         if let Some(why) = pads.iter().find_map(|pad| wrong_pad(*pad)) {
             return Err(format!("{}: {why}", qnn::label(node)));
         }
@@ -332,7 +333,7 @@ fn stated_shapes(graph: &GraphProto, constants: &HashMap<&str, &TensorProto>) ->
     for node in &graph.node {
         let shape = makers(&node.op_type).and_then(|n| node.input.get(n)).and_then(|i| constants.get(i.as_str()));
         let Some(shape) = shape.filter(|t| t.data_type == DataType::Int64 as i32) else { continue };
-        let dims = integers(shape);
+        let dims = longs(shape).unwrap_or_default();
         // Reshape has 0 for "as it was" and -1 for "what is left".
         if dims.len() > MAX_RANK || product(dims.iter().copied().filter(|d| !matches!(d, -1 | 0))).is_none() {
             let few: Vec<i64> = dims.into_iter().take(MAX_RANK).collect();
@@ -340,12 +341,6 @@ fn stated_shapes(graph: &GraphProto, constants: &HashMap<&str, &TensorProto>) ->
         }
     }
     Ok(())
-}
-
-/// The numbers of a checked tensor of i64.
-fn integers(t: &TensorProto) -> Vec<i64> {
-    let (chunks, _) = t.raw_data.as_chunks::<8>();
-    if t.raw_data.is_empty() { t.int64_data.clone() } else { chunks.iter().map(|c| i64::from_le_bytes(*c)).collect() }
 }
 
 #[cfg(test)]

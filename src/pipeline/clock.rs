@@ -63,7 +63,7 @@ impl Clock {
             self.start = Some(if kept { Timestamp(0) } else { frame.at });
             self.next = self.first_from(frame.at);
         }
-        counts.frames += 1;
+        counts.frames = counts.frames.wrapping_add(1);
         counts.lost = counts.lost.saturating_add(self.lost_before(frame.seq));
         let back = self.newest.since(frame.at);
         if back.is_zero() {
@@ -224,6 +224,13 @@ mod tests {
         clock.restart(ms(0));
         clock.skip(Timestamp(u64::MAX));
         assert_eq!(clock.tick_before(Timestamp(u64::MAX)), None);
+    }
+
+    #[test]
+    fn the_count_of_frames_starts_again_at_0_and_time_goes_on() {
+        let (mut clock, mut counts) = (Clock::new(100), Counts { frames: u32::MAX, ..Counts::default() });
+        assert_eq!(clock.meet(&frame(0, 0), &mut counts), Order::Next);
+        assert_eq!(counts.frames, 0);
     }
 
     #[test]

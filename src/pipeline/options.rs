@@ -91,7 +91,7 @@ pub struct Counts {
     pub disordered: u32,
     /// Ticks closed.
     pub ticks: u32,
-    /// Of those, ticks that repeated the last features.
+    /// Of those, ticks that repeated the last features, or whose head failed, so that what was said last stands.
     pub held: u32,
     /// Ticks whose picture was no news, so that the features of the last encoded one stand for it.
     pub reused: u32,

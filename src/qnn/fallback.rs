@@ -5,6 +5,7 @@
 //! faster one in tract and the reference here.
 
 use super::graph::label;
+use crate::onnx::tensor;
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto};
@@ -169,11 +170,8 @@ impl Expand {
     /// A bias of i32 in units of the two scales at `scales`, times `factor`, as floats.
     fn bias(&mut self, node: &NodeProto, n: usize, scales: (usize, usize), graph: &GraphProto, factor: f32) -> Option<String> {
         let constant = |n: usize| {
-            let t = graph.initializer.iter().find(|t| Some(&t.name) == node.input.get(n))?;
-            (t.data_type == DataType::Float as i32).then(|| match t.raw_data.is_empty() {
-                true => t.float_data.clone(),
-                false => t.raw_data.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-            })
+            let constant = graph.initializer.iter().find(|t| Some(&t.name) == node.input.get(n));
+            constant.and_then(tensor::floats)
         };
         let (a, b) = (constant(scales.0)?, constant(scales.1)?);
         let [a] = a[..] else { return None };

@@ -18,17 +18,18 @@ impl Layer {
     /// Is it enough work for two threads?
     pub(super) fn is_large(&self) -> bool {
         // What does more than multiply and add, or does it byte by byte, takes longer for each.
-        let (window, each) = match self {
-            Layer::Conv(conv) => (&conv.window, conv.taps.len() * conv.depth * conv.outputs),
-            Layer::Depthwise(dw) => (&dw.window, 4 * dw.parts * dw.height * dw.width * dw.channels),
-            Layer::Add(add) => (&add.window, 4 * add.channels),
-            Layer::Mul(mul) => (&mul.window, 4 * mul.channels),
-            Layer::Lookup(lookup) => (&lookup.window, 8 * lookup.channels),
+        let each = match self {
+            Layer::Conv(conv) => conv.taps.len() * conv.depth * conv.outputs,
+            Layer::Depthwise(dw) => 4 * dw.parts * dw.height * dw.width * dw.channels,
+            Layer::Add(add) => 4 * add.channels,
+            Layer::Mul(mul) => 4 * mul.channels,
+            Layer::Lookup(lookup) => 8 * lookup.channels,
             Layer::Pool(pool) => {
                 let under = |spans: &[(usize, usize)]| spans.first().map_or(0, |s| s.1);
-                (&pool.window, 4 * under(&pool.rows) * under(&pool.columns) * pool.channels)
+                4 * under(&pool.rows) * under(&pool.columns) * pool.channels
             }
         };
+        let window = self.window();
         each.saturating_mul(window.height).saturating_mul(window.width) >= WORTH
     }
 
@@ -42,17 +43,6 @@ impl Layer {
                 if channels { Ok(by_channels(conv)) } else { by_pixels(Layer::Conv(conv)) }
             }
             layer => by_pixels(layer),
-        }
-    }
-
-    fn window(&self) -> &Window {
-        match self {
-            Layer::Conv(Conv { window, .. }) => window,
-            Layer::Depthwise(dw) => &dw.window,
-            Layer::Add(add) => &add.window,
-            Layer::Mul(mul) => &mul.window,
-            Layer::Lookup(lookup) => &lookup.window,
-            Layer::Pool(pool) => &pool.window,
         }
     }
 }

@@ -329,25 +329,39 @@ impl Prepared {
 impl Layer {
     /// What it is, for a reader: `conv 144 to 96, 14x14` (products an output, outputs; rows and columns).
     pub fn words(&self) -> String {
-        let (what, window) = match self {
-            Self::Conv(l) => (format!("conv {} to {}", l.taps.len() * l.depth, l.outputs), &l.window),
-            Self::Depthwise(l) => (format!("depthwise {}x{} of {}", l.height, l.width, l.channels), &l.window),
-            Self::Add(l) => (format!("add {}", l.channels), &l.window),
-            Self::Mul(l) => (format!("multiply {}", l.channels), &l.window),
-            Self::Lookup(l) => (format!("table {}", l.channels), &l.window),
-            Self::Pool(l) => (format!("pool {}", l.channels), &l.window),
+        let what = match self {
+            Self::Conv(l) => format!("conv {} to {}", l.taps.len() * l.depth, l.outputs),
+            Self::Depthwise(l) => format!("depthwise {}x{} of {}", l.height, l.width, l.channels),
+            Self::Add(l) => format!("add {}", l.channels),
+            Self::Mul(l) => format!("multiply {}", l.channels),
+            Self::Lookup(l) => format!("table {}", l.channels),
+            Self::Pool(l) => format!("pool {}", l.channels),
         };
+        let window = self.window();
         format!("{what}, {}x{}", window.height, window.width)
     }
 
     /// Multiplications of weights.
     pub fn macs(&self) -> u64 {
-        let (window, each) = match self {
-            Self::Conv(l) => (&l.window, l.taps.len() * l.depth * l.outputs),
-            Self::Depthwise(l) => (&l.window, l.height * l.width * l.channels),
+        let each = match self {
+            Self::Conv(l) => l.taps.len() * l.depth * l.outputs,
+            Self::Depthwise(l) => l.height * l.width * l.channels,
             _ => return 0,
         };
+        let window = self.window();
         (window.height * window.width * each) as u64
+    }
+
+    /// Its output pixels.
+    pub(super) fn window(&self) -> &Window {
+        match self {
+            Self::Conv(l) => &l.window,
+            Self::Depthwise(l) => &l.window,
+            Self::Add(l) => &l.window,
+            Self::Mul(l) => &l.window,
+            Self::Lookup(l) => &l.window,
+            Self::Pool(l) => &l.window,
+        }
     }
 
     /// Packs the layer for `isa`; for scalar where this processor lacks it or it has no version of this layer, and where [`Layer::extent`]

@@ -33,11 +33,16 @@ impl Edge {
     }
 
     fn datum(&self) -> DatumType {
-        match self.element() {
-            DataType::Float => f32::datum_type(),
-            DataType::Int8 => i8::datum_type(),
-            _ => u8::datum_type(),
-        }
+        datum(self.element())
+    }
+}
+
+/// tract's type for an element outside.
+fn datum(element: DataType) -> DatumType {
+    match element {
+        DataType::Float => f32::datum_type(),
+        DataType::Int8 => i8::datum_type(),
+        _ => u8::datum_type(),
     }
 }
 
@@ -49,13 +54,9 @@ pub fn register(framework: &mut tract_onnx::Onnx) {
             if attribute.name == "region" {
                 slot.region = usize::try_from(attribute.i)?;
             } else {
-                let kind = match DataType::try_from(attribute.i as i32) {
-                    Ok(DataType::Float) => f32::datum_type(),
-                    Ok(DataType::Int8) => i8::datum_type(),
-                    _ => u8::datum_type(),
-                };
+                let element = DataType::try_from(attribute.i as i32).unwrap_or(DataType::Uint8);
                 let shape: Result<TVec<usize>, _> = attribute.ints.iter().map(|d| usize::try_from(*d)).collect();
-                slot.outputs.push((kind, shape?));
+                slot.outputs.push((datum(element), shape?));
             }
         }
         Ok((expand(slot), vec![]))
@@ -70,8 +71,7 @@ pub fn fill(model: &mut TypedModel, regions: &[Arc<Region>]) -> TractResult<()> 
     for n in 0..model.nodes().len() {
         let Some(slot) = model.node(n).op_as::<Slot>() else { continue };
         let region = regions.get(slot.region).with_context(|| format!("{OPERATOR} {} is not there", slot.region))?;
-        let outputs: TVec<_> = region.given().map(|(kind, shape)| (kind, shape.iter().copied().collect())).collect();
-        ensure!(outputs == slot.outputs && model.node(n).inputs.len() == region.inputs.len(), "{OPERATOR} of another shape");
+        ensure!(region.given == slot.outputs && model.node(n).inputs.len() == region.inputs.len(), "{OPERATOR} of another shape");
         model.node_mut(n).op = Box::new(Quantised(region.clone()));
     }
     Ok(())
@@ -81,8 +81,11 @@ pub fn fill(model: &mut TypedModel, regions: &[Arc<Region>]) -> TractResult<()> 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Slot {
     region: usize,
-    outputs: TVec<(DatumType, TVec<usize>)>,
+    outputs: Outputs,
 }
+
+/// Element type and shape of everything that goes out, in order.
+type Outputs = TVec<(DatumType, TVec<usize>)>;
 
 impl Expansion for Slot {
     fn name(&self) -> StaticName {
@@ -144,6 +147,7 @@ pub struct Region {
     inputs: Vec<Edge>,
     outputs: Vec<Edge>,
     rows: Vec<Planned>,
+    given: Outputs,
     steps: Vec<Run>,
     /// What each step is, in words, and its multiplications.
     words: Vec<(String, u64)>,
@@ -160,6 +164,7 @@ enum Run {
 impl Region {
     /// Packs a plan's layers for an instruction set, the large ones in halves where there are two threads.
     pub fn new(plan: Plan, engine: Engine) -> Self {
+        let given: Outputs = plan.given().map(|(element, shape)| (datum(element), shape.iter().copied().collect())).collect();
         let Plan { len, fills, constants, inputs, steps, outputs, rows, .. } = plan;
         let rows = rows.into_iter().map(|row| row.on(engine.isa)).collect();
         let words = steps
@@ -180,18 +185,12 @@ impl Region {
                 Step::Layer(layer) => Run::Layer(layer.prepare(engine.isa)),
             })
             .collect();
-        Self { len, fills, constants, inputs, outputs, rows, steps, words }
-    }
-
-    /// Element type and shape of everything that goes out, in order.
-    fn given(&self) -> impl Iterator<Item = (DatumType, &[usize])> {
-        let edges = self.outputs.iter().map(|edge| (edge.datum(), &edge.shape[..]));
-        edges.chain(self.rows.iter().map(|row| (f32::datum_type(), &row.shape[..])))
+        Self { len, fills, constants, inputs, outputs, rows, given, steps, words }
     }
 
     /// Tensors for everything that goes out.
     fn tensors(&self) -> TractResult<Vec<Arc<Tensor>>> {
-        self.given().map(|(kind, shape)| Ok(Arc::new(Tensor::zero_dt(kind, shape)?))).collect()
+        self.given.iter().map(|(kind, shape)| Ok(Arc::new(Tensor::zero_dt(*kind, shape)?))).collect()
     }
 
     fn arena(&self) -> Arena {
@@ -246,8 +245,8 @@ impl Run {
             // the slack, all initialised, and it is borrowed for ourselves alone.
             Self::Layer(layer) => unsafe { layer.run(bytes.as_mut_ptr()) },
             Self::Halves(halves) => match pair {
-                // SAFETY: as above; halves of a layer write different bytes, and none that the other one's results depend on. (What a
-                // kernel reads behind its tensors, at most SLACK bytes, the other may be writing; it counts for nothing.)
+                // SAFETY: as above; halves of a layer write different bytes, and none that the other one's results depend on. Reads
+                // behind a tensor are not covered by that: `pair.rs` says what is left open there.
                 Some(pair) => unsafe { pair.run(halves, bytes.as_mut_ptr()) },
                 // SAFETY: as above.
                 None => halves.iter().for_each(|half| unsafe { half.run(bytes.as_mut_ptr()) }),
@@ -290,7 +289,7 @@ impl EvalOp for Quantised {
 
 impl TypedOp for Quantised {
     fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(self.0.given().map(|(kind, shape)| kind.fact(shape)).collect())
+        Ok(self.0.given.iter().map(|(kind, shape)| kind.fact(shape)).collect())
     }
 
     as_op!();
@@ -345,9 +344,9 @@ impl OpState for State {
         }
         region.run(&mut self.arena, self.pair.as_ref());
         let arena = self.arena.bytes();
-        for (tensor, (kind, shape)) in self.outputs.iter_mut().zip(region.given()) {
+        for (tensor, (kind, shape)) in self.outputs.iter_mut().zip(&region.given) {
             if Arc::get_mut(tensor).is_none() {
-                *tensor = Arc::new(Tensor::zero_dt(kind, shape)?);
+                *tensor = Arc::new(Tensor::zero_dt(*kind, shape)?);
             }
         }
         let (edges, rows) = self.outputs.split_at_mut(region.outputs.len());

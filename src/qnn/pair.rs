@@ -3,6 +3,10 @@
 //! One layer at a time is offered to it. If it has not come by the time the first half is done, because its core is busy with other
 //! things, whoever offered the half does that too: two threads are never much slower than one. The second thread looks for work
 //! for a moment, because the next layer is microseconds away, and then sleeps until it is called.
+//!
+//! The halves share an arena, and neither writes what the other writes or needs. But a kernel loads up to SLACK bytes behind its tensors, which meet
+//! weights of 0 or are dropped, and the other half may be writing those. For the language that is a data race, which it does not define; what we rest
+//! on is that the processors that we build for have none in a load: it brings old bytes or new ones, and no result depends on which.
 
 #![allow(unsafe_code)] // a pointer to the work crosses from one thread to the other
 
@@ -53,8 +57,8 @@ impl Pair {
     /// Computes both.
     ///
     /// # Safety
-    /// As [`Prepared::run`] for each, one call at a time; and neither writes a byte that the other writes, or reads for a result. (A kernel reads up to SLACK
-    /// bytes behind its tensor that count for nothing; those the other may be writing.)
+    /// As [`Prepared::run`] for each, one call at a time; and neither writes a byte that the other writes, or reads for a result. What they read beyond
+    /// that is not promised to anybody: see the module's documentation.
     pub unsafe fn run(&self, halves: &[Prepared; 2], arena: *mut u8) {
         let desk = &*self.desk;
         desk.layer.store((&raw const halves[1]).cast_mut(), Ordering::Relaxed);

@@ -2,8 +2,8 @@
 //!
 //! A writer's thread puts one command down and goes on; inference takes it between two frames and answers that wire when it is done. Neither waits
 //! for the other: a second command while one lies there is refused, and so is one that comes too soon after the last ([`LEAST`]); of answers the
-//! last four are kept. Every command and every answer is logged. A box that is not armed has no desk, so nothing that comes in can reach anything;
-//! where only buttons are armed ([`crate::button`]), what comes over a wire is refused.
+//! last four are kept. Every command is logged, and every answer, whole: a wire has room for its beginning only. A box that is not armed has no desk,
+//! so nothing that comes in can reach anything; where only buttons are armed ([`crate::button`]), what comes over a wire is refused.
 
 use super::Label;
 use heapless::{Deque, String as Text};
@@ -26,10 +26,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// The words on the wire.
-    pub const WORDS: [&'static str; 3] = ["TEACH", "KEEP", "FORGET"];
-
-    /// Word and label.
+    /// Its word on the wire, and its label.
     pub fn parts(&self) -> (&'static str, &Label) {
         match self {
             Self::Teach(label) => ("TEACH", label),
@@ -42,12 +39,8 @@ impl Command {
     pub fn decode(rest: &str) -> Option<Self> {
         let (word, label) = rest.split_once(',')?;
         let label = crate::bundle::class("label", label).ok()?;
-        match word {
-            "TEACH" => Some(Self::Teach(label)),
-            "KEEP" => Some(Self::Keep(label)),
-            "FORGET" => Some(Self::Forget(label)),
-            _ => None,
-        }
+        let commands: [fn(Label) -> Self; 3] = [Self::Teach, Self::Keep, Self::Forget];
+        commands.into_iter().map(|command| command(label.clone())).find(|command| command.parts().0 == word)
     }
 }
 
@@ -120,13 +113,14 @@ impl Desk {
         self.top.as_ref()?.command.try_lock().ok()?.0.take()
     }
 
-    /// Answers; logged.
-    pub fn say(&self, asker: Wire, outcome: Outcome) {
+    /// Answers; logged whole, and cut to what a field holds.
+    pub fn say(&self, asker: Wire, outcome: Result<String, String>) {
         if let Some(top) = &self.top {
             match &outcome {
                 Ok(done) => log::info!("commanded: {done}"),
                 Err(why) => log::warn!("commanded: {why}"),
             }
+            let outcome = outcome.map(|done| cut(&done)).map_err(|why| cut(&why));
             let mut outcomes = top.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
             if outcomes.is_full() {
                 outcomes.pop_front();

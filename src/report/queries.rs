@@ -213,7 +213,7 @@ mod tests {
         assert!(armed.next().unwrap().starts_with("$PLKTA,ERROR,busy"));
         let (taken, asker) = desk.take().unwrap();
         assert_eq!(taken, Command::Teach(Label::try_from("circling").unwrap()));
-        desk.say(asker, Ok(cut("showing circling")));
+        desk.say(asker, Ok("showing circling".into()));
         let mut other = Replies::new(Identity { desk: desk.clone(), ..Identity::default() });
         assert!(other.next().is_none(), "only who asked is answered");
         assert!(armed.next().unwrap().starts_with("$PLKTA,TEACH,showing circling,"));

@@ -71,7 +71,9 @@ impl FromStr for ReportSpec {
                     ),
                 }
             }
-            _ => refused("not known; `serial:PATH,BAUD`, `gpio`, `stdout`, `file:PATH`, `json:-` or `json:PATH` expected"),
+            _ => refused(
+                "not known; `serial:PATH,BAUD`, `serial` (the board's own port), `gpio`, `stdout`, `file:PATH`, `json:-` or `json:PATH` expected",
+            ),
         }
     }
 }

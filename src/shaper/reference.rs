@@ -210,7 +210,7 @@ proptest! {
     }
 }
 
-/// Found by the test above on 22 November 2026: by way of a scale, 15 * 11 / 22 came out below a half.
+/// By way of a scale, 15 * 11 / 22 comes out below a half.
 #[test]
 fn half_a_pixel_of_a_letterbox_is_rounded_up_whatever_the_sizes() {
     for (picture, out, wide) in [((11, 22), (8, 15), 8), ((13, 26), (10, 15), 8), ((11, 22), (9, 15), 8)] {
@@ -319,33 +319,4 @@ fn regions_outside_the_picture_are_refused() {
     let mut tiny = Shaper::new(&input, Region { x: 0.5, y: 0.5, w: 0.01, h: 0.01 }).expect("inside");
     let error = tiny.stage(&Image::new(PixelFormat::Gray, 8, 8, 8, &[0; 64]).expect("whole")).expect_err("less than a pixel");
     assert_eq!(error.to_string(), "region 0.5,0.5 0.01x0.01 is less than a pixel of a picture of 8x8");
-}
-
-#[test]
-#[ignore = "prints times; run with --release -- --ignored --nocapture"]
-fn times() {
-    let best = |mut f: Box<dyn FnMut() + '_>| {
-        let lap = |_| {
-            let start = std::time::Instant::now();
-            f();
-            start.elapsed()
-        };
-        (0..200).map(lap).min().expect("200 laps")
-    };
-    for format in FORMATS {
-        let (stride, data) = bytes(format, 640, 480, 0, 1);
-        let image = Image::new(format, 640, 480, stride, &data).expect("whole");
-        for channel in [Channel::Gray, Channel::Rgb] {
-            let mut shaper = Shaper::new(&input(96, 96, &[channel], Resize::Stretch), Region::default()).expect("good");
-            eprintln!(
-                "{format:?} 640x480 to 96x96 {channel:?}: {:?}",
-                best(Box::new(|| shaper.stage(&image).expect("not tiny")))
-            );
-        }
-    }
-    let mut shaper = Shaper::new(&input(96, 96, &[Channel::Flow], Resize::Stretch), Region::default()).expect("good");
-    let (stride, data) = bytes(PixelFormat::Gray, 640, 480, 0, 1);
-    shaper.stage(&Image::new(PixelFormat::Gray, 640, 480, stride, &data).expect("whole")).expect("not tiny");
-    shaper.finish();
-    eprintln!("96x96 flow: {:?}", best(Box::new(|| shaper.flow())));
 }

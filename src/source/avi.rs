@@ -10,7 +10,7 @@
 
 use super::input::Input;
 use super::jpeg::Jpeg;
-use super::{Frame, MAX_PIXELS, MAX_SIDE, Payload, Rate, Seq, Source, SourceError};
+use super::{Frame, Payload, Rate, Seq, Source, SourceError, check_size};
 use std::io::Read;
 
 /// Largest description of a stream that is read.
@@ -21,7 +21,7 @@ pub struct Avi {
     input: Input,
     jpeg: Jpeg,
     video: Video,
-    chunk: Vec<u8>,
+    picture: Vec<u8>,
     head: [u8; 8],
     state: State,
     /// The picture that comes next.
@@ -31,8 +31,13 @@ pub struct Avi {
 /// What comes next in the file.
 #[derive(Clone, Copy)]
 enum State {
-    Chunk,
+    /// The head of a chunk, of which so many bytes are there.
+    Head(usize),
+    /// The rest of picture `n - 1`.
+    Picture,
+    /// No idea: a picture is looked for.
     Lost,
+    /// Nothing.
     End,
 }
 
@@ -68,7 +73,7 @@ impl Avi {
     pub(super) fn begin(mut input: Input, luma_only: bool) -> Result<Self, SourceError> {
         let video = headers(&mut input)?;
         let jpeg = if luma_only { Jpeg::luma_only() } else { Jpeg::new() };
-        Ok(Self { input, jpeg, video, chunk: Vec::new(), head: [0; 8], state: State::Chunk, n: 0 })
+        Ok(Self { input, jpeg, video, picture: Vec::new(), head: [0; 8], state: State::Head(0), n: 0 })
     }
 
     /// A coded picture larger than this is not one.
@@ -80,7 +85,7 @@ impl Avi {
         self.input.broken(n, why)
     }
 
-    /// Reads the next coded picture into `chunk`; false at the end.
+    /// Reads the next coded picture into `picture`; false at the end.
     fn read(&mut self) -> Result<bool, SourceError> {
         loop {
             match self.state {
@@ -94,12 +99,11 @@ impl Avi {
                         self.state = State::End;
                         continue;
                     }
-                    self.state = State::Chunk;
+                    self.state = State::Head(self.video.id.len());
                     self.head[..4].copy_from_slice(&self.video.id);
-                    self.input.fill(&mut self.head[4..])?;
                 }
-                State::Chunk => {
-                    let got = self.input.fill(&mut self.head)?;
+                State::Head(from) => {
+                    let got = from + self.input.fill(&mut self.head[from..])?;
                     if got < self.head.len() {
                         self.state = State::End;
                         // A last stray byte is padding.
@@ -109,44 +113,59 @@ impl Avi {
                             Err(self.broken(self.n, format!("chunk cut off: {got} of 8 bytes")))
                         };
                     }
+                    match self.behind_head() {
+                        Ok(next) => self.state = next,
+                        Err(why) => {
+                            self.state = State::Lost;
+                            return Err(self.broken(self.n - 1, why));
+                        }
+                    }
                 }
-            }
-            let (id, size) = split(&self.head);
-            if &id == b"RIFF" || &id == b"LIST" {
-                // Go in: `AVIX`, `movi`, `rec `; what else there may be is passed over chunk by chunk.
-                self.input.skip(4)?;
-            } else if id[..2] == self.video.id[..2] && matches!(&id[2..], b"dc" | b"db") {
-                self.n += 1;
-                if size > self.largest() || self.beyond(size) {
-                    self.state = State::Lost;
-                    let most = self.largest();
-                    let why = format!("{size} bytes for a picture, expected at most {most} and the end of the file behind it");
-                    return Err(self.broken(self.n - 1, why));
+                State::Picture => {
+                    let got = self.input.fill(&mut self.picture)?;
+                    let size = self.picture.len();
+                    if got < size {
+                        self.state = State::End;
+                        return Err(self.broken(self.n - 1, format!("cut off: {got} of {size} bytes")));
+                    }
+                    self.input.skip(size as u64 & 1);
+                    self.state = State::Head(0);
+                    return Ok(true);
                 }
-                if size == 0 {
-                    continue;
-                }
-                self.chunk.resize(size as usize, 0);
-                let got = self.input.fill(&mut self.chunk)?;
-                self.input.skip(u64::from(size & 1))?;
-                if got < self.chunk.len() {
-                    self.state = State::End;
-                    return Err(self.broken(self.n - 1, format!("cut off: {got} of {size} bytes")));
-                }
-                return Ok(true);
-            } else if sensible(id) && !self.beyond(size) {
-                self.input.skip(u64::from(size) + u64::from(size & 1))?;
-            } else {
-                self.state = State::Lost;
-                self.n += 1;
-                return Err(self.broken(self.n - 1, format!("chunk \"{}\" of {size} bytes makes no sense", id.escape_ascii())));
             }
         }
     }
 
-    /// Would a chunk of this size end behind the end of the file?
-    fn beyond(&self, size: u32) -> bool {
-        self.input.bytes.is_some_and(|b| self.input.at.saturating_add(u64::from(size)) > b)
+    /// What comes behind the head of a chunk, or what is wrong with it.
+    fn behind_head(&mut self) -> Result<State, String> {
+        let (id, size) = split(&self.head);
+        if &id == b"RIFF" || &id == b"LIST" {
+            // Go in: `AVIX`, `movi`, `rec `; what else there may be is passed over chunk by chunk.
+            self.input.skip(4);
+            return Ok(State::Head(0));
+        }
+        let picture = id[..2] == self.video.id[..2] && matches!(&id[2..], b"dc" | b"db");
+        // Nobody knows where a stream ends.
+        let left = self.input.bytes.map_or(u64::MAX, |bytes| bytes.saturating_sub(self.input.at));
+        let (whole, most) = (u64::from(size) <= left, self.largest());
+        if !picture && whole && sensible(id) {
+            self.input.skip(u64::from(size) + u64::from(size & 1));
+            return Ok(State::Head(0));
+        }
+        // A picture, or what stands in the place of one.
+        self.n += 1;
+        if !picture {
+            Err(format!("chunk \"{}\" of {size} bytes makes no sense", id.escape_ascii()))
+        } else if size > most {
+            Err(format!("{size} bytes for a picture, expected at most {most}"))
+        } else if !whole {
+            Err(format!("cut off: {left} of {size} bytes"))
+        } else if size == 0 {
+            Ok(State::Head(0))
+        } else {
+            self.picture.resize(size as usize, 0);
+            Ok(State::Picture)
+        }
     }
 }
 
@@ -156,8 +175,8 @@ impl Source for Avi {
             return Ok(None);
         }
         let n = self.n - 1;
-        let Self { jpeg, chunk, input, .. } = self;
-        let image = jpeg.decode(chunk).map_err(|e| match e {
+        let Self { jpeg, picture, input, .. } = self;
+        let image = jpeg.decode(picture).map_err(|e| match e {
             SourceError::Broken { why, .. } => input.broken(n, why),
             other => other,
         })?;
@@ -196,13 +215,6 @@ pub(super) fn has_headers(bytes: &[u8]) -> bool {
     other || bytes.windows(12).any(|w| w.starts_with(b"LIST") && w.ends_with(b"movi"))
 }
 
-/// Passes over `n` bytes of the headers, as patiently as the rest of them is read.
-fn pass(input: &mut Input, n: u64) -> Result<(), SourceError> {
-    let end = input.at + n;
-    input.patiently(|i| i.skip(end.saturating_sub(i.at)))?;
-    Ok(())
-}
-
 /// Reads up to the pictures.
 fn headers(input: &mut Input) -> Result<Video, SourceError> {
     let mut head = [0; 12];
@@ -234,7 +246,7 @@ fn headers(input: &mut Input) -> Result<Video, SourceError> {
                 if input.patiently(|i| i.fill(&mut body))? < body.len() {
                     return Err(input.refuse("ends within its headers"));
                 }
-                pass(input, u64::from(size & 1))?;
+                input.skip(u64::from(size & 1));
                 match &id {
                     b"avih" => period = number(&body, 0).unwrap_or(0),
                     b"strh" => {
@@ -252,7 +264,7 @@ fn headers(input: &mut Input) -> Result<Video, SourceError> {
                     _ => {}
                 }
             }
-            _ if sensible(id) => pass(input, u64::from(size) + u64::from(size & 1))?,
+            _ if sensible(id) => input.skip(u64::from(size) + u64::from(size & 1)),
             _ => return Err(input.refuse(format!("chunk \"{}\" in its headers makes no sense", id.escape_ascii()))),
         }
     }
@@ -278,8 +290,6 @@ fn picture(format: &[u8]) -> Result<(usize, usize), String> {
     }
     // A negative height says that rows run from the top, as they do in a JPEG anyway.
     let (width, height) = (width as usize, (height as i32).unsigned_abs() as usize);
-    if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) || width * height > MAX_PIXELS {
-        return Err(format!("{width}x{height} pixels, expected 1 to {MAX_SIDE} a side and at most {MAX_PIXELS} in all"));
-    }
+    check_size(width, height)?;
     Ok((width, height))
 }

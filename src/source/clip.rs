@@ -9,7 +9,7 @@
 //! either, bytes are missing or too many, and `FRAME` is looked for, about one picture further a call.
 
 use super::input::Input;
-use super::{Frame, Image, MAX_PIXELS, MAX_SIDE, Payload, PixelFormat, Rate, Seq, Source, SourceError};
+use super::{Frame, Image, Payload, PixelFormat, Rate, Seq, Source, SourceError, check_size};
 use std::io::Read;
 
 const MAGIC: &[u8] = b"YUV4MPEG2";
@@ -239,16 +239,13 @@ impl Header {
                 _ => {} // I interlacing, A pixel shape, X comments
             }
         }
-        if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) || width * height > MAX_PIXELS {
-            let range = format!("expected 1 to {MAX_SIDE} a side and at most {MAX_PIXELS} pixels in all");
-            return Err(format!("header says {width}x{height} pixels, {range}"));
-        }
+        check_size(width, height).map_err(|why| format!("header says {why}"))?;
         // As ffmpeg takes it where the header does not say.
         let rate = rate.or(Rate::new(25, 1)).ok_or("no rate")?;
         Ok(Self { width, height, layout, rate })
     }
 
-    /// Bytes in a picture. At most 3 * MAX_PIXELS.
+    /// Bytes in a picture. At most 3 * [`super::MAX_PIXELS`].
     fn bytes(&self) -> usize {
         let (w, h) = (self.width, self.height);
         w * h

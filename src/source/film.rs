@@ -37,16 +37,6 @@ impl Film {
         format!("YUV4MPEG2 W{} H{} F1000:{tick_ms} Ip A1:1 C{layout}\n", self.width, self.height)
     }
 
-    /// Bytes a picture.
-    pub fn len(&self) -> usize {
-        self.width * self.height * if self.colour { 3 } else { 1 }
-    }
-
-    /// Never: a picture has pixels.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// One picture, made smaller.
     ///
     /// # Errors

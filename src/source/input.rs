@@ -1,7 +1,7 @@
 //! Bytes from a file, a FIFO or standard input, for the sources that read a format from front to back.
 //!
 //! What is no file may come from a program that has stopped, or has not begun: it is polled, and a silent second becomes
-//! [`SourceError::Stalled`]. What had arrived by then is kept, so the same call made again goes on where it stopped.
+//! [`SourceError::Stalled`]. What had arrived by then is kept, so the same call made again goes on where it stopped, in the same buffer.
 
 use super::SourceError;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -33,6 +33,8 @@ pub(super) struct Input {
     ahead: Vec<u8>,
     /// How far the call to `fill` in progress is.
     got: usize,
+    /// Bytes to pass over before anything else is read.
+    over: u64,
     /// The last bytes that `seek` has seen.
     recent: u64,
 }
@@ -59,7 +61,7 @@ impl Input {
     /// Reads from anything.
     pub fn new(name: &str, bytes: Option<u64>, from: Box<dyn Read + Send>) -> Self {
         let from = BufReader::with_capacity(1 << 16, from);
-        Self { name: name.into(), bytes, at: 0, from, ahead: Vec::new(), got: 0, recent: 0 }
+        Self { name: name.into(), bytes, at: 0, from, ahead: Vec::new(), got: 0, over: 0, recent: 0 }
     }
 
     /// Waits until `enough` has come of the first bytes, or the end. It stalls within two seconds, however slowly they come; then it is called
@@ -95,6 +97,7 @@ impl Input {
 
     /// Fills `buf`. Fewer bytes come back only at the end of the stream.
     pub fn fill(&mut self, buf: &mut [u8]) -> Result<usize, SourceError> {
+        self.pass_over()?;
         while self.got < buf.len() {
             match self.from.read(&mut buf[self.got..]) {
                 Ok(0) => break,
@@ -108,6 +111,7 @@ impl Input {
 
     /// Appends to `line` up to and with a line feed, until it holds `limit` bytes, or up to the end of the stream.
     pub fn line(&mut self, line: &mut Vec<u8>, limit: usize) -> Result<(), SourceError> {
+        self.pass_over()?;
         while line.len() < limit && line.last() != Some(&b'\n') {
             let ready = match self.from.fill_buf() {
                 Ok([]) => break,
@@ -125,22 +129,26 @@ impl Input {
         Ok(())
     }
 
-    /// Passes over `n` bytes; fewer only at the end of the stream.
-    pub fn skip(&mut self, n: u64) -> Result<u64, SourceError> {
-        let mut left = n;
-        while left > 0 {
+    /// Whatever is read next, it is read from `n` bytes further on.
+    pub fn skip(&mut self, n: u64) {
+        self.over += n;
+    }
+
+    /// Passes over what is to be skipped; less only at the end of the stream.
+    fn pass_over(&mut self) -> Result<(), SourceError> {
+        while self.over > 0 {
             match self.from.fill_buf() {
                 Ok([]) => break,
                 Ok(ready) => {
-                    let take = usize::try_from(left).map_or(ready.len(), |l| l.min(ready.len()));
+                    let take = usize::try_from(self.over).map_or(ready.len(), |over| over.min(ready.len()));
                     self.from.consume(take);
                     self.at += take as u64;
-                    left -= take as u64;
+                    self.over -= take as u64;
                 }
                 Err(e) => self.trouble(&e)?,
             }
         }
-        Ok(n - left)
+        Ok(())
     }
 
     /// Passes over bytes until just behind `mark` (at most 8 bytes), at most `limit` of them. True when it was found.

@@ -10,7 +10,7 @@
 //! zune-jpeg itself has no such thing and allocates on every call (its tables, about one row of blocks a component,
 //! for progressive or multi-scan files the whole picture twice). That is bounded by the size checked here.
 
-use super::{Image, MAX_PIXELS, MAX_SIDE, PixelFormat, SourceError};
+use super::{Image, MAX_SIDE, PixelFormat, SourceError, check_size};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 use zune_jpeg::zune_core::bytestream::ZCursor;
@@ -175,9 +175,7 @@ impl Shape {
         if depth != 8 {
             return Err(format!("{depth} bits a sample, expected 8"));
         }
-        if width == 0 || height == 0 || width > MAX_SIDE || height > MAX_SIDE || width * height > MAX_PIXELS {
-            return Err(format!("{width}x{height} pixels, expected 1 to {MAX_SIDE} a side and at most {MAX_PIXELS} in all"));
-        }
+        check_size(width, height)?;
         if !matches!(components, 1 | 3) {
             return Err(format!("{components} components, expected 1 (grey) or 3 (colour)"));
         }

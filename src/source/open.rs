@@ -12,6 +12,8 @@
 //! | `blackbox:FILE` | a clip that the black box wrote |
 //! | `faulty:FAULTS:SPEC` | any of these, with faults |
 //! | a bare path | what the file begins with |
+//!
+//! It is the table that board/README.md has for users.
 
 use super::avi::{Avi, has_headers};
 use super::clip::Clip;

@@ -4,7 +4,7 @@
 //! Grey stays grey, colour becomes RGB (JPEG stays YCbCr), 16 bits become 8, palettes are looked up, alpha is left out.
 
 use super::jpeg::Jpeg;
-use super::{Image, MAX_PIXELS, MAX_SIDE, PixelFormat, SourceError};
+use super::{Image, MAX_PIXELS, PixelFormat, SourceError, check_size};
 use png::{ColorType, Transformations};
 use std::io::Cursor;
 
@@ -47,7 +47,8 @@ impl Picture {
         decoder.set_ignore_text_chunk(true);
         decoder.set_ignore_iccp_chunk(true);
         let header = decoder.read_header_info().map_err(words)?;
-        let (width, height) = size(header.width as usize, header.height as usize)?;
+        let (width, height) = (header.width as usize, header.height as usize);
+        check_size(width, height)?;
         let mut reader = decoder.read_info().map_err(words)?;
         let (color, _) = reader.output_color_type();
         let samples = color.samples();
@@ -95,7 +96,7 @@ impl Picture {
         };
         let (width, height) = (number("width")?.0, number("height")?.0);
         let (top, at) = number("largest value")?;
-        let (width, height) = size(width, height)?;
+        check_size(width, height)?;
         if !(1..=65_535).contains(&top) || !bytes.get(at).is_some_and(u8::is_ascii_whitespace) {
             return Err(format!("PNM with a largest value of {top}, expected 1 to 65535 and one blank"));
         }
@@ -115,14 +116,6 @@ impl Picture {
         }
         Ok((format, width, height))
     }
-}
-
-/// Checks a size before anything is allocated for it.
-fn size(width: usize, height: usize) -> Result<(usize, usize), String> {
-    if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) || width * height > MAX_PIXELS {
-        return Err(format!("{width}x{height} pixels, expected 1 to {MAX_SIDE} a side and at most {MAX_PIXELS} in all"));
-    }
-    Ok((width, height))
 }
 
 fn words(e: png::DecodingError) -> String {

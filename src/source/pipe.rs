@@ -8,7 +8,7 @@
 //! it is opened again and waits for the next writer.
 
 use super::input::{PATIENCE, lost, ready, refused, words};
-use super::{Fault, Frame, Image, MAX_PIXELS, MAX_SIDE, Payload, PixelFormat, Rate, Seq, Source, SourceError, Timestamp};
+use super::{Fault, Frame, Image, Payload, PixelFormat, Rate, Seq, Source, SourceError, Timestamp, check_size};
 use rustix::fs::{FileType, Mode, OFlags};
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -59,9 +59,7 @@ impl FromStr for PipeSpec {
         }
         let format = FORMATS.iter().find(|(name, _)| *name == format).map(|(_, f)| *f);
         let format = format.ok_or_else(|| format!("{}: expected yuv420, nv12, yuyv, gray or rgb24 for the format", shape()))?;
-        if !(1..=MAX_SIDE).contains(&width) || !(1..=MAX_SIDE).contains(&height) || width * height > MAX_PIXELS {
-            return Err(format!("{width}x{height} pixels, expected 1 to {MAX_SIDE} a side and at most {MAX_PIXELS} in all"));
-        }
+        check_size(width, height)?;
         Ok(Self { path: path.into(), format, width, height, rate: rate.parse()? })
     }
 }

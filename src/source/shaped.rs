@@ -11,7 +11,7 @@ use crate::shaper::Region;
 use std::fs::File;
 use std::io::Read;
 
-/// Largest file that is read, in bytes: an hour of `motion` at ten ticks a second.
+/// Largest file that is read, in bytes: an hour and a half of `motion` (20 kB a tick) at ten ticks a second.
 const MAX_BYTES: u64 = 1 << 30;
 
 /// A clip in memory.

@@ -40,15 +40,7 @@ pub fn read(path: &Path) -> Result<Option<Normal>, String> {
 }
 
 fn bytes(path: &Path) -> Result<Option<Vec<u8>>, String> {
-    let said = |e: std::io::Error| format!("{}: {e}", path.display());
-    match std::fs::metadata(path) {
-        Ok(meta) if !meta.is_file() || meta.len() > MAX_BYTES => {
-            Err(format!("{}: a file of at most {MAX_BYTES} bytes expected", path.display()))
-        }
-        Ok(_) => std::fs::read(path).map(Some).map_err(said),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(said(e)),
-    }
+    super::read(path, MAX_BYTES).map_err(|e| e.to_string())
 }
 
 /// Writes what was learnt into a state folder. What was counted with what was learnt before is no longer used.

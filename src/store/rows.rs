@@ -1,12 +1,14 @@
 //! `learn.rows`: features that were seen, a minute at a time, so that a kill or a power cut costs the last minute and no more.
 //!
 //! One line that says what they are, then pieces: length in bytes and CRC-32 (little-endian), then numbers. A piece that is torn, and what follows it, is cut off.
-//! `learn.source` beside it says what they were seen with: two places are not one normal.
+//! `learn.source` beside it says what they were seen with: two places are not one normal. One process learns in a state folder: it holds a lock on the file.
 
 use crate::bundle::{Bundle, plain};
 use crate::config::read_whole;
 use crate::store::{flush_dir, replace};
 use crc::{CRC_32_ISO_HDLC, Crc};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::Path;
@@ -28,7 +30,7 @@ pub enum KeptError {
     Other(String),
 }
 
-/// What was kept, in memory and on the disk.
+/// What was kept, in memory and on the disk; this process's alone until it is dropped.
 #[derive(Debug)]
 pub struct Kept {
     /// Pieces of rows, `[ticks][features]` each.
@@ -41,12 +43,18 @@ impl Kept {
     /// Opens what an earlier run left, if it is of the same bundle; begins anew otherwise.
     ///
     /// # Errors
-    /// The file cannot be made.
+    /// The file cannot be made, or another process keeps what it sees in it.
     pub fn open(state: &Path, bundle: &Bundle) -> Result<Self, String> {
         std::fs::create_dir_all(state).map_err(|e| format!("{}: {e}", state.display()))?;
         let path = state.join(NAME);
         let said = |e: std::io::Error| format!("{}: {e}", path.display());
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(said)?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|e| match e {
+            Errno::WOULDBLOCK => {
+                format!("{}: another `lookout learn` is at work here; wait for it, or name another --state", path.display())
+            }
+            e => said(e.into()),
+        })?;
         let mut bytes = vec![];
         file.read_to_end(&mut bytes).map_err(said)?;
         let head = format!("lookout learn {} {}\n", bundle.hash, bundle.features());
@@ -105,7 +113,7 @@ impl Kept {
     }
 
     /// What was kept has been learnt from.
-    pub fn forget(state: &Path) {
+    pub fn forget(self, state: &Path) {
         [NAME, SOURCE].iter().for_each(|name| drop(std::fs::remove_file(state.join(name))));
     }
 }
@@ -152,15 +160,20 @@ mod tests {
         }
         let mut kept = Kept::open(&dir, &bundle).expect("opened");
         kept.add(piece(2)).expect("kept");
+        let second = Kept::open(&dir, &bundle).expect_err("one at a time");
+        assert!(second.contains("learn.rows: another `lookout learn` is at work here"), "{second}");
+        drop(kept);
         assert_eq!(Kept::open(&dir, &bundle).expect("opened").pieces, [piece(3), piece(5), piece(2)]);
         // Another place is another normal; what was kept of the first one stays as it was.
         let open = |source| Kept::open(&dir, &bundle).expect("opened").of(&dir, source);
         assert_eq!(open("v4l2:/dev/video0").expect("no source was said").pieces.len(), 3);
         let other = open("v4l2:/dev/video1").expect_err("another source");
         assert!(matches!(&other, KeptError::Other(why) if why.contains("begun with source v4l2:/dev/video0, ")), "{other}");
-        assert_eq!(open("v4l2:/dev/video0").expect("the same source").pieces.len(), 3);
-        Kept::forget(&dir);
-        assert!(open("v4l2:/dev/video1").expect("nothing is kept").pieces.is_empty() && open("v4l2:/dev/video0").is_ok());
+        let same = open("v4l2:/dev/video0").expect("the same source");
+        assert_eq!(same.pieces.len(), 3);
+        same.forget(&dir);
+        assert!(open("v4l2:/dev/video1").expect("nothing is kept").pieces.is_empty());
+        assert!(open("v4l2:/dev/video0").is_ok());
         std::fs::write(&path, b"of something else\n1234").expect("written");
         assert!(Kept::open(&dir, &bundle).expect("opened").pieces.is_empty());
         let _ = std::fs::remove_dir_all(dir);

@@ -3,10 +3,9 @@
 //! A file a bundle, so that an install and an undo of it each find what was taught on theirs. It is replaced as everything here is: written
 //! under another name, flushed, renamed, the folder flushed. A kill or a power cut at any instant leaves the lesson before the last step or the one after it.
 
-use super::{Change, Store, StoreError, at, replace};
+use super::{Change, Store, StoreError, damaged, read, replace};
 use crate::taught::lesson::{Lesson, MAX_BYTES};
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
 use std::path::PathBuf;
 
 const TAUGHT: &str = "taught";
@@ -23,15 +22,9 @@ impl Store {
     /// A file that cannot be read, that `lookout teach` has not written, or that belongs to another bundle.
     pub fn taught(&self, hash: &str) -> Result<Option<Lesson>, StoreError> {
         let path = self.taught_file(hash);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(at(&path)(e)),
-        };
-        let refuse = |why: String| StoreError::Damaged { what: path.display().to_string(), why };
-        let mut bytes = Vec::new();
-        file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(at(&path))?;
-        let lesson = Lesson::parse(&bytes).map_err(refuse)?;
+        let refuse = damaged(&path);
+        let Some(bytes) = read(&path, MAX_BYTES)? else { return Ok(None) };
+        let lesson = Lesson::parse(&bytes).map_err(&refuse)?;
         if lesson.bundle != hash {
             let found = lesson.bundle.chars().take(8).collect::<String>();
             return Err(refuse(format!(

@@ -38,6 +38,8 @@ pub struct Verdict {
     pub rows: bool,
     /// Labels in output order.
     pub labels: Vec<String>,
+    /// Names of the extras that it reads.
+    pub extra: Vec<String>,
     /// Its thresholds.
     pub decision: (f32, f32, u32),
     /// Everything it needs, with sha256, `bundle.toml` too.
@@ -78,6 +80,7 @@ pub fn attempt(dir: &Path, limited: bool) -> Result<Verdict, BundleError> {
         hash: bundle.hash,
         rows: c.input.is_none(),
         labels,
+        extra: c.extra.into_iter().map(|extra| extra.name).collect(),
         decision: (c.decision.enter, c.decision.leave, c.decision.min_ms),
         files,
         vectors: found.vectors,
@@ -112,15 +115,16 @@ fn limit() -> rustix::io::Result<()> {
 /// # Errors
 /// One sentence: what the trial said, or how it ended.
 pub fn run(dir: &Path, limited: bool) -> Result<Verdict, String> {
-    let broke = |e: std::io::Error| format!("bundle {}: its trial did not start: {e}", dir.display());
+    let broke = |what: &str, e: std::io::Error| format!("bundle {}: its trial {what}: {e}", dir.display());
     // This very program, also when its file was replaced since it was started.
     let mut command = Command::new("/proc/self/exe");
     command.arg("trial").arg(dir).args(limited.then_some("--limited")).env_clear();
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(broke)?;
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = child.map_err(|e| broke("did not start", e))?;
     let (out, err) = (listen(child.stdout.take()), listen(child.stderr.take()));
-    let ended = wait(&mut child).map_err(broke)?;
+    let ended = wait(&mut child);
     let (out, err) = (out.join().unwrap_or_default(), err.join().unwrap_or_default());
-    match ended {
+    match ended.map_err(|e| broke("could not be waited for", e))? {
         Some(status) if status.success() => serde_json::from_str(&out)
             .map_err(|e| format!("bundle {}: its trial said nothing that can be read: {e}", dir.display())),
         ended => Err(sentence(dir, ended, &err)),
@@ -139,20 +143,20 @@ fn listen(from: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<S
     })
 }
 
-/// Waits for its end; `None`: its time was up and it was killed.
+/// Waits for its end; `None`: its time was up and it was killed. However this ends, it runs no more.
 fn wait(child: &mut Child) -> std::io::Result<Option<ExitStatus>> {
     let until = Instant::now() + WALL;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
+    let ended = loop {
+        match child.try_wait() {
+            Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_millis(2)),
+            ended => break ended,
         }
-        if Instant::now() >= until {
-            child.kill()?;
-            child.wait()?;
-            return Ok(None);
-        }
-        std::thread::sleep(Duration::from_millis(2));
+    };
+    if !matches!(ended, Ok(Some(_))) {
+        // One that has ended meanwhile cannot be killed, nor waited for again.
+        let _ = child.kill().and_then(|()| child.wait());
     }
+    ended
 }
 
 /// How a trial that failed ended, in words.

@@ -5,8 +5,9 @@
 //! newer than the crate), in `Drop` and with a NUL in a path; their stream queues its buffer again after a time-out and
 //! then fails for ever; and it gives no way to take the newest of several ready frames.
 //!
-//! Invariant: a [`Filled`] exists only while its buffer is out of the driver's hands. It is made by
-//! [`Stream::dequeue`], cannot be copied, and is eaten by [`Stream::give_back`]; [`Stream::bytes`] asks for it.
+//! Invariant: of a buffer that the driver may be writing to no byte is lent. `Map::queued` says which those are; it changes through
+//! `&mut Stream` alone, and a driver that gives what it does not have is not believed. A [`Filled`] is made by [`Stream::dequeue`],
+//! cannot be copied, and is eaten by [`Stream::give_back`].
 //!
 //! Follows <https://docs.kernel.org/userspace-api/media/v4l/v4l2.html>.
 #![allow(unsafe_code)]
@@ -268,6 +269,8 @@ impl Device {
 struct Map {
     at: *mut c_void,
     bytes: usize,
+    /// The driver has it.
+    queued: bool,
 }
 
 // SAFETY: the mapping belongs to the process, not to a thread; `Map` is the only holder of the pointer.
@@ -336,12 +339,12 @@ impl Stream {
             // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory; length and offset are
             // the driver's own, and the descriptor is open.
             let at = unsafe { v4l2::mmap(std::ptr::null_mut(), bytes, PROT_READ, MAP_SHARED, fd, i64::from(offset))? };
-            stream.maps.push(Map { at, bytes });
+            stream.maps.push(Map { at, bytes, queued: false });
         }
         Ok(stream)
     }
 
-    /// Queues every buffer and starts the camera.
+    /// Queues every buffer that the driver does not have and starts the camera. A [`Filled`] from before is empty from then on.
     ///
     /// # Errors
     /// `ENOSPC` where the bus has no bandwidth left; what the driver says otherwise.
@@ -386,16 +389,18 @@ impl Stream {
     /// Takes the oldest filled buffer, or `None` when none is ready.
     ///
     /// # Errors
-    /// `ENODEV` when the device went, `EIO` when its stream broke.
+    /// `ENODEV` when the device went, `EIO` when its stream broke; a sentence where the driver gives a buffer that it does not have.
     pub fn dequeue(&mut self) -> io::Result<Option<Filled>> {
         let mut b = sys::v4l2_buffer { type_: CAPTURE, memory: MMAP, ..Default::default() };
         match call(&self.device.fd, vidioc::VIDIOC_DQBUF, &mut b) {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             other => other?,
         }
-        let Some(map) = self.maps.get(b.index as usize) else {
-            return Err(io::Error::other(format!("the driver gave buffer {} of {}", b.index, self.maps.len())));
+        let count = self.maps.len();
+        let Some(map) = self.maps.get_mut(b.index as usize).filter(|map| map.queued) else {
+            return Err(io::Error::other(format!("the driver gave buffer {} of {count}, expected one that it has", b.index)));
         };
+        map.queued = false;
         let micros = b.timestamp.tv_sec.checked_mul(1_000_000).and_then(|s| s.checked_add(b.timestamp.tv_usec));
         let ns = micros.and_then(|us| u64::try_from(us).ok()).and_then(|us| us.checked_mul(1_000));
         Ok(Some(Filled {
@@ -407,13 +412,13 @@ impl Stream {
         }))
     }
 
-    /// What the driver wrote into a buffer that is ours.
+    /// What the driver wrote into a buffer that is ours; empty where it is not.
     pub fn bytes(&self, filled: &Filled) -> &[u8] {
-        let Some(map) = self.maps.get(filled.index as usize) else { return &[] };
+        let Some(map) = self.maps.get(filled.index as usize).filter(|map| !map.queued) else { return &[] };
         let len = filled.bytes_used.min(map.bytes);
         // SAFETY: the pages are mapped readable for `map.bytes` >= `len` bytes for as long as `self` lives. The driver
-        // writes only to queued buffers; this one is not queued while its `Filled` is borrowed (module invariant), and
-        // `give_back` needs `&mut self`, so not while the slice lives either.
+        // writes only to queued buffers; this one is not queued (module invariant), and queueing needs `&mut self`, so it
+        // is not while the slice lives either.
         unsafe { std::slice::from_raw_parts(map.at.cast::<u8>(), len) }
     }
 
@@ -425,7 +430,11 @@ impl Stream {
         self.queue(filled.index)
     }
 
+    /// Nothing where the driver has it already.
     fn queue(&mut self, index: u32) -> io::Result<()> {
+        let Some(map) = self.maps.get_mut(index as usize).filter(|map| !map.queued) else { return Ok(()) };
+        // Also where the call fails: a buffer less is better than one that is written to while it is read.
+        map.queued = true;
         let mut b = sys::v4l2_buffer { index, type_: CAPTURE, memory: MMAP, ..Default::default() };
         call(&self.device.fd, vidioc::VIDIOC_QBUF, &mut b)
     }
@@ -439,5 +448,26 @@ impl Drop for Stream {
                 log::debug!("stopping the camera: {e}"); // gone already, as after an unplug
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file in the place of a driver: it cannot be asked for anything, but its pages are mapped.
+    #[test]
+    fn bytes_are_lent_only_of_a_buffer_that_the_driver_does_not_have() {
+        let path = std::env::temp_dir().join(format!("lookout-video-{}", std::process::id()));
+        std::fs::write(&path, b"abcd").unwrap();
+        let device = Device::open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory; the descriptor is open, and `Map` unmaps it.
+        let at = unsafe { v4l2::mmap(std::ptr::null_mut(), 4, PROT_READ, MAP_SHARED, device.fd.as_raw_fd(), 0).unwrap() };
+        let mut stream = Stream { maps: vec![Map { at, bytes: 4, queued: false }], device, on: false };
+        let filled = |index| Filled { index, bytes_used: 9, damaged: false, monotonic_ns: None, sequence: 0 };
+        assert_eq!((stream.bytes(&filled(0)), stream.bytes(&filled(1))), (&b"abcd"[..], &b""[..]));
+        assert!(stream.start().is_err(), "a file does not start");
+        assert!(stream.bytes(&filled(0)).is_empty(), "the driver may have it now");
     }
 }

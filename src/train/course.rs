@@ -294,7 +294,7 @@ impl Course {
             terms.enter = (choice.enter * 100.0).round() / 100.0;
         }
         let at = |enter: f32, only: Option<usize>| {
-            let thresholds = Thresholds { enter, leave: enter * 0.6, min };
+            let thresholds = Thresholds { enter, leave: judge::leave(enter), min };
             judge::events(set, &of, &logits, terms.temperature, terms.tick_ms, thresholds, only)
         };
         let events = at(terms.enter, None);

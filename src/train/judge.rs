@@ -14,6 +14,8 @@ use std::time::Duration;
 const NEAR_MS: u64 = 2_000;
 /// Recordings below which an interval over them says nothing.
 const FEW: usize = 5;
+/// A class ends below this part of the probability at which it starts: near the default contract's 0.4 of 0.6, far enough that noise ends nothing.
+const LEAVE: f32 = 0.6;
 /// Bars of the reliability diagram.
 pub const BINS: usize = 10;
 
@@ -304,6 +306,11 @@ impl Choice {
     }
 }
 
+/// Where a class ends that starts at this probability.
+pub fn leave(enter: f32) -> f32 {
+    enter * LEAVE
+}
+
 /// The lowest threshold (of 0.30, 0.35 to 0.95) whose false alarms stay within what is allowed: of clips a share of background clips that raise
 /// one, of long recordings a number in ten minutes. None in n clips (or tens of minutes) only proves, with 95 % confidence, a rate below 3 / n (the rule of
 /// three); where that is more than is allowed, nothing below a contract's default is tried. `None` where no background clip is judged, which says nothing.
@@ -323,7 +330,7 @@ pub fn threshold(
         return None;
     }
     let false_alarms = |of: &[usize], logits: &[Vec<f32>], enter: f32| -> u32 {
-        let thresholds = Thresholds { enter, leave: enter * 0.6, min };
+        let thresholds = Thresholds { enter, leave: leave(enter), min };
         events(set, of, logits, temperature, tick_ms, thresholds, None).iter().map(|e| e.false_alarms).sum()
     };
     let proves = judged * allowed >= 3.0;

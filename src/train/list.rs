@@ -251,8 +251,8 @@ impl Listing {
         Ok(Self { labels, background, recordings, stretches })
     }
 
-    /// UCF101's lists: `Class/v_Class_g08_c01.avi 1`, and beside `trainlist01.txt` a `testlist01.txt`.
-    /// Whose entries are below `root`.
+    /// Puts every recording on the side that UCF101's lists say, and leaves out those of none. A line is `Class/v_Class_g08_c01.avi 1`, a name below `root`;
+    /// `testlist01.txt` lies beside `trainlist01.txt`.
     fn split(&mut self, train: &Path, root: &Path) -> Result<(), String> {
         let file = train.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         if !file.contains("trainlist") {
@@ -305,14 +305,20 @@ impl Listing {
             return Err(format!("one class ({}) found, two or more are needed to tell apart", self.labels.join("")));
         }
         for (n, label) in self.labels.iter().enumerate() {
-            let groups: BTreeSet<&str> =
-                self.recordings.iter().filter(|r| r.spans.iter().any(|s| s.label == Some(n))).map(|r| r.group.as_str()).collect();
-            if groups.len() < 2 && !(wishes.rest_is_background && Some(n) == self.background) {
-                let what = if self.recordings.iter().any(|r| r.group != r.source) { "group of clips" } else { "clip" };
-                return Err(format!(
-                    "class {label} has {} {what}, 2 or more needed: one to learn from, one to judge by",
-                    groups.len()
-                ));
+            let spans = |r: &Recording| r.spans.iter().filter(|s| s.label == Some(n)).count();
+            let mine: Vec<&Recording> = self.recordings.iter().filter(|r| spans(r) > 0).collect();
+            let groups = mine.iter().map(|r| r.group.as_str()).collect::<BTreeSet<_>>().len();
+            if groups < 2 && !(wishes.rest_is_background && Some(n) == self.background) {
+                // Of long recordings many stretches are listed, and it is not these that are short.
+                let (has, of) = match (self.recordings.iter().any(|r| r.group != r.source), self.stretches) {
+                    (true, _) => (format!("has {groups} group of clips"), ""),
+                    (_, false) => (format!("has {groups} clip"), ""),
+                    _ => (
+                        format!("is in {groups} recording ({} stretches)", mine.iter().map(|r| spans(r)).sum::<usize>()),
+                        "recordings ",
+                    ),
+                };
+                return Err(format!("class {label} {has}, 2 or more {of}needed: one to learn from, one to judge by"));
             }
         }
         Ok(())

@@ -113,10 +113,10 @@ impl Net {
         Ok(Self { plan, layers, dense, bias })
     }
 
-    /// Heads of the same shape as one: they stand side by side, none sees another's state, and the logits are the mean of theirs.
+    /// Heads of the same shape, one or more of them, as one: they stand side by side, none sees another's state, and the logits are the mean of theirs.
     ///
     /// # Errors
-    /// None in practice. No head at all gives one without hidden numbers.
+    /// None in practice.
     pub fn beside(heads: &[Self], inputs: Inputs) -> Result<Self> {
         let plan = heads[0].plan;
         let (count, gates) = (heads.len(), plan.cell.gates());

@@ -194,7 +194,8 @@ pub struct Line {
     pub auc: [f32; 2],
 }
 
-/// Judges every recording by what was learnt from the others. Long recordings by tick, clips by their mean over ticks.
+/// Judges every recording by what was learnt from the others. Long recordings by tick, clips by their mean over ticks. And how many recordings are not in
+/// the figures, because none of their ticks has a score.
 ///
 /// # Errors
 /// Too little to learn from, or nothing strange to find.
@@ -205,10 +206,11 @@ pub fn judge(
     seed: u64,
     predictor: Predictor,
     terms: &normal::Terms,
-) -> Result<Vec<Line>> {
+) -> Result<(Vec<Line>, usize)> {
     let side = set.folds(folds, seed);
     let words = ["novelty", "motion energy (mean of the numbers)", "distance to the mean", "nearest ordinary ticks"];
     let mut found: Vec<Vec<(usize, f32, bool)>> = vec![vec![]; words.len()];
+    let mut left = 0;
     for fold in 0..folds {
         let (learnt, judged): (Vec<usize>, Vec<usize>) = (0..set.sequences.len()).partition(|n| side[*n] != fold);
         let (normal, network) = learn(width(set), &ordinary(set, &learnt, strange)?, predictor, "", terms)?;
@@ -228,13 +230,14 @@ pub fn judge(
                 let [mean, near] = plain.distances(row);
                 let (Some(score), Some(class)) = (score, class) else { continue };
                 let all = [score, energy, mean, near];
+                ticks += 1.0;
                 if clip {
                     sums.iter_mut().zip(all).for_each(|(sum, v)| *sum += v);
-                    ticks += 1.0;
                 } else {
                     found.iter_mut().zip(all).for_each(|(to, v)| to.push((n, v, strange.contains(class))));
                 }
             }
+            left += usize::from(ticks == 0.0);
             if let (Some(class), true) = (s.whole, ticks > 0.0) {
                 found.iter_mut().zip(sums).for_each(|(to, v)| to.push((n, v / ticks, strange.contains(&class))));
             }
@@ -250,7 +253,7 @@ pub fn judge(
         let mean = if each.is_empty() { pooled } else { each.iter().sum::<f32>() / each.len() as f32 };
         Line { what, auc: [pooled, mean] }
     };
-    Ok(words.into_iter().zip(&found).map(line).collect())
+    Ok((words.into_iter().zip(&found).map(line).collect(), left))
 }
 
 /// The highest of the last ticks.

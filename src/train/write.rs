@@ -7,8 +7,8 @@
 use super::net::{Layer, Net, Plan};
 use super::onnx::{Attribute, Graph, rounded};
 use super::set::window_of;
-use super::{Result, TrainError, fit};
-use crate::bundle::{Bundle, BundleError, Channel, ENCODER, Resize, hex};
+use super::{Result, TrainError, fit, judge};
+use crate::bundle::{Bundle, BundleError, Channel, Decision, ENCODER, Resize, hex};
 use crate::store::{replace, settle};
 use candle_core::{Device, Tensor, Var};
 use ndarray::{Array, ArrayD, Dimension};
@@ -156,6 +156,30 @@ pub struct Terms {
     pub map_tolerance: f32,
 }
 
+impl Terms {
+    /// Of rows of numbers and no class yet, with a contract's default thresholds: what everything else changes or adds to.
+    pub fn new(name: String, description: String, tick_ms: u32, window: usize) -> Self {
+        let Decision { enter, min_ms, .. } = Decision::default();
+        Self {
+            name,
+            description,
+            input: None,
+            features: 0,
+            extra: vec![],
+            tick_ms,
+            window,
+            labels: vec![],
+            background: String::new(),
+            temperature: 1.0,
+            enter,
+            min_ms,
+            mean: false,
+            features_tolerance: 0.0,
+            map_tolerance: 0.0,
+        }
+    }
+}
+
 /// A bundle that grows in memory.
 #[derive(Debug, Default)]
 pub struct Draft {
@@ -234,7 +258,7 @@ impl Draft {
         if t.input.is_none() {
             let _ = writeln!(text, "features = {}", t.features);
         }
-        let leave = (t.enter * 0.6 * 100.0).round() / 100.0;
+        let leave = (judge::leave(t.enter) * 100.0).round() / 100.0;
         let _ = writeln!(text, "\n[decision]\nenter = {:?}\nleave = {leave:?}\nmin_ms = {}", t.enter, t.min_ms);
         text.push_str(if t.mean { "clip = \"mean\"\n\n[golden]\n" } else { "\n[golden]\n" });
         if t.input.is_some() && self.files.contains_key("golden_frames.npy") {
@@ -367,21 +391,10 @@ mod tests {
             draft.files.insert(HEAD.into(), head(&small, 8).expect("a file"));
             draft.golden_windows(&small, &[rows], 8).expect("golden");
             let terms = Terms {
-                name: "x".into(),
-                description: String::new(),
-                input: None,
                 features: 12,
-                extra: vec![],
-                tick_ms: 100,
-                window: 8,
                 labels: ["a", "b", "c", "none"].map(String::from).into(),
                 background: "none".into(),
-                temperature: 1.0,
-                enter: 0.6,
-                min_ms: 200,
-                mean: false,
-                features_tolerance: 0.0,
-                map_tolerance: 0.0,
+                ..Terms::new("x".into(), String::new(), 100, 8)
             };
             let bundle = draft.open(&terms).expect("a bundle");
             let mut plain = crate::head::Head::load_plain(&bundle).expect("tract");

@@ -84,6 +84,42 @@ fn clips_stay_within_their_bound_and_the_oldest_go_first() {
     assert!(names.len() == 2 && names[1].starts_with("000029-right"), "{names:?}");
 }
 
+/// A card that is taken out, and another one in its place with clips of its own.
+#[test]
+fn a_folder_that_went_away_is_made_again_and_clips_of_another_card_stay() {
+    let kept = folder("away").join("kept");
+    let wish = Wish { dir: kept.clone(), before: 20, after: 2, limit: 1 << 20, patient: true };
+    let mut blackbox = BlackBox::start(header(), wish, Before::default()).unwrap();
+    let planes = vec![7u8; header().tick_bytes];
+    let label = "right".try_into().unwrap();
+    let mut ticks = 0..;
+    let mut happens = |name: &str| {
+        for n in ticks.by_ref().take(30) {
+            let at = Timestamp::from_ms(n * 100);
+            blackbox.taken(at, Shaped::Planes { levels: &planes, picture: (320, 240) }, &[], n == 0);
+            if n % 30 == 25 {
+                blackbox.press(&label, at);
+            }
+        }
+        let start = Instant::now();
+        while !kept.join(name).is_file() {
+            assert!(start.elapsed() < Duration::from_secs(20), "no {name}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    happens("000000-right.lkb");
+    fs::remove_dir_all(&kept).unwrap();
+    happens("000001-right.lkb");
+    fs::remove_dir_all(&kept).unwrap();
+    fs::create_dir(&kept).unwrap();
+    for theirs in ["000002-right.lkb", "000007-left.lkb"] {
+        fs::write(kept.join(theirs), "theirs").unwrap();
+    }
+    happens("000008-right.lkb");
+    assert_eq!(fs::read(kept.join("000002-right.lkb")).unwrap(), b"theirs");
+    assert_eq!(clips(&kept).len(), 3);
+}
+
 /// What begins while a clip is in progress has what came after it too, in that clip or in one of its own.
 #[test]
 fn every_event_has_what_came_before_and_after_it() {

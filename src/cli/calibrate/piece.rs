@@ -1,8 +1,9 @@
 //! What was found, as a piece of lookout.toml, and its way into one.
 //!
-//! Between [`BEGIN`] and [`END`] an earlier run's stands, whose place it takes. A class that has a table of its own elsewhere in the file gets its thresholds
-//! there, since TOML knows no second one; what else stands in that table stays. All of it can be tried before anything was found, and is: what cannot be
-//! put there must not be said after hours of work.
+//! Between [`BEGIN`] and [`END`] an earlier run's stands, whose place it takes, and whose thresholds the next run does not begin with ([`forget`]). A class
+//! that has a table of its own elsewhere in the file gets its thresholds there, since TOML knows no second one; what else stands in that table stays, and to
+//! the next run all of it is its owner's. All of it can be tried before anything was found, and is: what cannot be put there must not be said after hours of
+//! work.
 
 use super::Failure;
 use crate::config::{Config, read_text};
@@ -14,6 +15,8 @@ use std::path::{Path, PathBuf};
 /// First and last line.
 const BEGIN: &str = "# >>> lookout calibrate";
 const END: &str = "# <<< lookout calibrate";
+/// For whoever edits the file.
+const NOTE: &str = "the next run takes the place of these lines, so what is to stay goes above or below them";
 
 /// What was found for a class.
 #[derive(Clone, Debug)]
@@ -45,7 +48,7 @@ pub fn text(head: &str, found: &[Found]) -> String {
 
 /// The same without those classes that have a table `elsewhere`, of which it only says where the thresholds come from.
 fn lines(head: &str, found: &[Found], elsewhere: &[&str]) -> String {
-    let mut text = format!("{BEGIN}\n# {head}\n");
+    let mut text = format!("{BEGIN}\n# {head}\n# {NOTE}\n");
     for class in found {
         let Found { label, says, .. } = class;
         if elsewhere.contains(&label.as_str()) {
@@ -71,12 +74,7 @@ pub fn within(file: &Path, head: &str, found: &[Found]) -> Result<String, Failur
     access(folder.as_path(), Access::WRITE_OK | Access::EXEC_OK)
         .map_err(|e| refuse(format!("its folder cannot be written: {e}")))?;
     let before = if file.exists() { read_text(file).map_err(refuse)? } else { String::new() };
-    let (mut above, mut below) = match (before.find(BEGIN), before.find(END)) {
-        (Some(begin), Some(end)) if begin < end => (before[..begin].to_string(), before[end + END.len()..].to_string()),
-        (None, None) if before.trim().is_empty() => (String::new(), "\n".to_string()),
-        (None, None) => (format!("{}\n\n", before.trim_end()), "\n".to_string()),
-        _ => return Err(refuse(format!("{BEGIN} and {END} do not stand around one piece; correct or delete both"))),
-    };
+    let (mut above, mut below) = around(&before).map_err(refuse)?;
     let name = file.display().to_string();
     let rest = Config::parse(&name, &format!("{above}{below}"))?;
     let mut elsewhere = Vec::new();
@@ -96,6 +94,36 @@ pub fn within(file: &Path, head: &str, found: &[Found]) -> Result<String, Failur
     let after = format!("{above}{}{below}", lines(head, found, &elsewhere));
     Config::parse(&name, &after).map_err(|e| Failure::refused(format!("with the thresholds in it: {e}")))?;
     Ok(after)
+}
+
+/// What stands in a configuration above the piece and below it, or where it will stand.
+fn around(text: &str) -> Result<(String, String), String> {
+    match (text.find(BEGIN), text.find(END)) {
+        (Some(begin), Some(end)) if begin < end => Ok((text[..begin].to_string(), text[end + END.len()..].to_string())),
+        (None, None) if text.trim().is_empty() => Ok((String::new(), "\n".to_string())),
+        (None, None) => Ok((format!("{}\n\n", text.trim_end()), "\n".to_string())),
+        _ => Err(format!("{BEGIN} and {END} do not stand around one piece; correct or delete both")),
+    }
+}
+
+/// Takes an earlier run's thresholds out of the configuration that was read. How long a class must hold stays: that was somebody's wish before.
+///
+/// # Errors
+/// A sentence: the file, and why its piece cannot be found, or what is wrong with the rest.
+pub fn forget(config: &mut Config) -> Result<(), Failure> {
+    let file = Path::new(&config.file);
+    // A pipe gives what it has once.
+    if !file.is_file() {
+        return Ok(());
+    }
+    let refuse = |why: String| Failure::refused(format!("{}: {why}", config.file));
+    let (above, below) = around(&read_text(file).map_err(refuse)?).map_err(refuse)?;
+    let rest = Config::parse(&config.file, &format!("{above}{below}"))?;
+    for (label, one) in &mut config.decision.label {
+        let own = rest.decision.label.get(label).copied().unwrap_or_default();
+        (one.enter, one.leave) = (own.enter, own.leave);
+    }
+    Ok(())
 }
 
 /// Puts it there.
@@ -177,7 +205,7 @@ mod tests {
             let kept =
                 "[decision.label.shake] # the lorry\nenter = 0.74\nleave = 0.4\n# a knock\nmin_ms = 100\n\n# wiring\n[gpio]\n\n";
             let piece = format!(
-                "{BEGIN}\n# {head}\n\n# so\n[decision.label.left]\nenter = 0.9\nleave = 0.5\n\n# shake, in the table that it has of its own: so\n{END}\n"
+                "{BEGIN}\n# {head}\n# {NOTE}\n\n# so\n[decision.label.left]\nenter = 0.9\nleave = 0.5\n\n# shake, in the table that it has of its own: so\n{END}\n"
             );
             assert_eq!(text, format!("{kept}{piece}"));
         }

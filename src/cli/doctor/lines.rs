@@ -1,13 +1,14 @@
-//! GPIO chips and lines: labels, names, and who holds a line that we need.
+//! GPIO chips and lines: labels, names, and who holds a line that we need. Which chip that is on is found as `run` finds it, for what it drives and
+//! for the buttons that it reads.
 
 use super::finding::Finding;
 use super::rights;
 use crate::board::{LineSpec, Wiring};
-use crate::gpio::CONSUMER;
+use crate::gpio::{self, CONSUMER, Trouble};
 use crate::report::{Label, NOVELTY};
 use gpiocdev::Chip;
 use gpiocdev::line::Info;
-use std::path::PathBuf;
+use std::path::Path;
 
 /// Named lines shown of a chip.
 const SHOWN: usize = 64;
@@ -15,7 +16,7 @@ const SHOWN: usize = 64;
 /// Lists chips; what `needed` names must be there and free.
 pub fn look(needed: Option<&(Wiring, Vec<Label>)>) -> Vec<Finding> {
     let mut found = Vec::new();
-    let (mut ours, mut denied) = (None, false);
+    let mut denied = false;
     for path in gpiocdev::chip::chips().unwrap_or_default() {
         if let Some((why, fix)) = rights::denied(&path) {
             found.push(Finding::bad("gpio", needed.is_some(), format!("{}: {why}", path.display())).fix(fix));
@@ -30,7 +31,7 @@ pub fn look(needed: Option<&(Wiring, Vec<Label>)>) -> Vec<Finding> {
                 continue;
             }
         };
-        let lines: Vec<Info> = chip.line_info_iter().into_iter().flatten().filter_map(Result::ok).collect();
+        let lines = infos(&chip);
         let named: Vec<&str> = lines.iter().map(|l| l.name.as_str()).filter(|n| !n.is_empty() && *n != "-").collect();
         let text = format!("{} {}: {} lines, {} named", path.display(), info.label, info.num_lines, named.len());
         let mut finding = Finding::ok("gpio", text);
@@ -44,38 +45,50 @@ pub fn look(needed: Option<&(Wiring, Vec<Label>)>) -> Vec<Finding> {
                     .fix("GPIO needs the kernel's character device version 2: kernel 5.10 or later"),
             );
         }
-        let is_ours =
-            |(g, _): &(Wiring, Vec<Label>)| g.chip == info.label || g.chip == info.name || path.as_os_str() == g.chip.as_str();
-        if needed.is_some_and(is_ours) && ours.is_none() {
-            ours = Some((path, lines));
-        }
     }
-    if denied && ours.is_none() {
-        // Which of the chips it is cannot be told without asking them.
-    } else if let Some((needed, labels)) = needed {
-        found.extend(check(needed, labels, ours));
+    if let Some((needed, labels)) = needed {
+        found.extend(check(needed, labels, denied));
     } else if found.is_empty() {
         found.push(Finding::ok("gpio", "no chip; reports do not need one"));
     }
     found
 }
 
-/// Are the lines we need there, and is each one free?
-fn check(needed: &Wiring, labels: &[Label], chip: Option<(PathBuf, Vec<Info>)>) -> Vec<Finding> {
-    let Some((path, lines)) = chip else {
-        let (what, fix) = if needed.is_empty() {
-            ("buttons are there", "name a chip listed here as gpio.chip, or take [gpio.buttons] out")
-        } else {
-            ("reports go there", "take `gpio` out of `report`, or name a chip listed here as gpio.chip")
-        };
-        let says = format!("no GPIO chip called {} can be used, and {what}", needed.chip);
-        return vec![Finding::broken("gpio", 1, says).fix(fix)];
-    };
+fn infos(chip: &Chip) -> Vec<Info> {
+    chip.line_info_iter().into_iter().flatten().filter_map(Result::ok).collect()
+}
+
+/// Are the lines we need there, and is each one free? `denied`: some chip may not be asked, which was said.
+fn check(needed: &Wiring, labels: &[Label], denied: bool) -> Vec<Finding> {
     let heart = needed.heartbeat.iter().map(|line| ("heartbeat", line));
     let label = |class: usize| labels.get(class).map_or("a class", |l| l.as_str());
     let classes = needed.lines.iter().map(|(class, l)| (label(*class), &l.line));
-    let jobs = heart.chain(classes).chain(needed.alarm.iter().map(|l| (NOVELTY, &l.line)));
-    let jobs = jobs.chain(needed.buttons.iter().map(|(_, button)| ("a button", &button.line)));
+    let driven: Vec<_> = heart.chain(classes).chain(needed.alarm.iter().map(|l| (NOVELTY, &l.line))).collect();
+    let read: Vec<_> = needed.buttons.iter().map(|(_, button)| ("a button", &button.line)).collect();
+    let mut found = Vec::new();
+    for (who, jobs, out) in [("reports", driven, "`gpio` out of `report`"), ("buttons", read, "[gpio.buttons] out")] {
+        if jobs.is_empty() {
+            continue;
+        }
+        match gpio::find(&needed.chip, jobs.iter().map(|(_, line)| *line)) {
+            Ok(chip) => found.extend(held(who, &jobs, chip.path(), &infos(&chip))),
+            // Which of the chips it is cannot be told without asking them.
+            Err(_) if denied => {}
+            Err(Trouble::Never(why)) => found.push(
+                Finding::broken("gpio", 2, format!("{why}; {who} need it"))
+                    .fix("correct gpio.chip, or name the lines by their names"),
+            ),
+            Err(Trouble::NotNow(_)) => found.push(
+                Finding::broken("gpio", 1, format!("no GPIO chip called {} can be used, and {who} need it", needed.chip))
+                    .fix(format!("name a chip listed here as gpio.chip, or take {out}")),
+            ),
+        }
+    }
+    found
+}
+
+/// Are these lines of a chip there, and is each one free?
+fn held(who: &str, jobs: &[(&str, &LineSpec)], path: &Path, lines: &[Info]) -> Vec<Finding> {
     let (mut found, mut ours) = (Vec::new(), 0);
     for (job, line) in jobs {
         let there = lines.iter().find(|l| match line {
@@ -84,7 +97,7 @@ fn check(needed: &Wiring, labels: &[Label], chip: Option<(PathBuf, Vec<Info>)>) 
         });
         match there {
             None => found.push(
-                Finding::broken("gpio", 1, format!("{} has no line {line}, which is meant for {job}", path.display()))
+                Finding::broken("gpio", 2, format!("{} has no line {line}, which is meant for {job}", path.display()))
                     .fix("name another line, or bring the kernel up to date: line names come with its device tree"),
             ),
             Some(l) if l.used && l.consumer == CONSUMER => ours += 1,
@@ -97,8 +110,8 @@ fn check(needed: &Wiring, labels: &[Label], chip: Option<(PathBuf, Vec<Info>)>) 
     }
     if found.is_empty() {
         let says = match ours {
-            0 => "every line that reports need is free".into(),
-            _ => format!("every line that reports need is there; a running lookout holds {ours}"),
+            0 => format!("every line that {who} need is free"),
+            _ => format!("every line that {who} need is there; a running lookout holds {ours}"),
         };
         found.push(Finding::ok("gpio", format!("{says}, on {}", path.display())));
     }
@@ -122,14 +135,16 @@ mod tests {
 
     #[test]
     fn a_missing_or_held_line_names_its_job() {
-        let line = |name: &str, used| Info { name: name.into(), used, consumer: "leds".into(), ..Info::default() };
-        let chip = || Some((PathBuf::from("/dev/gpiochip0"), vec![line("A", true), line("B", false)]));
-        let says = |name: &str| check(&needed(LineSpec::Name(name.into())), &[], chip())[0].says().to_string();
+        let line = |name: &str, used, by: &str| Info { name: name.into(), used, consumer: by.into(), ..Info::default() };
+        let lines = [line("A", true, "leds"), line("B", false, ""), line("D", true, CONSUMER)];
+        let says = |name: &str| {
+            let found = held("reports", &[("heartbeat", &LineSpec::Name(name.into()))], Path::new("/dev/gpiochip0"), &lines);
+            assert!(found.len() == 1 && found[0].is_broken() == ["A", "C"].contains(&name), "{found:?}");
+            found[0].says().to_string()
+        };
         assert!(says("A").contains("meant for heartbeat, is held by \"leds\""));
-        assert!(says("B").contains("is free"));
+        assert!(says("B").contains("every line that reports need is free"));
         assert!(says("C").contains("has no line C"));
-        let held = Info { name: "A".into(), used: true, consumer: CONSUMER.into(), ..Info::default() };
-        let found = check(&needed(LineSpec::Name("A".into())), &[], Some((PathBuf::from("/dev/gpiochip0"), vec![held])));
-        assert!(found.len() == 1 && !found[0].is_broken() && found[0].says().contains("a running lookout holds 1"), "{found:?}");
+        assert!(says("D").contains("a running lookout holds 1"));
     }
 }

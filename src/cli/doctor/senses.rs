@@ -1,12 +1,14 @@
 //! Extras of the bundle: is there anything that gives them?
 //!
-//! One that is missing is marked as such and nothing breaks, so nothing here is worse than worth knowing. Nothing is opened.
+//! One that is missing is marked as such and nothing breaks, so that is no worse than worth knowing; what can never give numbers is refused by `run`.
+//! Nothing is opened.
 
 use super::finding::Finding;
 use super::rights;
 use crate::bundle::Bundle;
 use crate::config::Config;
 use crate::extra::Spec;
+use std::os::unix::fs::FileTypeExt;
 
 /// One finding an extra.
 pub fn look(config: &Config, bundle: &Bundle) -> Vec<Finding> {
@@ -18,18 +20,26 @@ fn one(name: &str, given: Option<&str>) -> Finding {
         return Finding::note("extra", format!("{name}: the bundle reads it, and nothing says from where; it is missing"))
             .fix("name it under [extra] in the configuration; \"none\" where this box has none");
     };
-    let path = match Spec::read(name, text) {
+    let (path, is_port) = match Spec::read(name, text) {
         Ok(Spec::None) => return Finding::ok("extra", format!("{name}: this box has none")),
         // A configuration that was read has no other.
         Err(why) => return Finding::note("extra", why),
-        Ok(Spec::Nmea { path, .. } | Spec::Rows { path, .. }) => path,
+        Ok(Spec::Nmea { path, .. }) => (path, true),
+        Ok(Spec::Rows { path, .. }) => (path, false),
     };
     let at = path.display();
-    if !path.exists() {
+    let Ok(kind) = std::fs::metadata(&path).map(|meta| meta.file_type()) else {
         return Finding::note("extra", format!("{name}: {at} is not there; it is missing until it comes"))
             .fix("plug the receiver in, or start the program that writes it (`mkfifo` makes a FIFO)");
+    };
+    let (fits, wrong) = match is_port {
+        true => (kind.is_char_device(), "no serial port"),
+        false => (kind.is_fifo() || kind.is_file(), "neither a FIFO nor a file"),
+    };
+    if !fits {
+        return Finding::broken("extra", 2, format!("{name}: {at} is {wrong}")).fix("name another one under [extra]");
     }
-    match rights::denied(&path).filter(|_| text.starts_with("nmea:")) {
+    match rights::denied(&path).filter(|_| is_port) {
         Some((why, fix)) => Finding::note("extra", format!("{name}: {at}: {why}")).fix(fix),
         None => Finding::ok("extra", format!("{name}: from {at}")),
     }
@@ -40,15 +50,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_extra_is_named_with_what_to_do_and_none_is_broken() {
-        let says = |given| {
+    fn every_extra_is_named_and_broken_only_where_it_can_never_be_heard() {
+        for (given, broken, says) in [
+            (None, false, "speed: the bundle reads it, and nothing says from where; it is missing"),
+            (Some("none"), false, "speed: this box has none"),
+            (Some("nmea:/dev/nowhere"), false, "speed: /dev/nowhere is not there; it is missing until it comes"),
+            (Some("rows:/proc/version"), false, "speed: from /proc/version"),
+            (Some("rows:/dev/null"), true, "speed: /dev/null is neither a FIFO nor a file"),
+            (Some("nmea:/proc/version"), true, "speed: /proc/version is no serial port"),
+        ] {
             let found = one("speed", given);
-            assert!(!found.is_broken());
-            found.says().to_string()
-        };
-        assert_eq!(says(None), "speed: the bundle reads it, and nothing says from where; it is missing");
-        assert_eq!(says(Some("none")), "speed: this box has none");
-        assert_eq!(says(Some("nmea:/dev/nowhere")), "speed: /dev/nowhere is not there; it is missing until it comes");
-        assert_eq!(says(Some("rows:/dev/null")), "speed: from /dev/null");
+            assert_eq!((found.is_broken(), found.says()), (broken, says));
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Time from a frame's stamp to its decision, over the last minute at ten ticks a second.
+//! Time from a frame's stamp to its decision, over the last 600 of them: a minute at ten ticks a second.
 
 use std::time::Duration;
 

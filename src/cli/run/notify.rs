@@ -1,4 +1,4 @@
-//! What systemd is told: ready, stopping, and that we are alive. Protocol: sd_notify(3).
+//! What systemd is told: ready, stopping, that we are alive, and that it will take a while. Protocol: sd_notify(3).
 //!
 //! One socket, opened once: nothing is allocated and nothing looked up per ping. Two pings a second are enough, however often the
 //! caller has a reason.
@@ -40,6 +40,12 @@ impl Notifier {
         if !std::mem::replace(&mut self.is_ready, true) {
             self.say(b"READY=1");
         }
+    }
+
+    /// What comes now may take this long without a ping, before we are ready as well as after: systemd puts off whichever limit holds, TimeoutStartSec
+    /// or WatchdogSec, if it is nearer than this. The next ping makes it WatchdogSec again.
+    pub fn busy(&self, most: Duration) {
+        self.say(format!("EXTEND_TIMEOUT_USEC={}", most.as_micros()).as_bytes());
     }
 
     /// We were told to stop.

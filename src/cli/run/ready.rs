@@ -8,7 +8,7 @@ use crate::board::{Board, Wiring};
 use crate::bundle::Decision;
 use crate::cli::Failure;
 use crate::cli::setup::{self, Chosen, choose};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::decision::Thresholds;
 use crate::encoder::Form;
 use crate::novelty::Setup;
@@ -75,6 +75,8 @@ fn make(
         Ok(())
     };
     config.names(labels).or_else(|e| leave(e.into(), "left alone"))?;
+    let extras = bundle.contract.extra.iter().map(|extra| extra.name.as_str());
+    reads_extras(config, extras).or_else(|e| leave(e.into(), "left alone"))?;
     let wiring = board.wiring(&config.gpio, labels).or_else(|e| leave(e.into(), "no line is driven").map(|()| None))?;
     let fits = config.decisions(own, labels).map(drop);
     fits.or_else(|e| leave(e.into(), "the bundle's own hold where these do not fit"))?;
@@ -94,6 +96,17 @@ fn make(
     };
     let pipeline = Pipeline::new(bundle, &options)?;
     Ok(Ready { chosen, taught, pipeline, wiring, left_alone, novelty: options.novelty })
+}
+
+/// Does `[extra]` name only what a bundle with these extras reads?
+///
+/// # Errors
+/// A name that it does not read.
+pub fn reads_extras<'a>(config: &Config, names: impl Iterator<Item = &'a str>) -> Result<(), ConfigError> {
+    let names: Vec<&str> = names.collect();
+    let Some(name) = config.extra.keys().find(|name| !names.contains(&name.as_str())) else { return Ok(()) };
+    let names = if names.is_empty() { "none".into() } else { names.join(", ") };
+    Err(ConfigError { file: config.file.clone(), why: format!("extra: the bundle reads no extra {name:?}, it reads {names}") })
 }
 
 /// The thresholds of every class: as they are configured, and the bundle's own where those do not fit it.

@@ -1,4 +1,5 @@
-//! Teaching over the wire, on an armed box, and by buttons: one example at a time, out of what is being watched.
+//! Teaching over the wire, on an armed box, and by buttons: one example at a time, out of what is being watched. While one is shown another class is
+//! refused; the same class again begins its example anew, since whoever began it may not be able to end it.
 //!
 //! Inference looks at the desk between two frames and, while an example is shown, keeps what the head felt. Fitting and writing take as long as a
 //! card takes, so a thread of their own does them, one at a time; it answers when what was kept is on the card, and from the next frame
@@ -10,11 +11,11 @@ use crate::bundle::Bundle;
 use crate::cli::setup;
 use crate::config::Config;
 use crate::pipeline::Probe;
-use crate::report::desk::{Command, Desk, Wire, cut};
+use crate::report::desk::{Command, Desk, Wire};
 use crate::report::{ClassId, Label};
 use crate::source::Timestamp;
 use crate::store::Store;
-use crate::taught::lesson::{Example, MAX_CLASSES, MAX_EXAMPLES, Step};
+use crate::taught::lesson::{Example, Lesson, MAX_CLASSES, MAX_EXAMPLES, Step};
 use crate::taught::show::Show;
 use crate::taught::{Known, Taught};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -39,6 +40,8 @@ struct Room {
     bundle: Bundle,
     store: Store,
     config: Config,
+    /// The lesson in which nothing was taught yet, or why there is none. Read at the start: an install may have swept the bundle's folder away since.
+    beginning: Result<Lesson, String>,
     /// All labels as this run numbers them.
     labels: Mutex<Vec<Label>>,
 }
@@ -47,7 +50,13 @@ impl Teacher {
     /// Without a desk it is never called upon.
     pub fn new(desk: Desk, bundle: &Bundle, store: Store, config: &Config) -> Self {
         let own = bundle.contract.head.labels.len();
-        let room = || Room { bundle: bundle.clone(), store, config: config.clone(), labels: Mutex::new(bundle.labels.clone()) };
+        let room = || Room {
+            bundle: bundle.clone(),
+            store,
+            config: config.clone(),
+            beginning: setup::beginning(bundle).map_err(|e| e.why),
+            labels: Mutex::new(bundle.labels.clone()),
+        };
         let room = desk.is_open().then(|| Arc::new(room()));
         Self { desk, room, own, showing: None, p: vec![0.0; own], writing: None, fitted: channel() }
     }
@@ -57,7 +66,7 @@ impl Teacher {
         if let Some((command, asker)) = self.desk.take()
             && let Err(why) = self.done(command, asker, hidden)
         {
-            self.desk.say(asker, Err(cut(&why)));
+            self.desk.say(asker, Err(why));
         }
         self.writing.as_ref().and_then(|_| self.fitted.1.try_recv().ok())
     }
@@ -69,17 +78,20 @@ impl Teacher {
         let hidden = hidden.ok_or("this head does not show its state")?;
         let room = self.room.clone().ok_or("not armed")?;
         let said = |text: String| {
-            self.desk.say(asker, Ok(cut(&text)));
+            self.desk.say(asker, Ok(text));
             Ok(())
         };
         match command {
             Command::Teach(label) if room.bundle.contract.head.labels.iter().any(|l| *l == label.as_str()) => {
                 Err(format!("{label} is a class of the bundle"))
             }
-            Command::Teach(label) => {
-                self.showing = Some((label.clone(), Show::new(hidden, self.own, room.bundle.background)));
-                said(format!("showing {label}"))
-            }
+            Command::Teach(label) => match &self.showing {
+                Some((shown, _)) if *shown != label => Err(format!("showing {shown}; KEEP or FORGET ends it")),
+                _ => {
+                    self.showing = Some((label.clone(), Show::new(hidden, self.own, room.bundle.background)));
+                    said(format!("showing {label}"))
+                }
+            },
             Command::Keep(label) => match self.showing.take() {
                 Some((shown, show)) if shown == label => {
                     let example = show.example("wire").ok_or("too short to be an example")?;
@@ -111,15 +123,12 @@ impl Teacher {
         let (desk, fitted) = (self.desk.clone(), self.fitted.0.clone());
         let work = move || {
             let outcome = keep(&room, &label, example, hidden);
-            let said = match outcome {
-                Ok((text, known)) => {
-                    desk.list(known.labels.iter().map(|l| l.to_string()).collect());
-                    // Who takes it is gone only when the run is.
-                    let _ = fitted.send(known);
-                    Ok(cut(&text))
-                }
-                Err(why) => Err(cut(&why)),
-            };
+            let said = outcome.map(|(text, known)| {
+                desk.list(known.labels.iter().map(|l| l.to_string()).collect());
+                // Who takes it is gone only when the run is.
+                let _ = fitted.send(known);
+                text
+            });
             desk.say(asker, said);
         };
         let started = std::thread::Builder::new().name("teach".into()).spawn(work);
@@ -130,11 +139,11 @@ impl Teacher {
 
 /// One step more, on the card; what to answer, and what is known then.
 fn keep(room: &Room, label: &Label, example: Option<Example>, hidden: usize) -> Result<(String, Known), String> {
-    let Room { bundle, store, config, labels } = room;
+    let Room { bundle, store, config, beginning, labels } = room;
     let change = store.change().map_err(|e| e.to_string())?;
     let mut lesson = match store.taught(&bundle.hash).map_err(|e| e.to_string())?.or_else(|| bundle.lesson.clone()) {
         Some(lesson) => lesson.of(&bundle.hash),
-        None => setup::beginning(bundle).map_err(|e| e.why)?,
+        None => beginning.clone()?,
     };
     let more = example.is_some();
     let mut said = match example {

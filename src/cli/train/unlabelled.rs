@@ -5,7 +5,7 @@
 
 use super::reading::Ticked;
 use super::{Args, NewEncoder, channels, wishes};
-use crate::bundle::{Bundle, Channel, Decision};
+use crate::bundle::{Bundle, Channel};
 use crate::cli::Failure;
 use crate::cli::setup::load;
 use crate::novelty::{FILE, NETWORK, Setup, normal};
@@ -40,23 +40,10 @@ pub fn run(args: &Args, name: String, out: &mut dyn Write) -> Result<(), Failure
     } else {
         None
     };
-    let mut terms = Terms {
-        name,
-        description: format!("what is normal, learnt from {} recordings without labels", listing.recordings.len()),
-        features: input.as_ref().map_or(0, |i| i.features),
-        input,
-        tick_ms,
-        window: usize::from(args.window.unwrap_or(base.contract.time.window as u16)),
-        labels: vec![],
-        background: String::new(),
-        temperature: 1.0,
-        enter: Decision::default().enter,
-        min_ms: Decision::default().min_ms,
-        mean: false,
-        features_tolerance: 0.0,
-        map_tolerance: 0.0,
-        extra: vec![],
-    };
+    let description = format!("what is normal, learnt from {} recordings without labels", listing.recordings.len());
+    let window = usize::from(args.window.unwrap_or(base.contract.time.window as u16));
+    let mut terms =
+        Terms { features: input.as_ref().map_or(0, |i| i.features), input, ..Terms::new(name, description, tick_ms, window) };
     // The bundle whose features are learnt from: the one that was named, or a new one, still without what is normal.
     let mut draft = if grid { Some(grid_draft(&mut terms)?) } else { None };
     let encoder: Option<Bundle> = match &draft {
@@ -87,11 +74,14 @@ pub fn run(args: &Args, name: String, out: &mut dyn Write) -> Result<(), Failure
         ..normal::Terms::new(tick_ms, if rows { 0 } else { width })
     };
     if !strange.is_empty() && args.folds > 1 {
-        let lines = unlabelled::judge(&set, &strange, usize::from(args.folds), args.seed, args.predictor, &learning)?;
+        let (lines, left) = unlabelled::judge(&set, &strange, usize::from(args.folds), args.seed, args.predictor, &learning)?;
         let what = if set.stretches { ["all ticks", "mean of recordings"] } else { ["clips", "clips"] };
         writeln!(out, "{:40} AUC {:>10} {:>20}", format!("judged in {} folds by group", args.folds), what[0], what[1])?;
         for line in lines {
             writeln!(out, "{:40}     {:>10.3} {:>20.3}", line.what, line.auc[0], line.auc[1])?;
+        }
+        if left > 0 {
+            writeln!(out, "not in these figures: {left} of {} recordings, too short for a score", set.sequences.len())?;
         }
     }
     if rows {

@@ -3,6 +3,8 @@
 //! Only what heads need is folded here. `onnx::parse` has checked that every tensor's data has the length its shape says.
 
 use super::Read;
+pub(super) use crate::onnx::tensor::ints;
+use crate::onnx::tensor::{self, attribute};
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{NodeProto, TensorProto};
 
@@ -33,20 +35,16 @@ impl Array {
         let dims: Option<Vec<usize>> = t.dims.iter().map(|d| usize::try_from(*d).ok()).collect();
         let dims = dims.ok_or_else(|| format!("{} has a negative size", t.name))?;
         let raw = &t.raw_data;
-        let words = || raw.as_chunks::<4>().0.iter();
+        let unread = || format!("{} is of data type {}", t.name, t.data_type);
         let numbers = match DataType::try_from(t.data_type) {
-            Ok(DataType::Float) if raw.is_empty() => Numbers::Floats(t.float_data.clone()),
-            Ok(DataType::Float) => Numbers::Floats(words().map(|b| f32::from_le_bytes(*b)).collect()),
-            Ok(DataType::Int64) if raw.is_empty() => Numbers::Ints(t.int64_data.clone()),
-            Ok(DataType::Int64) => Numbers::Ints(raw.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect()),
-            Ok(DataType::Int32) if raw.is_empty() => Numbers::Ints(t.int32_data.iter().map(|v| i64::from(*v)).collect()),
-            Ok(DataType::Int32) => Numbers::Ints(words().map(|b| i64::from(i32::from_le_bytes(*b))).collect()),
+            Ok(DataType::Float) => Numbers::Floats(tensor::floats(t).ok_or_else(unread)?),
+            Ok(DataType::Int64 | DataType::Int32) => Numbers::Ints(tensor::longs(t).ok_or_else(unread)?),
             Ok(DataType::Int8) if raw.is_empty() => {
                 let bytes: Option<Vec<i8>> = t.int32_data.iter().map(|v| i8::try_from(*v).ok()).collect();
                 Numbers::Bytes(bytes.ok_or_else(|| format!("{} holds numbers that are no s8", t.name))?)
             }
             Ok(DataType::Int8) => Numbers::Bytes(raw.iter().map(|b| b.cast_signed()).collect()),
-            _ => return Err(format!("{} is of data type {}", t.name, t.data_type)),
+            _ => return Err(unread()),
         };
         let array = Self { dims, numbers };
         if array.len() != array.dims.iter().product::<usize>() {
@@ -116,20 +114,12 @@ impl Array {
     }
 }
 
-fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a tract_onnx::pb::AttributeProto> {
-    node.attribute.iter().find(|a| a.name == name)
-}
-
 pub(super) fn int(node: &NodeProto, name: &str) -> Option<i64> {
     attribute(node, name).map(|a| a.i)
 }
 
 pub(super) fn float(node: &NodeProto, name: &str) -> Option<f32> {
     attribute(node, name).map(|a| a.f)
-}
-
-pub(super) fn ints(node: &NodeProto, name: &str) -> Option<Vec<i64>> {
-    attribute(node, name).map(|a| a.ints.clone())
 }
 
 /// A list that older opsets hold in an attribute and newer ones in the second input.

@@ -250,6 +250,11 @@ impl Reader<'_> {
             Some(name) => self.file.longs(name),
             None => super::file::ints(node, "axes"),
         };
+        self.mean_over(node, x, axes)
+    }
+
+    /// Mean over height and width, which `axes` have to be.
+    pub(super) fn mean_over(&self, node: &NodeProto, x: usize, axes: Option<Vec<i64>>) -> Result<Made, String> {
         let mut axes: Vec<i64> = axes.unwrap_or_default().into_iter().map(|a| if a < 0 { a + 4 } else { a }).collect();
         axes.sort_unstable();
         if axes != [2, 3] {

@@ -1,9 +1,11 @@
 //! Constants, attributes and makers of an ONNX graph, and an order in which its nodes can run.
 
-use std::collections::HashMap;
+use crate::onnx::tensor;
+pub use crate::onnx::tensor::{attribute, ints};
+use std::collections::{HashMap, HashSet};
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::type_proto::Value as Kind;
-use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
+use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
 /// A graph and where things are in it.
 pub struct File<'a> {
@@ -22,13 +24,11 @@ pub struct File<'a> {
 /// A tensor made twice, one that nobody makes, or a circle.
 pub fn order(graph: &GraphProto) -> Result<Vec<usize>, String> {
     let mut maker: HashMap<&str, usize> = HashMap::new();
-    let mut given: HashMap<&str, ()> = HashMap::new();
-    for t in graph.input.iter().map(|i| &i.name).chain(graph.initializer.iter().map(|t| &t.name)) {
-        given.insert(t, ());
-    }
+    let given: HashSet<&str> =
+        graph.input.iter().map(|i| i.name.as_str()).chain(graph.initializer.iter().map(|t| t.name.as_str())).collect();
     for (n, node) in graph.node.iter().enumerate() {
         for out in node.output.iter().filter(|o| !o.is_empty()) {
-            if maker.insert(out, n).is_some() || given.contains_key(out.as_str()) {
+            if maker.insert(out, n).is_some() || given.contains(out.as_str()) {
                 return Err(format!("the tensor {} is made twice", short(out)));
             }
         }
@@ -42,12 +42,12 @@ pub fn order(graph: &GraphProto) -> Result<Vec<usize>, String> {
                     waits[n] += 1;
                     readers[*m].push(n);
                 }
-                None if given.contains_key(input.as_str()) => {}
+                None if given.contains(input.as_str()) => {}
                 None => return Err(format!("{} reads {}, which nobody makes", label(node), short(input))),
             }
         }
     }
-    if let Some(o) = graph.output.iter().find(|o| !maker.contains_key(o.name.as_str()) && !given.contains_key(o.name.as_str())) {
+    if let Some(o) = graph.output.iter().find(|o| !maker.contains_key(o.name.as_str()) && !given.contains(o.name.as_str())) {
         return Err(format!("the output {} is made by nobody", short(&o.name)));
     }
     // Nodes stand in the file's own order wherever that is possible: it is the order that the exporter thought of.
@@ -144,12 +144,7 @@ impl<'a> File<'a> {
 
     /// A constant of f32.
     pub fn floats(&self, name: &str) -> Option<Vec<f32>> {
-        let t = self.constant(name)?;
-        match DataType::try_from(t.data_type).ok()? {
-            DataType::Float if t.raw_data.is_empty() => Some(t.float_data.clone()),
-            DataType::Float => Some(t.raw_data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),
-            _ => None,
-        }
+        tensor::floats(self.constant(name)?)
     }
 
     /// A constant of one f32.
@@ -157,41 +152,15 @@ impl<'a> File<'a> {
         self.floats(name).filter(|f| f.len() == 1).map(|f| f[0])
     }
 
-    /// A constant of i64, as shapes and axes are.
+    /// A constant of i64 or i32, as shapes and axes are.
     pub fn longs(&self, name: &str) -> Option<Vec<i64>> {
-        let t = self.constant(name)?;
-        match DataType::try_from(t.data_type).ok()? {
-            DataType::Int64 if t.raw_data.is_empty() => Some(t.int64_data.clone()),
-            DataType::Int64 => Some(t.raw_data.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect()),
-            DataType::Int32 => self.integers(name).map(|(v, _)| v.into_iter().map(i64::from).collect()),
-            _ => None,
-        }
+        tensor::longs(self.constant(name)?)
     }
 
     /// A constant of i8, u8 or i32, and which of them.
     pub fn integers(&self, name: &str) -> Option<(Vec<i32>, DataType)> {
-        let t = self.constant(name)?;
-        let kind = DataType::try_from(t.data_type).ok()?;
-        let values = match kind {
-            DataType::Int8 | DataType::Uint8 | DataType::Int32 if t.raw_data.is_empty() => t.int32_data.clone(),
-            DataType::Int8 => t.raw_data.iter().map(|b| i32::from(b.cast_signed())).collect(),
-            DataType::Uint8 => t.raw_data.iter().map(|b| i32::from(*b)).collect(),
-            DataType::Int32 => t.raw_data.as_chunks::<4>().0.iter().map(|b| i32::from_le_bytes(*b)).collect(),
-            _ => return None,
-        };
-        // The field for short integers can hold any.
-        let fits = match kind {
-            DataType::Int8 => values.iter().all(|v| (-128..128).contains(v)),
-            DataType::Uint8 => values.iter().all(|v| (0..256).contains(v)),
-            _ => true,
-        };
-        fits.then_some((values, kind))
+        tensor::integers(self.constant(name)?)
     }
-}
-
-/// An attribute of a node.
-pub fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
-    node.attribute.iter().find(|a| a.name == name)
 }
 
 /// An integer attribute.
@@ -202,9 +171,4 @@ pub fn int(node: &NodeProto, name: &str, default: i64) -> i64 {
 /// A float attribute.
 pub fn float(node: &NodeProto, name: &str, default: f32) -> f32 {
     attribute(node, name).map_or(default, |a| a.f)
-}
-
-/// A list of integers.
-pub fn ints(node: &NodeProto, name: &str) -> Option<Vec<i64>> {
-    attribute(node, name).map(|a| a.ints.clone())
 }

@@ -109,13 +109,7 @@ impl<'a> Reader<'a> {
             }
             "QLinearReduceMean" => {
                 let x = self.bytes_at(node, 0)?;
-                let mut axes = super::file::ints(node, "axes").unwrap_or_default();
-                axes.iter_mut().filter(|a| **a < 0).for_each(|a| *a += 4);
-                axes.sort_unstable();
-                if axes != [2, 3] {
-                    return Err(format!("a mean over axes {axes:?}, height and width are run"));
-                }
-                (self.mean(x, int(node, "keepdims", 1) != 0)?, self.quant_at(node, 3)?)
+                (self.mean_over(node, x, super::file::ints(node, "axes"))?, self.quant_at(node, 3)?)
             }
             other => return Err(format!("{other} is not run on bytes")),
         };

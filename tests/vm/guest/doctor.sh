@@ -43,6 +43,11 @@ config 0 0 'gpio = { chip = "lab", heartbeat = 0 }'
 for base in /sys/class/gpio/gpiochip*; do [ "$(cat $base/label)" = lab ] && cat $base/base > /sys/class/gpio/export; done
 config 1 1 'gpio = { chip = "lab", heartbeat = 0 }'; says broken 'line offset 0, meant for heartbeat, is held by ..sysfs' 'end that program'
 config 0 0 'gpio = { chip = "lab", heartbeat = 1 }'
+# two chips of one label: as for `run`, the one that has the named lines, and else neither
+twin=/sys/kernel/config/gpio-sim/twin; mkdir -p $twin/bank0/line1; echo 4 > $twin/bank0/num_lines; echo lab > $twin/bank0/label; echo B > $twin/bank0/line1/name; echo 1 > $twin/live
+config 0 0 'gpio = { chip = "lab", heartbeat = "B" }'; grep -q "reports need is free, on /dev/$(cat $twin/bank0/chip_name)" /tmp/out || { cat /tmp/out; fail "doctor: the chip that has the line"; }
+config 2 1 'gpio = { chip = "lab", heartbeat = 1 }'; says broken 'are both called so' 'name the lines by their names'
+echo 0 > $twin/live; rmdir $twin/bank0/line1 $twin/bank0 $twin
 # rights: as the kernel makes the nodes, as udev makes them by board/udev's rules, and as a member of the groups
 user=tech; config 1 3 'gpio = { chip = "lab", heartbeat = 1 }'
 for device in $CAMERA $WIRE $chip; do says broken "$device: tech may not use it (owner root, group root, mode 600)" 'install board/udev/99-lookout.rules'; done

@@ -84,7 +84,8 @@ impl Kernel for Lookup {
 
 #[target_feature(enable = "neon")]
 unsafe fn lookup(layer: &Lookup, arena: *mut u8) {
-    // SAFETY: the table has 256 bytes; the rest as for Add. `tbl` answers 0 and `tbx` leaves its lane where an index is out of reach.
+    // SAFETY: the table has 256 bytes; for the rest the caller's promise: two units are read before they are written, and reads pass the end by less
+    // than two, 16 bytes, of the SLACK that is there. `tbl` answers 0 and `tbx` leaves its lane where an index is out of reach.
     unsafe {
         let table = layer.table.as_ptr();
         let quarters = [0, 64, 128, 192].map(|at| vld1q_u8_x4(table.add(at)));
