@@ -12,17 +12,20 @@ use crate::novelty::promise::Blocks;
 use crate::qnn::MAX_THREADS;
 use crate::report::{Label, NOVELTY};
 use crate::shaper;
+use crate::source::readable;
 use crate::store::{self, policy::check_key};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where the configuration lies unless `--config` says otherwise.
 pub const PATH: &str = "/etc/lookout/lookout.toml";
 /// Largest configuration or board file that is read, in bytes.
 pub const MAX_TOML_BYTES: u64 = 64 << 10;
+/// Longest silence of a program that writes a file into a pipe: it may have to fetch it, and whoever stops us meanwhile waits as long.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a configuration cannot be used. It never helps to try again: exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -436,9 +439,9 @@ pub(crate) fn read_text(path: &Path) -> Result<String, String> {
 /// Reads a file of at most `most` bytes; a device that never ends, given by mistake, is one that is too long.
 ///
 /// # Errors
-/// A sentence without the path: not there, a directory, too large.
+/// A sentence without the path: as [`read_bounded`].
 pub(crate) fn read_whole(path: &Path, most: u64) -> Result<Vec<u8>, String> {
-    bounded(path, most).map_err(|e| e.to_string())
+    read_bounded(path, most).map_err(|e| e.to_string())
 }
 
 /// Reads a file of at most `most` bytes that a program wrote: nothing else than a file is opened, since a FIFO in its place would be waited for.
@@ -449,12 +452,15 @@ pub(crate) fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::other("a file is expected here, found something else"));
     }
-    bounded(path, most)
+    read_bounded(path, most)
 }
 
-fn bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
-    let meta = file.metadata()?;
+/// Reads at most `most` bytes of a file, or of what a program writes into a pipe (`--config <(...)`), which is waited for, but not for ever.
+///
+/// # Errors
+/// Without the path: not there, a directory, too large, or [`PATIENCE`] without a byte.
+pub(crate) fn read_bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let (meta, from) = readable(path, PATIENCE)?;
     if meta.is_dir() {
         return Err(io::Error::new(ErrorKind::IsADirectory, "a file is expected here, found a directory"));
     }
@@ -464,7 +470,7 @@ fn bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     }
     // All of it at once: a reader that grows would ask for twice the room of a large file.
     let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0));
-    file.take(most + 1).read_to_end(&mut bytes)?;
+    from.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most { long(format!("more than {most} bytes, no such file is that long")) } else { Ok(bytes) }
 }
 

@@ -23,6 +23,7 @@ pub mod scene;
 pub mod shaped;
 pub mod v4l2;
 
+pub(crate) use input::readable;
 pub use rate::Rate;
 
 use crate::shaper::Region;

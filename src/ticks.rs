@@ -295,7 +295,7 @@ impl Maker {
         }
         match broken {
             Some(why) if stages.rows == 0 => return Err(why),
-            Some(why) => log::warn!("{source}: {why}; learning from the {} ticks before and after", stages.rows),
+            Some(why) => log::warn!("{why}; learning from the {} ticks before and after", stages.rows),
             None if stages.rows == 0 => return Err("no frame in it".into()),
             None => {}
         }

@@ -2,6 +2,8 @@
 //! time, and what is damaged is said and passed over.
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
+mod program;
+
 use lookout::source::avi::Avi;
 use lookout::source::clip::Clip;
 use lookout::source::open::{Options, Spec, open};
@@ -207,6 +209,29 @@ fn an_avi_that_ends_within_a_picture_says_how_much_of_it_is_there() {
     let larger = [b"00dc".as_slice(), &60_000u32.to_le_bytes(), &pictures[1][8..], &pictures[2]].concat();
     let broken = format!("{} frame 1: cut off: {} of 60000 bytes", file.display(), larger.len() - 8);
     assert_eq!(cut(&larger), ["0", broken.as_str(), "66"]);
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+/// Of one of its frames or lines, with its name: once.
+#[test]
+fn damage_is_said_with_the_name_of_the_recording() {
+    let dir = folder("damage");
+    let rows = "0 0 0 0 0 0\n".repeat(30);
+    for (name, bytes, says) in [
+        ("cut.y4m", golden("420jpeg.y4m")[..2_000].to_vec(), "frame 1: cut off: 778 of 1131 bytes"),
+        ("cut.avi", golden("clip.avi")[..6_800].to_vec(), "frame 1: cut off: 322 of 834 bytes"),
+        ("bad.csv", format!("{rows}1 2\n{rows}").into_bytes(), "line 31: 2 numbers, the bundle has 6"),
+    ] {
+        let file = dir.join(name).display().to_string();
+        std::fs::write(&file, bytes).unwrap();
+        let mut args = vec!["classify", &file];
+        if name == "bad.csv" {
+            args.extend(["--bundle", "tests/bundles/rows-gru"]);
+        }
+        let said = String::from_utf8(program::lookout(&args).stderr).unwrap();
+        let line = said.lines().find(|line| line.contains(says)).unwrap_or_else(|| panic!("{name}: {said}"));
+        assert_eq!(line.matches(&file).count(), 1, "{line}");
+    }
     std::fs::remove_dir_all(&dir).unwrap();
 }
 

@@ -104,6 +104,43 @@ fn a_recording_that_pauses_gives_the_same_reports() {
     assert_eq!(said(Duration::from_millis(2500)), at_once);
 }
 
+/// As `--config <(...)` gives it: the program that writes it may take its time, but is not waited for for ever.
+#[test]
+fn a_configuration_may_come_through_a_fifo() {
+    use std::io::Write;
+    let (fifo, rows) = (program::fifo(temporary("config")), temporary("config-rows"));
+    std::fs::write(&rows, "0 0 0 0 0 0\n".repeat(60)).unwrap();
+    let (config, source) = (fifo.display().to_string(), format!("features:{}", rows.display()));
+    let args = ["run", "--config", &config, "--board", "host", "--bundle", "tests/bundles/rows-gru", "--source", &source];
+    let args = [&args[..], &["--report", "stdout"]].concat();
+    let child = program::command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut writer = std::fs::OpenOptions::new().write(true).open(&fifo).unwrap();
+    writer.write_all(b"heartbeat_s ").unwrap();
+    std::thread::sleep(Duration::from_millis(1_200));
+    writer.write_all(b"= 2\n").unwrap();
+    drop(writer);
+    let out = child.wait_with_output().unwrap();
+    assert!(out.status.success() && !out.stdout.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
+    // Nobody writes.
+    let out = lookout(&args);
+    let said = String::from_utf8(out.stderr).unwrap();
+    [&fifo, &rows].into_iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    assert!(out.status.code() == Some(2) && said.contains(&format!("{config}: nothing came within 10s")), "{said}");
+}
+
+/// `ffmpeg ... -f rawvideo - | lookout run --source pipe:-,...`: 20 seconds of it in a moment are no camera.
+#[test]
+fn a_recording_that_is_taken_for_a_camera_is_called_one() {
+    use std::io::Write;
+    let source = "pipe:-,gray,32x32@20";
+    let args = ["run", "--board", "host", "--bundle", "tests/bundles/resnet", "--source", source, "--report", "stdout"];
+    let mut command = program::command(&args);
+    let mut run = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    run.stdin.take().unwrap().write_all(&vec![128; 401 * 32 * 32]).unwrap();
+    let said = String::from_utf8(run.wait_with_output().unwrap().stderr).unwrap();
+    assert!(said.contains("401 frames, 20.0 s of them, came within ") && said.contains("y4m:-"), "{said}");
+}
+
 #[test]
 fn what_cannot_be_written_is_refused_at_once() {
     for path in ["/", "/nowhere/at/all"] {

@@ -452,3 +452,30 @@ fn reports_of_a_recording_that_no_port_took_are_not_a_success() {
     assert_eq!(run.child.wait().unwrap().code(), Some(1), "{}", place.log());
     assert!(place.log().contains("not all reports of this recording could be written"), "{}", place.log());
 }
+
+/// Whoever starts a camera's program anew may make its FIFO anew, and what stands in its place meanwhile is no reason to end.
+#[test]
+fn a_camera_whose_fifo_is_gone_or_another_one_is_found_again() {
+    let place = Place::new("anew");
+    let camera = Camera::new(&place);
+    let fifo = camera.fifo.clone();
+    let mut run = place.start(&["--wait", "--source", &camera.spec(), "--bundle", BUNDLE]);
+    run.says(",OK,");
+    // A folder in its place when its writer goes.
+    fs::remove_file(&fifo).unwrap();
+    fs::create_dir(&fifo).unwrap();
+    drop(camera);
+    run.says(",CAMERA ERROR,");
+    fs::remove_dir(&fifo).unwrap();
+    let camera = Camera::new(&place);
+    run.says(",OK,");
+    // The writer goes, and the next one makes a FIFO of its own.
+    drop(camera);
+    run.says(",NO FRAMES,");
+    fs::remove_file(&fifo).unwrap();
+    let _camera = Camera::new(&place);
+    let took = run.says(",OK,");
+    println!("figure: a FIFO that was made anew: OK after {} ms (8000: it is looked for every second)", took.as_millis());
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    assert_eq!(run.ends(Signal::TERM), Some(0), "{}", place.log());
+}

@@ -74,7 +74,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
             Ok(None) => break,
             Err(SourceError::Broken { what, why }) => {
                 if broken == 0 {
-                    log::warn!("{recording}: {what}: {why}");
+                    log::warn!("{what}: {why}");
                 }
                 broken += 1;
                 continue;

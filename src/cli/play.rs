@@ -85,7 +85,7 @@ pub fn play(
             Ok(None) => break,
             Err(SourceError::Broken { what, why }) => {
                 if broken == 0 {
-                    log::warn!("{clip}: {what}: {why}");
+                    log::warn!("{what}: {why}");
                 }
                 broken += 1;
             }

@@ -6,10 +6,14 @@
 //! are taken as whole pictures. More than 8 bits a sample are refused: ffmpeg converts them better than we would.
 //!
 //! A picture whose `FRAME` is damaged is given up. The next one is expected where it should stand; if it is not there
-//! either, bytes are missing or too many, and `FRAME` is looked for, about one picture further a call.
+//! either, bytes are missing or too many, and `FRAME` is looked for, about one picture further a call. What is found so is a picture only if another
+//! `FRAME`, or the end, follows it.
+//!
+//! A header in the place of a `FRAME` begins another recording (`cat a.y4m b.y4m`): it is read by its own size, layout and rate, and its time goes on
+//! from where the one before it ended.
 
 use super::input::Input;
-use super::{Frame, Image, Payload, PixelFormat, Rate, Seq, Source, SourceError, check_size};
+use super::{Frame, Image, Payload, PixelFormat, Rate, Seq, Source, SourceError, Timestamp, check_size};
 use std::io::Read;
 
 const MAGIC: &[u8] = b"YUV4MPEG2";
@@ -29,17 +33,23 @@ pub struct Clip {
     packed: Vec<u8>,
     /// The picture that comes next.
     n: u64,
+    /// The first picture of this header, and its stamp.
+    first: (u64, Timestamp),
 }
 
 /// What comes next in the stream.
 #[derive(Clone, Copy)]
 enum State {
-    /// `FRAME`. `doubt`: the one before was damaged.
+    /// `FRAME`, or another header. `doubt`: the one before was damaged.
     Mark { doubt: bool },
     /// The rest of a `FRAME` line with parameters.
     Line,
-    /// Pixels to keep.
-    Planes,
+    /// The rest of another header.
+    Header,
+    /// Pixels to keep. `found`: behind a `FRAME` that was looked for.
+    Planes { found: bool },
+    /// What follows the pixels behind a `FRAME` that was looked for.
+    Proof,
     /// Pixels, or what stands in their place, to pass over.
     Skip,
     /// No idea; picture `n` should have begun at byte `since`.
@@ -88,14 +98,40 @@ impl Clip {
         let mut line = Vec::with_capacity(MAX_LINE);
         input.patiently(|i| i.line(&mut line, MAX_LINE))?;
         let header = Header::parse(&line).map_err(|why| input.refuse(why))?;
-        let planes = vec![0; header.bytes()];
-        let packed = match header.layout {
-            Layout::Mono | Layout::C420 => Vec::new(),
-            Layout::C422 | Layout::C444 => vec![0; header.width * header.height * 3],
-        };
+        let (planes, packed) = (vec![0; header.bytes()], vec![0; header.packed_bytes()]);
         let header_bytes = line.len() as u64;
         line.clear();
-        Ok(Self { input, header, header_bytes, state: State::Mark { doubt: false }, mark: *MARK, line, planes, packed, n: 0 })
+        let (state, first) = (State::Mark { doubt: false }, (0, Timestamp::default()));
+        Ok(Self { input, header, header_bytes, state, mark: *MARK, line, planes, packed, n: 0, first })
+    }
+
+    /// When picture `n` was taken.
+    fn stamp(&self, n: u64) -> Timestamp {
+        let (first, began) = self.first;
+        began + self.header.rate.at(n - first).since(Timestamp::default())
+    }
+
+    /// Goes on with the pictures of another header.
+    fn follow(&mut self, header: Header) {
+        self.first = (self.n, self.stamp(self.n));
+        (self.planes, self.packed) = (vec![0; header.bytes()], vec![0; header.packed_bytes()]);
+        if std::mem::replace(&mut self.header, header) != self.header {
+            log::info!("{} from frame {} on", self.describe(), self.n);
+        }
+    }
+
+    /// What comes behind the mark, if the `got` bytes of it are one.
+    fn behind_mark(&mut self, got: usize) -> Option<State> {
+        match &self.mark[..got] {
+            [] => Some(State::End),
+            b"FRAME\n" => Some(State::Planes { found: false }),
+            b"FRAME " => Some(State::Line),
+            start if got == MARK.len() && MAGIC.starts_with(start) => {
+                self.line.extend_from_slice(start);
+                Some(State::Header)
+            }
+            _ => None,
+        }
     }
 
     /// Reads one picture into `planes`; false at the end.
@@ -105,33 +141,53 @@ impl Clip {
             match self.state {
                 State::Mark { doubt } => {
                     let got = self.input.fill(&mut self.mark)?;
-                    self.state = match self.mark {
-                        _ if got == 0 => State::End,
-                        [b'F', b'R', b'A', b'M', b'E', b'\n'] if got == MARK.len() => State::Planes,
-                        [b'F', b'R', b'A', b'M', b'E', b' '] if got == MARK.len() => State::Line,
-                        _ if doubt => State::Lost { since: self.input.at - got as u64 },
-                        _ => State::Skip,
-                    };
-                    if matches!(self.state, State::Skip | State::Lost { .. }) {
+                    let Some(next) = self.behind_mark(got) else {
+                        self.state = if doubt { State::Lost { since: self.input.at - got as u64 } } else { State::Skip };
                         return damaged(self, format!("begins with \"{}\", expected FRAME", self.mark[..got].escape_ascii()));
-                    }
+                    };
+                    self.state = next;
                 }
                 State::Line => {
                     self.input.line(&mut self.line, MAX_LINE)?;
                     let whole = self.line.last() == Some(&b'\n');
                     self.line.clear();
-                    self.state = if whole { State::Planes } else { State::Skip };
+                    self.state = if whole { State::Planes { found: false } } else { State::Skip };
                     if !whole {
                         return damaged(self, format!("FRAME has no line end within {MAX_LINE} bytes"));
                     }
                 }
-                State::Planes => {
+                State::Header => {
+                    self.input.line(&mut self.line, MAX_LINE)?;
+                    let header = Header::parse(&self.line);
+                    self.line.clear();
+                    self.state = State::End;
+                    let refuse = |why: String| self.input.refuse(format!("another recording begins at frame {}: {why}", self.n));
+                    let header = header.map_err(refuse)?;
+                    self.follow(header);
+                    self.state = State::Mark { doubt: false };
+                }
+                State::Planes { found } => {
                     let got = self.input.fill(&mut self.planes)?;
                     if got < self.planes.len() {
                         self.state = State::End;
                         return damaged(self, format!("cut off: {got} of {} bytes", self.planes.len()));
                     }
+                    if found {
+                        self.state = State::Proof;
+                        continue;
+                    }
                     self.state = State::Mark { doubt: false };
+                    self.n += 1;
+                    return Ok(true);
+                }
+                State::Proof => {
+                    let got = self.input.fill(&mut self.mark)?;
+                    let Some(next) = self.behind_mark(got) else {
+                        // What looked like its mark were pixels, or the pictures here are of another size.
+                        self.state = State::Lost { since: self.input.at - got as u64 - whole };
+                        return damaged(self, format!("\"{}\" follows it, expected FRAME", self.mark[..got].escape_ascii()));
+                    };
+                    self.state = next;
                     self.n += 1;
                     return Ok(true);
                 }
@@ -146,7 +202,7 @@ impl Clip {
                         // What went by still takes up its time: whole pictures, to the nearest.
                         let passed = self.input.at - MARK.len() as u64 - since;
                         self.n += (passed + whole / 2) / whole;
-                        self.state = State::Planes;
+                        self.state = State::Planes { found: true };
                     } else if self.input.at - from < whole {
                         self.state = State::End;
                     } else {
@@ -169,7 +225,7 @@ impl Source for Clip {
         if !self.read()? {
             return Ok(None);
         }
-        let &Header { width, height, layout, rate } = &self.header;
+        let &Header { width, height, layout, .. } = &self.header;
         let (format, data) = match layout {
             Layout::Mono => (PixelFormat::Gray, &self.planes),
             Layout::C420 => (PixelFormat::I420, &self.planes),
@@ -180,7 +236,7 @@ impl Source for Clip {
         };
         let image = Image::new(format, width, height, format.min_stride(width), data)?;
         let n = self.n - 1;
-        Ok(Some(Frame { at: rate.at(n), seq: Seq(n as u32), payload: Payload::Image(image) }))
+        Ok(Some(Frame { at: self.stamp(n), seq: Seq(n as u32), payload: Payload::Image(image) }))
     }
 
     fn describe(&self) -> String {
@@ -243,6 +299,14 @@ impl Header {
         // As ffmpeg takes it where the header does not say.
         let rate = rate.or(Rate::new(25, 1)).ok_or("no rate")?;
         Ok(Self { width, height, layout, rate })
+    }
+
+    /// Bytes in a picture whose planes are interleaved; 0 where they are lent as they lie.
+    fn packed_bytes(&self) -> usize {
+        match self.layout {
+            Layout::Mono | Layout::C420 => 0,
+            Layout::C422 | Layout::C444 => self.width * self.height * 3,
+        }
     }
 
     /// Bytes in a picture. At most 3 * [`super::MAX_PIXELS`].
@@ -355,5 +419,32 @@ mod tests {
         assert_eq!(story(text).last().map(String::as_str), Some("5"));
         let text = b"YUV4MPEG2 W4 H1 Cmono F1:1\nFRAME\n0000FRAME\n111xxxx1FRAME\n2222FRAME\n3333FRAME\n4444";
         assert_eq!(story(text).last().map(String::as_str), Some("4"));
+    }
+
+    #[test]
+    fn a_recording_behind_another_is_read_by_its_own_header() {
+        let both = b"YUV4MPEG2 W2 H1 Cmono F1:1\nFRAME\nabFRAME\ncdYUV4MPEG2 W1 H2 C444 F1:2\nFRAME\nefghijFRAME x\nklmnop";
+        let mut c = clip(both).unwrap();
+        let mut found = vec![];
+        while let Some(frame) = c.next().unwrap() {
+            let Payload::Image(i) = frame.payload else { panic!() };
+            let (s, pixels) = (frame.at.ms() / 1000, String::from_utf8_lossy(i.data()));
+            found.push(format!("{s} s, {}: {:?} {}x{} {pixels}", frame.seq.0, i.format(), i.width(), i.height()));
+        }
+        assert_eq!(
+            found,
+            ["0 s, 0: Gray 2x1 ab", "1 s, 1: Gray 2x1 cd", "2 s, 2: Yuv444 1x2 egifhj", "4 s, 3: Yuv444 1x2 kmolnp"]
+        );
+        let said = story(b"YUV4MPEG2 W2 H1 Cmono F1:1\nFRAME\nabYUV4MPEG2 W4 H1 C420p10\nFRAME\n");
+        assert_eq!((said.len(), said[0].as_str()), (2, "0"));
+        assert!(said[1].starts_with("t.y4m: another recording begins at frame 1: header says \"C420p10\""), "{said:?}");
+    }
+
+    #[test]
+    fn pictures_of_another_size_than_the_header_says_are_not_put_together_into_one() {
+        let text = b"YUV4MPEG2 W4 H1 Cmono F1:1\nFRAME\n0000FRAxE\n1111FRAxE\n2222FRAME\n33FRAME\n44FRAME\n55FRAME\n66";
+        let said = story(text);
+        assert_eq!(said.iter().filter(|s| s.parse::<u64>().is_ok()).count(), 1, "{said:?}");
+        assert_eq!(said[3], "t.y4m frame 3: \"AME\\n44\" follows it, expected FRAME");
     }
 }

@@ -4,7 +4,7 @@
 //! and for looking at recordings on a host. Variable frame rates become constant ones, as Y4M wants it.
 
 use super::clip::Clip;
-use super::input::refused;
+use super::input::{lost, passes, refused};
 use super::{Frame, Source, SourceError};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -33,7 +33,8 @@ impl Ffmpeg {
     /// Starts ffmpeg on a file and reads the first bytes of what it makes.
     ///
     /// # Errors
-    /// [`SourceError::Refused`] with ffmpeg's own last words where it cannot read the file, or where there is no ffmpeg.
+    /// [`SourceError::Refused`] with ffmpeg's own last words where it cannot read the file, or where there is no ffmpeg; [`SourceError::Lost`] where
+    /// it cannot be started just now.
     pub fn open(path: &str) -> Result<Self, SourceError> {
         // One thread: who reads many recordings reads several at a time. `file:` keeps a name with a colon from being a protocol.
         let child = Command::new("ffmpeg")
@@ -43,7 +44,10 @@ impl Ffmpeg {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn();
-        let mut child = child.map_err(|e| refused(path, format!("this kind of recording needs the program ffmpeg: {e}")))?;
+        let mut child = child.map_err(|e| {
+            let why = format!("this kind of recording needs the program ffmpeg: {e}");
+            if passes(&e) { lost(path, why) } else { refused(path, why) }
+        })?;
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let said = err
             .map(|err| std::thread::spawn(move || BufReader::new(err).lines().map_while(Result::ok).last().unwrap_or_default()));

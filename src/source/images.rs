@@ -3,7 +3,7 @@
 //! Pictures come in the order in which a person would put their names: `slice2.png` before `slice10.png`. Sizes and formats
 //! may differ from one to the next. A picture that cannot be read is said and takes up its time.
 
-use super::input::{refused, words};
+use super::input::{refused, unopened, words};
 use super::picture::Picture;
 use super::{Frame, MAX_PIXELS, Payload, Rate, Seq, Source, SourceError};
 use std::cmp::Ordering;
@@ -29,9 +29,9 @@ impl Images {
     /// Lists a folder, or takes a single picture. `luma_only`: see [`super::jpeg::Jpeg::luma_only`].
     ///
     /// # Errors
-    /// [`SourceError::Refused`] where there is no folder or nothing in it that is a picture.
+    /// [`SourceError::Refused`] where there is no folder or nothing in it that is a picture; [`SourceError::Lost`] where it cannot be read just now.
     pub fn open(path: &str, rate: Rate, luma_only: bool) -> Result<Self, SourceError> {
-        let refuse = |e: std::io::Error| refused(path, words(&e));
+        let refuse = |e: std::io::Error| unopened(path, &e);
         let meta = std::fs::metadata(path).map_err(refuse)?;
         let mut paths = Vec::new();
         if meta.is_dir() {

@@ -3,14 +3,15 @@
 //! What is no file may come from a program that has stopped, or has not begun: it is polled, and a silent second becomes
 //! [`SourceError::Stalled`]. What had arrived by then is kept, so the same call made again goes on where it stopped, in the same buffer.
 
-use super::SourceError;
+use super::{Fault, SourceError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{BufRead, BufReader, Cursor, ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long a source waits for bytes before it says so.
@@ -43,19 +44,14 @@ impl Input {
     /// Opens a file or FIFO, or standard input for `-`. A FIFO may have no writer yet: nobody is waited for.
     pub fn open(path: &str) -> Result<Self, SourceError> {
         if path == "-" {
-            return Ok(Self::new("standard input", None, Box::new(Polled(rustix::stdio::stdin()))));
+            let stdin = Polled { from: rustix::stdio::stdin(), patience: PATIENCE };
+            return Ok(Self::new("standard input", None, Box::new(stdin)));
         }
-        let file = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path);
-        let file = file.map_err(|e| refused(path, words(&e)))?;
-        let meta = file.metadata().map_err(|e| refused(path, words(&e)))?;
+        let (meta, from) = readable(Path::new(path), PATIENCE).map_err(|e| unopened(path, &e))?;
         if meta.is_dir() {
             return Err(refused(path, "a folder, expected a file (frames:DIR reads a folder of pictures)"));
         }
-        Ok(if meta.is_file() {
-            Self::new(path, Some(meta.len()), Box::new(file))
-        } else {
-            Self::new(path, None, Box::new(Polled(file)))
-        })
+        Ok(Self::new(path, meta.is_file().then_some(meta.len()), from))
     }
 
     /// Reads from anything.
@@ -207,7 +203,20 @@ pub(super) fn refused(what: &str, why: impl Into<String>) -> SourceError {
 
 /// [`SourceError::Lost`].
 pub(super) fn lost(device: &str, why: impl Into<String>) -> SourceError {
-    SourceError::Lost { device: device.into(), why: why.into(), fault: crate::source::Fault::Unplugged }
+    SourceError::Lost { device: device.into(), why: why.into(), fault: Fault::Unplugged }
+}
+
+/// Why `path` could not be opened or looked at: [`SourceError::Lost`] where that [`passes`], [`SourceError::Refused`] else.
+pub(super) fn unopened(path: &str, e: &std::io::Error) -> SourceError {
+    if passes(e) {
+        return SourceError::Lost { device: path.into(), why: words(e), fault: Fault::Refuses };
+    }
+    refused(path, words(e))
+}
+
+/// Is it this moment's trouble, whatever was asked for: too many open files or programs, no memory, a disk that does not answer?
+pub(super) fn passes(e: &std::io::Error) -> bool {
+    matches!(Errno::from_io_error(e), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN | Errno::IO))
 }
 
 /// What the system said, without its error number.
@@ -220,25 +229,53 @@ pub(super) fn words(e: &std::io::Error) -> String {
     }
 }
 
-/// True as soon as a read from `fd` will not block, false when [`PATIENCE`] has passed.
-pub(super) fn ready(fd: impl AsFd) -> rustix::io::Result<bool> {
+/// True as soon as a read from `fd` will not block, false when `patience` (whole seconds) has passed.
+pub(super) fn ready(fd: impl AsFd, patience: Duration) -> rustix::io::Result<bool> {
     let mut fds = [PollFd::new(&fd, PollFlags::IN)];
-    let patience = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+    let patience = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: 0 };
     poll(&mut fds, Some(&patience)).map(|n| n > 0)
 }
 
+/// Opens a file, or what is none: nobody is waited for at the other end of a FIFO, and a read of it that brings nothing within `patience` (whole seconds)
+/// is an error of kind `TimedOut`.
+pub(crate) fn readable(path: &Path, patience: Duration) -> std::io::Result<(Metadata, Box<dyn Read + Send>)> {
+    let file = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
+    let meta = file.metadata()?;
+    let from: Box<dyn Read + Send> = if meta.is_file() { Box::new(file) } else { Box::new(Polled { from: file, patience }) };
+    Ok((meta, from))
+}
+
 /// A stream that times out.
-struct Polled<F>(F);
+struct Polled<F> {
+    from: F,
+    patience: Duration,
+}
 
 impl<F: AsFd> Read for Polled<F> {
     fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        if !ready(&self.0)? {
-            return Err(ErrorKind::TimedOut.into());
+        if !ready(&self.from, self.patience)? {
+            return Err(std::io::Error::new(ErrorKind::TimedOut, format!("nothing came within {:?}", self.patience)));
         }
-        match rustix::io::read(&self.0, buf) {
+        match rustix::io::read(&self.from, buf) {
             // Another reader was quicker: it is looked at again.
             Err(Errno::AGAIN) => Err(ErrorKind::Interrupted.into()),
             done => done.map_err(std::io::Error::from),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_the_moment_is_to_blame_for_is_tried_again() {
+        let said = |e: Errno| unopened("a.y4m", &e.into());
+        for passing in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::IO] {
+            assert!(matches!(said(passing), SourceError::Lost { .. }), "{passing:?}");
+        }
+        for lasting in [Errno::NOENT, Errno::ACCESS, Errno::NOTDIR, Errno::LOOP] {
+            assert!(matches!(said(lasting), SourceError::Refused { .. }), "{lasting:?}");
         }
     }
 }

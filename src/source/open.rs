@@ -20,7 +20,7 @@ use super::clip::Clip;
 use super::faulty::{Faults, Faulty};
 use super::ffmpeg::{self, Ffmpeg};
 use super::images::{Images, is_picture};
-use super::input::{Input, refused, words};
+use super::input::{Input, passes, refused, unopened, words};
 use super::late::Late;
 use super::pipe::{Pipe, PipeSpec};
 use super::rows::{Rows, is_rows};
@@ -266,8 +266,10 @@ fn guess(path: &str) -> Result<Spec, SourceError> {
         return Ok(Spec::V4l2(path.into()));
     }
     let meta = std::fs::metadata(path).map_err(|e| match path.split_once(':') {
-        Some((scheme, _)) => refused(path, format!("{}, and {scheme}: is no kind of source; expected {SCHEMES}", words(&e))),
-        None => refused(path, words(&e)),
+        Some((scheme, _)) if !passes(&e) => {
+            refused(path, format!("{}, and {scheme}: is no kind of source; expected {SCHEMES}", words(&e)))
+        }
+        _ => unopened(path, &e),
     })?;
     if meta.is_dir() || (meta.is_file() && is_picture(Path::new(path))) {
         return Ok(Spec::Frames(path.into(), None));
@@ -276,8 +278,8 @@ fn guess(path: &str) -> Result<Spec, SourceError> {
         return Err(refused(path, "expected a file; a FIFO needs y4m:PATH or pipe:PATH,FORMAT,WxH@RATE"));
     }
     let mut head = Vec::new();
-    let file = std::fs::File::open(path).map_err(|e| refused(path, words(&e)))?;
-    file.take(4096).read_to_end(&mut head).map_err(|e| refused(path, words(&e)))?;
+    let file = std::fs::File::open(path).map_err(|e| unopened(path, &e))?;
+    file.take(4096).read_to_end(&mut head).map_err(|e| unopened(path, &e))?;
     // Excel's UTF-8 begins with a mark.
     let numbers = head
         .strip_prefix(b"\xef\xbb\xbf")

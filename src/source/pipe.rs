@@ -5,14 +5,21 @@
 //! come. In a replay (asked for, or a plain file) frame n is stamped n / rate, and the end of the stream is the end.
 //!
 //! Reads are polled: a silent second is [`SourceError::Stalled`]. Standard input ends when its writer goes. A FIFO does not:
-//! it is opened again and waits for the next writer.
+//! it is opened again and waits for the next writer; so it is when it is silent and its name leads to another one by now.
+//!
+//! Raw frames have no mark. Where one writer takes another's place while this program stands still (SIGSTOP) the end of the first is never seen: a frame
+//! that it left unfinished is filled up with the next writer's, and all frames stay shifted until that one ends or this program is started again.
 
-use super::input::{PATIENCE, lost, ready, refused, words};
+use super::input::{PATIENCE, lost, ready, refused, unopened, words};
 use super::{Fault, Frame, Image, Payload, PixelFormat, Rate, Seq, Source, SourceError, Timestamp, check_size};
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::str::FromStr;
+
+/// A camera is not this many times as fast as it is said to be: what comes so fast was recorded.
+const HURRY: u32 = 4;
 
 /// What comes through the pipe: the part after `pipe:`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +88,8 @@ pub struct Pipe {
     stride: usize,
     got: usize,
     n: u64,
+    /// When the first frame was whole.
+    first: Option<Timestamp>,
     done: bool,
 }
 
@@ -96,7 +105,7 @@ impl Pipe {
     /// Opens the pipe; does not wait for a writer. `replay`: stamp by count instead of by the clock.
     ///
     /// # Errors
-    /// [`SourceError::Lost`] for a path that is not there, [`SourceError::Refused`] for one that is neither a FIFO nor a file.
+    /// [`SourceError::Lost`] for a path that is not there or may not be opened, [`SourceError::Refused`] for one that is neither a FIFO nor a file.
     pub fn open(spec: &PipeSpec, replay: bool) -> Result<Self, SourceError> {
         let end = if spec.path == "-" { End::Stdin } else { open(&spec.path)? };
         let stdin = rustix::fs::fstat(rustix::stdio::stdin()).map(|s| FileType::from_raw_mode(s.st_mode));
@@ -105,7 +114,7 @@ impl Pipe {
         let bytes = spec.format.frame_bytes(spec.width, spec.height, stride);
         let bytes = bytes.ok_or_else(|| refused(&spec.path, format!("{}x{} is no picture", spec.width, spec.height)))?;
         let frame = vec![0; bytes];
-        Ok(Self { spec: spec.clone(), end, replay: replay || file, frame, stride, got: 0, n: 0, done: false })
+        Ok(Self { spec: spec.clone(), end, replay: replay || file, frame, stride, got: 0, n: 0, first: None, done: false })
     }
 
     /// Reads until the frame is whole; false at the end of the stream.
@@ -115,8 +124,10 @@ impl Pipe {
                 End::Stdin => rustix::stdio::stdin(),
                 End::Fifo(fd) | End::File(fd) => fd.as_fd(),
             };
-            let read = match ready(fd) {
+            let read = match ready(fd, PATIENCE) {
                 Ok(true) => rustix::io::read(fd, &mut self.frame[self.got..]),
+                // Whoever comes to write will never find ours.
+                Ok(false) if self.is_another() => Ok(0),
                 Ok(false) => return Err(SourceError::Stalled { waited: PATIENCE }),
                 Err(e) => Err(e),
             };
@@ -126,11 +137,19 @@ impl Pipe {
                 }
                 Ok(n) => self.got += n,
                 // INTR: a signal. AGAIN: another reader was quicker; poll again.
-                Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+                Err(Errno::INTR | Errno::AGAIN) => {}
                 Err(e) => return Err(lost(&self.spec.path, words(&e.into()))),
             }
         }
         Ok(!self.done)
+    }
+
+    /// Does the name of a live FIFO lead to another one by now? Not where it leads nowhere: whoever writes into ours may go on.
+    fn is_another(&self) -> bool {
+        let End::Fifo(fd) = &self.end else { return false };
+        let file = |s: Stat| (s.st_dev, s.st_ino);
+        let ours = rustix::fs::fstat(fd).map(file);
+        !self.replay && rustix::fs::stat(self.spec.path.as_str()).map(file).is_ok_and(|named| ours != Ok(named))
     }
 
     /// End of the stream, or a FIFO without a writer.
@@ -142,9 +161,16 @@ impl Pipe {
                 if kind != Ok(FileType::Fifo) {
                     return Err(lost(&self.spec.path, "it ended"));
                 }
-                self.end = open(&self.spec.path)?;
+                self.end = open(&self.spec.path).map_err(|e| match e {
+                    // Whatever stands in its place, it may be a FIFO again in a moment.
+                    SourceError::Refused { what, why } => SourceError::Lost { device: what, why, fault: Fault::Refuses },
+                    e => e,
+                })?;
             }
-            _ => self.done = true,
+            _ => {
+                self.done = true;
+                self.say_if_recorded();
+            }
         }
         match std::mem::take(&mut self.got) {
             0 => Ok(()),
@@ -157,18 +183,35 @@ impl Pipe {
             }
         }
     }
+
+    /// At the end of a stream that was taken for a camera's: says so where it came too fast for one, because then most of it was for no tick.
+    fn say_if_recorded(&self) {
+        let Some(first) = self.first.filter(|_| !self.replay) else { return };
+        let (n, took) = (self.n, Timestamp::now().since(first));
+        let long = self.spec.rate.at(n - 1).since(Timestamp::default());
+        if took * HURRY < long {
+            log::warn!(
+                "pipe:{}: {n} frames, {:.1} s of them, came within {:.1} s: they were taken as a camera's, and most were passed over; a recording is \
+                 played by `lookout classify`, or as y4m:-",
+                self.spec,
+                long.as_secs_f32(),
+                took.as_secs_f32()
+            );
+        }
+    }
 }
 
 /// Opens a FIFO or a file without waiting.
 fn open(path: &str) -> Result<End, SourceError> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| match e {
-        // Whoever makes it has not come yet.
-        rustix::io::Errno::NOENT => {
-            let why = "no such file; mkfifo makes a pipe".into();
-            SourceError::Lost { device: path.into(), why, fault: Fault::Absent }
+    let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| {
+        let lost = |why: &str, fault| SourceError::Lost { device: path.into(), why: why.into(), fault };
+        match e {
+            // Whoever makes it has not come yet, or has yet to give it to us.
+            Errno::NOENT => lost("no such file; mkfifo makes a pipe", Fault::Absent),
+            Errno::ACCESS | Errno::PERM => lost("no right to read it; chgrp and chmod give it", Fault::NoRights),
+            e => unopened(path, &e.into()),
         }
-        e => refused(path, words(&e.into())),
     })?;
     let kind = rustix::fs::fstat(&fd).map(|s| FileType::from_raw_mode(s.st_mode));
     match kind {
@@ -176,7 +219,7 @@ fn open(path: &str) -> Result<End, SourceError> {
         Ok(FileType::RegularFile) => Ok(End::File(fd)),
         Ok(FileType::Directory) => Err(refused(path, "a folder, expected a FIFO (mkfifo makes one) or a file")),
         Ok(other) => Err(refused(path, format!("{other:?}, expected a FIFO (mkfifo makes one) or a file"))),
-        Err(e) => Err(refused(path, words(&e.into()))),
+        Err(e) => Err(unopened(path, &e.into())),
     }
 }
 
@@ -189,6 +232,7 @@ impl Source for Pipe {
         let n = self.n;
         self.n += 1;
         let at = if self.replay { self.spec.rate.at(n) } else { Timestamp::now() };
+        self.first.get_or_insert(at);
         let PipeSpec { format, width, height, .. } = self.spec;
         let image = Image::new(format, width, height, self.stride, &self.frame)?;
         Ok(Some(Frame { at, seq: Seq(n as u32), payload: Payload::Image(image) }))
@@ -257,5 +301,47 @@ mod tests {
         }
         assert!(matches!(pipe.next(), Err(SourceError::Stalled { .. })), "waits again");
         std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_fifo_that_was_made_anew_is_found_and_one_that_lost_its_name_is_kept() {
+        let path = std::env::temp_dir().join(format!("lookout-anew-{}", std::process::id()));
+        let anew = || {
+            let _ = std::fs::remove_file(&path);
+            rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+            // Both ends: whoever opens one alone waits for the other.
+            std::fs::File::options().read(true).write(true).open(&path).unwrap()
+        };
+        let mut before = anew();
+        let spec = format!("{},gray,2x2@10", path.display()).parse().unwrap();
+        let mut pipe = Pipe::open(&spec, false).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        before.write_all(b"ab").unwrap();
+        assert!(matches!(pipe.next(), Err(SourceError::Stalled { .. })), "a pause");
+        before.write_all(b"cdef").unwrap();
+        assert!(pipe.next().unwrap().is_some(), "nothing was lost");
+        let mut after = anew();
+        after.write_all(b"ghij").unwrap();
+        assert!(pipe.next().unwrap_err().to_string().contains("frame 1: cut off: 2 of 4 bytes"));
+        let Payload::Image(image) = pipe.next().unwrap().unwrap().payload else { panic!() };
+        assert_eq!(image.data(), b"ghij");
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn what_stands_in_the_place_of_a_fifo_for_a_moment_is_no_refusal() {
+        let path = std::env::temp_dir().join(format!("lookout-place-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        let spec = format!("{},gray,2x2@10", path.display()).parse().unwrap();
+        let mut pipe = Pipe::open(&spec, false).unwrap();
+        let writer = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        drop(writer);
+        let lost = pipe.next().unwrap_err();
+        assert!(matches!(&lost, SourceError::Lost { fault: Fault::Refuses, why, .. } if why.contains("a folder")), "{lost:?}");
+        assert!(matches!(Pipe::open(&spec, false), Err(SourceError::Refused { .. })), "at the start it is a wrong path");
+        std::fs::remove_dir(path).unwrap();
     }
 }

@@ -3,13 +3,15 @@
 //! The whole file is read first: it is a few MB, and its checksum stands at its end. A torn file (power went while it was copied) is
 //! played up to its tear, and said; one whose bytes differ from its checksum is refused, because what it would replay to is not what was seen.
 
-use super::input::{refused, words};
+use super::input::{refused, unopened};
 use super::{Frame, Past, Payload, Seq, Shaped, Source, SourceError, Timestamp};
 use crate::blackbox::{END, Header, MAGIC, MAX_HEADER, NEWS, OLDER, SAME, TICK_HEAD, checksum};
+use crate::config::read_bounded;
 use crate::extra::MAX_EXTRAS;
 use crate::shaper::Region;
 use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 
 /// Largest file that is read, in bytes: an hour and a half of `motion` (20 kB a tick) at ten ticks a second.
 const MAX_BYTES: u64 = 1 << 30;
@@ -35,14 +37,9 @@ impl Replay {
     /// Opens a clip. `bundle`: the hash of the one that will replay it, and the bytes that its ticks have.
     ///
     /// # Errors
-    /// [`SourceError::Refused`]: no black box, another bundle's, damaged, or without a whole tick.
+    /// [`SourceError::Refused`]: no black box, another bundle's, damaged, or without a whole tick; [`SourceError::Lost`] where it cannot be read just now.
     pub fn open(path: &str, bundle: Option<&(String, usize)>) -> Result<Self, SourceError> {
-        let refuse = |why: String| refused(path, why);
-        let meta = std::fs::metadata(path).map_err(|e| refused(path, words(&e)))?;
-        if meta.len() > MAX_BYTES {
-            return Err(refuse(format!("{} bytes, a black box of at most {MAX_BYTES} expected", meta.len())));
-        }
-        Self::read(path, std::fs::read(path).map_err(|e| refused(path, words(&e)))?, bundle)
+        Self::read(path, read_bounded(Path::new(path), MAX_BYTES).map_err(|e| unopened(path, &e))?, bundle)
     }
 
     /// The same from memory; `path` is for messages.

@@ -241,7 +241,10 @@ impl Source for Camera {
         };
         let undecoded = &mut self.undecoded;
         let image = read(&mut self.layout, &self.granted, self.frames.bytes());
-        let image = image.inspect_err(|_| *undecoded = undecoded.saturating_add(1))?;
+        let image = image.inspect_err(|_| *undecoded = undecoded.saturating_add(1)).map_err(|e| match e {
+            SourceError::Broken { why, .. } => SourceError::Broken { what: format!("{} frame {}", self.name, taken.seq.0), why },
+            other => other,
+        })?;
         Ok(Some(Frame { at: taken.at, seq: taken.seq, payload: Payload::Image(image) }))
     }
 

@@ -1,7 +1,7 @@
 //! The inference thread: frames in, reports out, and the watchdog fed by proof.
 //!
-//! Proof is one of two: a step was finished, or we wait for a camera in a named state **and** the capture thread has shown
-//! since that it is looking for it. In both cases every writer to a wire or to pins has come round since the last ping. A hang in
+//! Proof is one of two: a step was finished, or we wait in a named state for a camera, or for pictures of it that can be used, **and** the capture
+//! thread has shown since that it is at work. In both cases every writer to a wire or to pins has come round since the last ping. A hang in
 //! any of these threads ends the pings within a second, and systemd does the rest.
 
 use super::Failure;
@@ -62,6 +62,8 @@ struct Round {
     latency: Latency,
     first_frame: Option<Timestamp>,
     complained: bool,
+    /// The last picture that a tick asked for cannot be used.
+    misfit: bool,
     /// The capture thread's beat when it last counted as proof.
     beat: u32,
     slow: Slow,
@@ -114,7 +116,7 @@ impl Watch<'_> {
                 }
                 Arrival::Refused(e) => return Err(e.into()),
             }
-            if round.missing.is_some() {
+            if round.missing.is_some() || round.misfit {
                 let beat = self.capture.beat();
                 proof |= std::mem::replace(&mut round.beat, beat) != beat;
             }
@@ -137,18 +139,27 @@ impl Watch<'_> {
         let mut probe = (&mut self.blackbox, &mut self.teacher);
         let done = self.pipeline.step(&frame, until, &mut probe, &mut |r| herald.say(&r)).map_err(Failure::from);
         press(herald, &mut self.blackbox);
-        if self.live && self.pipeline.counts().ticks > ticks {
+        let ticked = self.pipeline.counts().ticks > ticks;
+        if self.live && ticked {
             round.latency.add(Timestamp::now().since(frame.at));
         }
         if let (Some(keeper), Some(novelty)) = (&mut self.keeper, self.pipeline.novelty()) {
             keeper.note(novelty);
         }
         match done {
-            Ok(()) => Ok(true),
-            Err(e) if e.code == 2 => Err(e),
+            Ok(()) => {
+                // Of a picture that no tick asked for nobody knows.
+                if ticked && std::mem::take(&mut round.misfit) {
+                    self.health.hasten();
+                }
+                Ok(true)
+            }
+            Err(e) if e.code == 2 && !(self.live && has_fitted(self.pipeline.counts())) => Err(e),
             Err(e) => {
-                if !std::mem::replace(&mut round.complained, true) {
+                let said = if e.code == 2 { &mut round.misfit } else { &mut round.complained };
+                if !std::mem::replace(said, true) {
                     log::error!("{}; the tick repeats the last one", e.why);
+                    self.health.hasten();
                 }
                 Ok(false)
             }
@@ -176,6 +187,9 @@ impl Watch<'_> {
             (health.p50_ms, health.p99_ms) = round.latency.p50_and_p99();
             health.life = Some(self.runs.life(Timestamp::now().since(self.born)));
         }
+        if round.misfit {
+            health.state = State::CameraError;
+        }
         if let Some(missing) = &round.missing {
             health.state = missing.clone();
         }
@@ -200,6 +214,12 @@ impl Watch<'_> {
             }
         }
     }
+}
+
+/// Has a picture of this run been used? Then board, configuration and bundle fit, and one that cannot be used is a matter of the camera, which came back
+/// as another one, say, and may do so again.
+fn has_fitted(counts: Counts) -> bool {
+    counts.ticks > counts.held
 }
 
 /// What began is a reason to keep what was seen.
@@ -243,6 +263,12 @@ impl Slow {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_run_whose_first_pictures_cannot_be_used_is_a_wrong_configuration() {
+        let fitted = |ticks, held| has_fitted(Counts { ticks, held, ..Counts::default() });
+        assert!(!fitted(0, 0) && !fitted(1, 1) && fitted(1, 0) && fitted(9, 8));
+    }
 
     #[test]
     fn slow_is_said_when_ticks_are_left_out_twice_in_a_row_although_frames_were_there() {
