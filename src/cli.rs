@@ -32,7 +32,6 @@ mod segments;
 mod setup;
 pub mod shape;
 mod spare;
-mod stderr;
 mod stillness;
 mod stop;
 mod stopwatch;
@@ -44,11 +43,12 @@ mod trial;
 
 pub use failure::Failure;
 
+use crate::sys::stderr;
 use clap::{Parser, Subcommand};
 use env_logger::Target;
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Watches a camera and calls out what happens.
 #[derive(Debug, Parser)]
@@ -149,14 +149,11 @@ pub fn main() -> ExitCode {
     exit(done.and_then(|()| out.flush().map_err(Failure::from)), live)
 }
 
-/// How long a run that ends waits for whoever reads its last sentence.
-const LAST_WORD: Duration = Duration::from_millis(250);
-
 /// Logs to stderr, each line with the seconds since the program began: a box may not know the date, and journald adds it where it is known.
 fn log_since_start(filter: &str, live: bool) {
     let began = Instant::now();
     env_logger::Builder::new()
-        .target(if live { Target::Pipe(Box::new(stderr::Unwaited::default())) } else { Target::Stderr })
+        .target(if live { Target::Pipe(Box::new(stderr::Unwaited)) } else { Target::Stderr })
         .parse_filters(filter)
         .format(move |line, record| {
             let at = began.elapsed().as_secs_f64();
@@ -171,18 +168,12 @@ fn shown(text: &str) -> String {
 }
 
 fn exit(done: Result<(), Failure>, live: bool) -> ExitCode {
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            if !failure.why.is_empty() {
-                let line = format!("lookout: {}\n", shown(&failure.why));
-                if live {
-                    stderr::say(line.as_bytes(), LAST_WORD);
-                } else {
-                    let _ = std::io::stderr().write_all(line.as_bytes());
-                }
-            }
-            ExitCode::from(failure.code)
-        }
+    let (code, why) = done.map_or_else(|failure| (failure.code, failure.why), |()| (0, String::new()));
+    let line = if why.is_empty() { why } else { format!("lookout: {}\n", shown(&why)) };
+    if live {
+        stderr::last_word(&line);
+    } else {
+        let _ = std::io::stderr().write_all(line.as_bytes());
     }
+    ExitCode::from(code)
 }

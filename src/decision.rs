@@ -80,14 +80,22 @@ pub struct Decision {
     entering: Option<Run>,
     /// A class that is at or above its `leave` while none is on.
     near: Option<Run>,
+    /// Does it say what came near?
+    explains: bool,
 }
 
 impl Decision {
     /// One threshold set a label, in output order; `background` is an index into `labels`.
     pub fn new(labels: &[Label], thresholds: &[Thresholds], background: usize) -> Self {
         assert!(labels.len() == thresholds.len() && background < labels.len(), "the bundle's contract was checked");
-        let (state, entering, near) = (State::Background, None, None);
-        Self { labels: labels.into(), thresholds: thresholds.into(), background, state, entering, near }
+        let (state, entering, near, explains) = (State::Background, None, None, false);
+        Self { labels: labels.into(), thresholds: thresholds.into(), background, state, entering, near, explains }
+    }
+
+    /// The same, and it logs what came near a start and did not.
+    #[must_use]
+    pub fn explaining(self) -> Self {
+        Self { explains: true, ..self }
     }
 
     /// The same classes, and more behind them, with their thresholds.
@@ -123,22 +131,28 @@ impl Decision {
             None if idle => strongest().map(|class| Run { class, since: at, peak: p[class] }),
             None => None,
             Some(run) => {
-                let (Thresholds { enter, min, .. }, label) = (self.thresholds[run.class], &self.labels[run.class]);
                 if on != run.class {
-                    let (from, to) = (run.since.ms(), at.ms());
-                    log::debug!(
-                        "{label} came to {:.3}, {from} to {to} ms, and did not start: that takes {enter} for {min:?}",
-                        run.peak
-                    );
+                    self.missed(run, at);
                 }
                 None
             }
         };
     }
 
+    fn missed(&self, run: Run, at: Timestamp) {
+        let Thresholds { enter, min, .. } = self.thresholds[run.class];
+        if self.explains {
+            let (label, peak, from, to) = (&self.labels[run.class], run.peak, run.since.ms(), at.ms());
+            log::debug!("{label} came to {peak:.3}, {from} to {to} ms, and did not start: that takes {enter} for {min:?}");
+        }
+    }
+
     /// Ends whatever is on (the stream broke or the window is invalid), as of `at`.
     pub fn interrupt(&mut self, at: Timestamp) -> Option<Event> {
         self.entering = None;
+        if let Some(run) = self.near.take() {
+            self.missed(run, at);
+        }
         match std::mem::replace(&mut self.state, State::Background) {
             State::Background => None,
             State::On(on) => Some(self.event(Edge::End, at, on, at)),

@@ -61,6 +61,7 @@ mod complaint;
 pub mod gpio;
 mod lanes;
 mod past;
+mod recordings;
 pub mod rng;
 mod table;
 pub mod sys;

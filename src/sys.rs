@@ -6,4 +6,5 @@
 //! What is here is thin: one function per system call, typed arguments, owned descriptors and maps, no policy.
 
 pub mod alloc;
+pub(crate) mod stderr;
 pub mod video;

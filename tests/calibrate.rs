@@ -77,12 +77,25 @@ fn a_class_that_was_switched_off_is_named_and_the_next_run_judges_anew() {
         "switched off: left, shake; 0.00 hours of footage show no threshold for 1 an hour, 6.0 hours or more may show one\n";
     assert!(said.contains(off) && text.contains("[decision.label.left]\nenter = 1.0\n"), "{said}{text}");
     let (said, text) = calibrate(&quiet);
-    assert!(said.contains("switched off: shake; ") && text.contains("[decision.label.shake]\nenter = 1.0\n"), "{said}{text}");
+    assert!(
+        said.contains("switched off: shake; ") && text.contains("[decision.label.shake]\nenter = 1.0 # lookout calibrate\n"),
+        "{said}{text}"
+    );
     assert!(text.contains("[decision.label.left]\nenter = 0.7\nleave = 0.35\n"), "the bundle's: {text}");
     // What holds for how long stays in the piece, as somebody wrote it there.
     fs::write(&site, text.replace("[decision.label.left]\n", "[decision.label.left]\nmin_ms = 300\n")).unwrap();
     let (_, text) = calibrate(&quiet);
     assert!(text.contains("[decision.label.left]\nenter = 0.7\nleave = 0.35\nmin_ms = 300\n"), "{text}");
+    // In a table of its owner's too, whose own words come back with it.
+    fs::write(&site, format!("state = {:?}\n[decision.label.left]\nenter = 0.8 # mine\n", dir.join("state"))).unwrap();
+    let (_, text) = calibrate(&loud);
+    let was = "# before lookout calibrate: enter = 0.8 # mine\n";
+    assert!(text.contains("[decision.label.left]\nenter = 1.0 # lookout calibrate\n") && text.contains(was), "{text}");
+    let (_, text) = calibrate(&quiet);
+    assert!(
+        text.contains("[decision.label.left]\nenter = 0.8 # lookout calibrate\n") && text.matches(was).count() == 1,
+        "{text}"
+    );
 }
 
 /// Thresholds for a bundle that was named are of no use beside another one: what is missing is said, and with it the file runs.
@@ -96,13 +109,63 @@ fn a_new_configuration_says_which_bundle_it_is_for() {
     assert_eq!(done.status.code(), Some(0), "{said}");
     let boxes = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bundles/boxes").canonicalize().unwrap();
     let missing = format!("bundle = {boxes:?}");
-    assert!(said.contains("new.toml: bundle motion ") && said.contains("runs with it, which has no class west; put"), "{said}");
-    assert!(said.contains(&format!("`{missing}`")) && said.contains("`lookout install tests/bundles/boxes`"), "{said}");
+    assert!(
+        said.contains("new.toml: bundle motion ")
+            && said.contains("runs with it, and these thresholds are for bundle boxes 1.0.0; put"),
+        "{said}"
+    );
+    assert!(said.contains(&format!("`{missing}`")) && said.contains(&format!("`lookout install {}`", boxes.display())), "{said}");
     let run = ["run", "--config", &site, "--state", &state, "--board", "host", "--report", "stdout", "--source", &quiet];
     assert_eq!(lookout(&run).status.code(), Some(2), "it is missing");
     fs::write(&site, format!("{missing}\n{}", fs::read_to_string(&site).unwrap())).unwrap();
     let done = lookout(&run);
     assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// Thresholds that were found for one bundle keep a box from no other: `install` says what to do, and that is possible.
+#[test]
+fn a_calibrated_box_gets_its_next_bundle() {
+    let dir = folder("next");
+    let quiet = street(&dir.join("quiet.y4m"), 60, 0.0, 0..0);
+    let site = dir.join("site.toml").display().to_string();
+    let call = |args: &[&str]| {
+        let done = lookout(args);
+        (done.status.code(), String::from_utf8(done.stderr).unwrap())
+    };
+    let install = ["install", "tests/bundles/boxes", "--config", &site];
+    let anew = ["calibrate", &quiet, "--bundle", "tests/bundles/boxes", "--into", &site];
+    fs::write(&site, format!("state = {:?}\n", dir.join("state"))).unwrap();
+    let (code, said) = call(&["calibrate", &quiet, "--into", &site]);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = call(&install);
+    assert!(code == Some(2) && said.contains("found these thresholds for another bundle: take the lines"), "{said}");
+    assert!(said.contains("`lookout calibrate CLIP... --bundle /") && said.contains(&format!("--into {site}`")), "{said}");
+    // Both of what it names end it.
+    let calibrated = fs::read_to_string(&site).unwrap();
+    fs::write(&site, calibrated.split("# >>> lookout calibrate").next().unwrap()).unwrap();
+    let (code, said) = call(&install);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(call(&["install", "--undo", "--config", &site]).0, Some(0));
+    fs::write(&site, calibrated).unwrap();
+    let (code, said) = call(&anew);
+    assert!(code == Some(0) && said.contains("`lookout run` refuses the file until bundle boxes 1.0.0 runs with it, "), "{said}");
+    let text = fs::read_to_string(&site).unwrap();
+    assert!(text.contains("[decision.label.west]") && !text.contains("[decision.label.left]"), "{text}");
+    let (code, said) = call(&install);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = call(&["run", "--config", &site, "--board", "host", "--report", "stdout", "--source", &quiet]);
+    assert_eq!(code, Some(0), "{said}");
+    // The way back is barred by the same, and the built-in bundle is nowhere that could be named.
+    let (code, said) = call(&["install", "--undo", "--config", &site]);
+    assert!(code == Some(2) && said.contains("take the lines between its marks out\n"), "{said}");
+    // What somebody wrote of another bundle's class is not calibrate's to take away.
+    fs::write(&site, format!("state = {:?}\n[decision.label.left]\nenter = 0.9\n", dir.join("other"))).unwrap();
+    let (code, said) = call(&["calibrate", &quiet, "--into", &site]);
+    assert_eq!(code, Some(0), "{said}");
+    let before = fs::read_to_string(&site).unwrap();
+    let (code, said) = call(&anew);
+    assert!(code == Some(2) && said.contains("site.toml: decision.label: the bundle has no class \"left\""), "{said}");
+    assert_eq!(fs::read_to_string(&site).unwrap(), before);
 }
 
 /// What holds at the site is the beginning: no threshold becomes lower, or 1, by rounding, and a class ends as far below as the site says.
@@ -147,7 +210,10 @@ fn what_was_found_comes_into_a_configuration_that_says_something_of_these_classe
         let (code, _, said) = calibrate(&quiet, &[]);
         assert_eq!(code, Some(0), "{said}");
         let text = fs::read_to_string(&site).unwrap();
-        assert!(text.contains("[decision.label.shake]\nenter = 0.8\nleave = 0.35\nmin_ms = 100\n"), "{text}");
+        assert!(
+            text.contains("[decision.label.shake]\nenter = 0.8 # lookout calibrate\nleave = 0.35 # lookout calibrate\n# before"),
+            "{text}"
+        );
         assert_eq!(
             (text.matches("[decision.label.shake]").count(), text.matches("[decision.label.left]").count()),
             (1, 1),

@@ -150,7 +150,7 @@ fn help_says_which_bundle_and_which_configuration_count() {
     let built_in = "Bundle folder [default: the one baked into the program, whatever is installed or configured]";
     let on_box =
         "Bundle folder [default: `bundle` of the configuration, else the installed one, else the one baked into the program]";
-    let either = "with --taught or --state `bundle` of the configuration, else the installed one]";
+    let either = "with --taught, --state or --config `bundle` of the configuration, else the installed one]";
     for (says, commands) in [
         (built_in, &["demo", "bench", "record", "label", "index", "find"][..]),
         (on_box, &["run", "learn", "novelty", "calibrate", "teach"][..]),
@@ -294,7 +294,7 @@ fn demo_is_right_and_a_saved_clip_says_the_same_on_every_sink() {
     let lines = out.stdout.iter().filter(|b| **b == b'\n').count();
     assert!(lines > 30, "{lines} lines");
     let objects = std::fs::read_to_string(&json).unwrap();
-    assert_eq!(objects.lines().count(), lines);
+    assert_eq!(objects.lines().count(), 1 + lines, "and the one that a run begins with");
     assert!(objects.lines().all(|l| serde_json::from_str::<serde_json::Value>(l).is_ok_and(|v| v.is_object())));
 
     let again = lookout(&["run", "--source", &source, "--report", "stdout"]);
@@ -387,12 +387,57 @@ fn a_recording_is_drawn_and_many_are_judged() {
     assert_eq!(out.status.code(), Some(2));
     assert!(sentence(&out).contains("label \"Lift\" found, the bundle has idle, left"), "{}", sentence(&out));
     // Two recordings of one name are two drawings.
-    let drawings = folder("drawn/all");
-    std::fs::read_dir(&drawings).unwrap().for_each(|old| std::fs::remove_file(old.unwrap().path()).unwrap());
+    let drawings = dir.join("new/all");
+    let _ = std::fs::remove_dir_all(dir.join("new"));
     assert_eq!(lookout(&["classify", &good, &bad, "--plot", &drawings.display().to_string()]).status.code(), Some(0));
     assert_eq!(std::fs::read_dir(&drawings).unwrap().count(), 2);
     let out = lookout(&["classify", &good, &bad, "--plot", &svg.display().to_string()]);
     assert!(out.status.code() == Some(2) && sentence(&out).contains("2 recordings need a folder"), "{}", sentence(&out));
+}
+
+/// What `record` and `label` write is what these commands take: a folder of recordings is each of them.
+#[test]
+fn a_folder_of_recordings_is_each_of_them_and_a_folder_of_pictures_is_one() {
+    let dir = folder("clips");
+    let _ = std::fs::remove_dir_all(&dir);
+    ["all/right", "all/still", "pictures", "nothing"].iter().for_each(|name| drop(folder(&format!("clips/{name}"))));
+    let at = |name: &str| dir.join(name).display().to_string();
+    let moving = program::street(&dir.join("all/right/b.y4m"), 90, 2.5, 20..60);
+    let still = program::street(&dir.join("all/still/c.y4m"), 60, 0.0, 0..0);
+    let other = program::street(&dir.join("all/right/a.y4m"), 90, 2.5, 20..60);
+    std::fs::write(at("all/labels.csv"), "file,label\nright/b.y4m,right\n").unwrap();
+    for n in 0..4 {
+        std::fs::write(at(&format!("pictures/{n}.pgm")), [b"P5\n32 32\n255\n".to_vec(), vec![90; 32 * 32]].concat()).unwrap();
+    }
+    std::fs::copy(&still, at("pictures/film.y4m")).unwrap();
+    let (all, pictures, nothing) = (at("all"), at("pictures"), at("nothing"));
+    let out = lookout(&["classify", "--json", &all, &pictures]);
+    let said = String::from_utf8(out.stdout).unwrap();
+    assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+    let line = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["clip"].as_str().unwrap().to_string();
+    assert_eq!(said.lines().map(line).collect::<Vec<_>>(), [&other[..], &moving, &still, &pictures]);
+    let out = lookout(&["classify", &nothing]);
+    assert!(out.status.code() == Some(2) && sentence(&out).contains("no pictures in this folder"), "{}", sentence(&out));
+    // The table has a line a segment; a recording without one is named beside it.
+    let out = lookout(&["classify", "--csv", &all]);
+    let log = String::from_utf8(out.stderr).unwrap();
+    assert!(out.status.code() == Some(0) && log.contains(&format!("{still}: no segment\n")), "{log}");
+    assert!(!log.contains(&moving) && String::from_utf8_lossy(&out.stdout).contains(&moving), "{log}");
+    let out = lookout(&["index", &all, "--out", &at("all.index")]);
+    assert!(
+        String::from_utf8_lossy(&out.stdout).contains(" moments of 3 recordings "),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    std::fs::write(at("empty.toml"), "").unwrap();
+    let teach =
+        ["teach", "--ordinary", "--to", &at("ordinary.json"), "--state", &at("state"), "--config", &at("empty.toml"), &all];
+    let out = lookout(&teach);
+    assert!(
+        String::from_utf8_lossy(&out.stdout).contains(": 3 recordings summed up"),
+        "{}",
+        String::from_utf8_lossy(&out.stderr)
+    );
 }
 
 /// One configuration, one answer: what `run` calls with it, `classify` calls.

@@ -415,6 +415,34 @@ fn what_is_alike_is_found_in_a_collection() {
     assert!(other.status.code() == Some(2) && String::from_utf8_lossy(&other.stderr).contains("not an index"));
 }
 
+/// What the black box kept is what the encoder saw, so more like it can be found.
+#[test]
+fn what_is_like_a_clip_of_the_black_box_is_found() {
+    let dir = folder("kept");
+    let film = street(&dir.join("film.y4m"), 120, 2.5, 40..80);
+    let (kept, index) = (dir.join("kept").display().to_string(), dir.join("all.index").display().to_string());
+    let run = lookout(&["run", "--board", "host", "--report", "stdout", "--source", &film, "--blackbox", &kept]);
+    assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stderr));
+    let mut clips: Vec<String> = fs::read_dir(&kept).unwrap().map(|e| e.unwrap().path().display().to_string()).collect();
+    clips.retain(|clip| clip.ends_with(".lkb"));
+    let likest = |recordings: &[&str]| {
+        let made = lookout(&[&["index", "--out", &index], recordings].concat());
+        let said = String::from_utf8(made.stdout).unwrap();
+        assert_eq!(made.status.code(), Some(0), "{}", String::from_utf8_lossy(&made.stderr));
+        let found = lookout(&["find", &clips[0], "--index", &index, "--top", "1", "--json"]);
+        assert_eq!(found.status.code(), Some(0), "{}", String::from_utf8_lossy(&found.stderr));
+        (said, serde_json::from_slice::<serde_json::Value>(&found.stdout).unwrap())
+    };
+    assert_eq!(likest(&[&film]).1["clip"], film.as_str());
+    let (said, found) = likest(&[&kept]);
+    assert!(said.contains(&format!(" moments of {} recordings ", clips.len())), "{said}");
+    println!("figure: {found} of {clips:?}");
+    assert!(found["like"].as_f64().unwrap() > 0.99, "{found}");
+    let other = lookout(&["find", "tests/golden/blackbox-1.lkb", "--index", &index]);
+    let said = String::from_utf8(other.stderr).unwrap();
+    assert!(other.status.code() == Some(2) && said.contains("blackbox-1.lkb: kept with bundle "), "{said}");
+}
+
 /// Every tick's probabilities, as `run` and `classify` decide by them.
 #[derive(Default)]
 struct Decided(Vec<Vec<f32>>);

@@ -59,8 +59,8 @@ fn json_lines_are_objects() {
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
     let objects: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(objects.len(), 500);
-    for (k, object) in objects.iter().enumerate() {
+    assert_eq!(objects.len(), 501);
+    for (k, object) in objects[1..].iter().enumerate() {
         let kind = ["class", "class", "event", "novelty", "place", "health"][k % 6];
         assert_eq!((object["seq"].as_u64(), object["type"].as_str()), (Some(u64::try_from(k).unwrap()), Some(kind)));
     }
@@ -343,4 +343,30 @@ fn child_closes_in_time() {
     let start = Instant::now();
     sink.close(Duration::from_millis(300));
     std::process::exit(if start.elapsed() < Duration::from_millis(1_500) { 0 } else { 3 });
+}
+
+/// Runs that were appended to one file can be told apart, and a live one says when it was.
+#[test]
+fn every_run_begins_its_json_with_who_it_is_and_when() {
+    let path = temporary("begin");
+    let spec = format!("json:{}", path.display());
+    let now = || u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+    let before = now();
+    (0..2).for_each(|_| send(&spec, 3));
+    let mut sink = open(&spec.parse().unwrap(), &identity(), None, Pace::Live).unwrap();
+    assert!(sink.close(Duration::from_secs(10)), "also where there was nothing to report");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let begins: Vec<usize> = (0..lines.len()).filter(|n| lines[*n]["type"] == "begin").collect();
+    assert_eq!((begins.as_slice(), lines.len()), (&[0, 4, 8][..], 9), "{text}");
+    let who = identity();
+    for line in begins.iter().map(|n| &lines[*n]) {
+        let said = ["version", "bundle", "hash"].map(|key| line[key].as_str().unwrap());
+        assert_eq!(said, [&who.version, &who.bundle, &who.hash]);
+        assert_eq!(line["labels"], serde_json::json!(who.labels));
+    }
+    assert!(lines[0]["unix_ms"].is_null() && lines[0] == lines[4], "a recording gives the same bytes every time");
+    let when = lines[8]["unix_ms"].as_u64().unwrap();
+    assert!((before..=now()).contains(&when), "{when}");
 }

@@ -578,7 +578,7 @@ fn what_is_too_short_to_be_judged_without_labels_is_counted() {
     let run = lookout(&["train", text(&all), "--out", text(&out), "--unsupervised", "--strange", "b", "--folds", "2"]);
     let words = String::from_utf8_lossy(&run.stdout);
     assert!(run.status.success(), "{}", said(&run));
-    assert!(words.contains("not in these figures: 1 of 13 recordings, too short for a score\n"), "{words}");
+    assert!(words.contains("not in these figures: 1 of 13 recordings, in which no labelled tick has a score\n"), "{words}");
 }
 
 /// What would be passed over in silence is refused.

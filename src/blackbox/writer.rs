@@ -4,18 +4,24 @@
 //! clip the folder is looked through, which may be gone or on another card by then: it is made where it is not there, and what was left half written in it
 //! is deleted. Then the oldest clips are, until the new one fits the bound. A disk that is full or broken costs clips and is said; reports go on. While the
 //! writer is busy the next clip is lost, counted and said.
+//!
+//! Several runs may share a folder: there is one unfinished clip in it, and who has that locked is alone in choosing a name, making room and writing. What a
+//! killed run left is not locked.
 
 use super::{Header, Recorder, checksum};
 use crate::complaint::Complaint;
 use crate::pipeline::{Before, Probe};
-use crate::report::Label;
+use crate::report::{Label, NOVELTY};
 use crate::source::{Shaped, Timestamp};
 use crate::store::novelty::name;
 use crate::store::settle;
 use heapless::Deque;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::retry_on_intr;
 use std::fs::{self, File};
 use std::io::ErrorKind::{AlreadyExists, InvalidInput, NotADirectory, PermissionDenied};
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -24,8 +30,10 @@ use std::time::{Duration, Instant};
 pub const EXTENSION: &str = "lkb";
 /// Clips that may be in progress at a time; they overlap.
 const OPEN: usize = 4;
-/// What an unfinished one is called.
-const PART: &str = "lkb.part";
+/// What the unfinished one is called.
+const UNFINISHED: &str = "unfinished.lkb.part";
+/// How the names of unfinished ones end, those of earlier versions included.
+const PART: &str = ".lkb.part";
 
 /// What is wanted of the black box.
 #[derive(Clone, Debug)]
@@ -128,12 +136,15 @@ impl BlackBox {
 
     /// Something happened: what is kept, and what comes after it, is to be written. It is in the clip in progress, which goes on for it, if that began
     /// less than half of its way ago; else it has its own, which begins in that one. Either way it has all that comes after it; where the bound is too
-    /// small for a clip that goes on, at least half of that.
+    /// small for a clip that goes on, at least half of that. A clip that an alarm of novelty is in is called after the alarm: classes come often.
     pub fn press(&mut self, label: &Label, at: Timestamp) {
         let half = self.after / 2;
         if let Some(open) = self.open.back_mut().filter(|open| open.since <= half) {
             if self.extends {
                 open.left = self.after;
+            }
+            if label == NOVELTY && open.label != NOVELTY {
+                (open.label, open.at_ms) = (label.clone(), at.ms());
             }
             return;
         }
@@ -226,7 +237,12 @@ impl Writer {
             let entry = entry?;
             let path = entry.path();
             if path.to_string_lossy().ends_with(PART) {
-                let _ = fs::remove_file(path);
+                // One that is locked is being written.
+                if let Ok(part) = File::open(&path)
+                    && lock(&part, &path, FlockOperation::NonBlockingLockExclusive).unwrap_or(false)
+                {
+                    let _ = fs::remove_file(path);
+                }
             } else if let (Some(n), Ok(meta)) = (number(&path), entry.metadata()) {
                 clips.push((n, meta.len(), path));
             }
@@ -275,20 +291,31 @@ impl Writer {
         if clip.len() as u64 > self.limit {
             return Err(format!("a clip of {} bytes is more than all may have together ({})", clip.len(), self.limit));
         }
-        let clips = self.open().map_err(|e| e.to_string())?;
-        // No name is taken twice: neither that of a clip which is there nor that of one which this run wrote and somebody took away.
-        let next = clips.last().map_or(0, |(n, ..)| n.saturating_add(1)).max(self.next);
-        self.make_room(clips, clip.len() as u64).map_err(|e| e.to_string())?;
-        let file = self.dir.join(format!("{next:06}-{label}.{EXTENSION}"));
-        let part = file.with_extension(PART);
-        self.next = next.saturating_add(1);
-        if let Err(e) = File::create(&part).and_then(|mut f| f.write_all(clip)) {
-            // What is half there would take the room of what could be whole.
-            let _ = fs::remove_file(&part);
-            return Err(e.to_string());
-        }
-        settle(&part, &file).map_err(|e| e.to_string())?;
+        self.place(clip, label).map_err(|e| e.to_string())
+    }
+
+    fn place(&mut self, clip: &[u8], label: &str) -> std::io::Result<PathBuf> {
+        fs::create_dir_all(&self.dir)?;
+        let part = self.dir.join(UNFINISHED);
+        // Locked until the clip has its own name.
+        let mut held = hold(&part)?;
+        // What is half there would take the room of what could be whole.
+        let number = self.fill(&mut held, clip).inspect_err(|_| drop(fs::remove_file(&part)))?;
+        let file = self.dir.join(format!("{number:06}-{label}.{EXTENSION}"));
+        settle(&part, &file)?;
         Ok(file)
+    }
+
+    /// Makes room for a clip and writes it into what is held. Its number: none is taken twice, neither that of a clip which is there nor that of one which
+    /// this run wrote and somebody took away.
+    fn fill(&mut self, held: &mut File, clip: &[u8]) -> std::io::Result<u32> {
+        held.set_len(0)?;
+        let clips = self.open()?;
+        let number = clips.last().map_or(0, |(n, ..)| n.saturating_add(1)).max(self.next);
+        self.make_room(clips, clip.len() as u64)?;
+        self.next = number.saturating_add(1);
+        held.write_all(clip)?;
+        Ok(number)
     }
 
     /// Deletes the oldest of these clips until `bytes` more stay within the limit.
@@ -303,6 +330,24 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// The unfinished clip of a folder, locked; waits while another run writes one.
+fn hold(part: &Path) -> std::io::Result<File> {
+    loop {
+        let held = File::options().write(true).create(true).truncate(false).open(part)?;
+        // Where nothing can be locked nobody writes.
+        if lock(&held, part, FlockOperation::LockExclusive).inspect_err(|_| drop(fs::remove_file(part)))? {
+            return Ok(held);
+        }
+    }
+}
+
+/// False: whoever had it locked before has given it its own name or deleted it, so that what is held is theirs and the name leads elsewhere.
+fn lock(held: &File, part: &Path, how: FlockOperation) -> std::io::Result<bool> {
+    retry_on_intr(|| flock(held, how))?;
+    let (ours, named) = (held.metadata()?, fs::metadata(part));
+    Ok(named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino())))
 }
 
 /// The number of a clip, from its name.

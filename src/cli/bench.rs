@@ -56,7 +56,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
 }
 
 fn pipeline(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
-    let bundle = load(&args.bundle)?;
+    let bundle = load(args.bundle.bundle.as_deref())?;
     let pictures = bundle.contract.input.is_some();
     let mut watch = Stopwatch::new(args.rounds as usize * 400);
     let mut letters = 0usize;

@@ -6,7 +6,7 @@
 //! judges by what the bundle and the owner say. Footage of T hours without an alarm only proves, with 95 % confidence, a rate below 3 / T (the rule of
 //! three), so that is said beside it, and less footage than that lowers no threshold. A class for which no threshold was found is switched off, and named.
 
-mod piece;
+pub mod piece;
 
 use super::Failure;
 use super::play::timeline;
@@ -16,6 +16,7 @@ use crate::bundle::{self, Bundle};
 use crate::config::Config;
 use crate::decision::{AGAIN, Decision, Thresholds};
 use crate::pipeline::Options;
+use crate::recordings;
 use crate::report::{Edge, Label};
 use piece::Found;
 use std::io::Write;
@@ -28,7 +29,7 @@ const STEPS: u32 = 35;
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Ordinary footage of this site, in which nothing happens that should be called out: files, folders of images, or any source that ends
+    /// Ordinary footage of this site, in which nothing happens that should be called out: files, folders of images or of recordings, or any source that ends
     #[arg(required = true, value_name = "CLIP")]
     clips: Vec<String>,
     /// Put it into this configuration, in the place of an earlier run's; a class that has a table of its own is changed there
@@ -60,8 +61,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let held = config.decisions(&bundle.contract.decision, &bundle.labels)?;
     let missing = args.into.as_ref().and_then(|file| could_take(file, &bundle, args).transpose()).transpose()?;
     let options = Options { region: config.looked_at(), gate: args.gate.on(), still_before: true, ..Options::default() };
+    let clips = recordings::named(&args.clips, &bundle).map_err(Failure::refused)?;
     let timelines: Vec<Timeline> =
-        args.clips.iter().map(|clip| timeline(clip, &bundle, &options, None, None)).collect::<Result<_, _>>()?;
+        clips.iter().map(|clip| timeline(clip, &bundle, &options, None, None)).collect::<Result<_, _>>()?;
     let ticks: usize = timelines.iter().map(Timeline::ticks).sum();
     let hours = ticks as f32 * bundle.contract.time.tick_ms as f32 / 3.6e6;
     if ticks == 0 {
@@ -157,29 +159,43 @@ fn classes(bundle: &Bundle) -> impl Iterator<Item = (usize, &Label)> {
     bundle.labels.iter().enumerate().filter(move |(class, _)| *class != bundle.background)
 }
 
-/// Will a configuration take what is found, whatever it is, and `run` start with it? What is missing for that, if it is written anew.
+/// Will a configuration take what is found, whatever it is, and `run` start with it? What is missing for that, if it is written anew or
+/// an earlier run's piece, for the bundle that runs with it, makes way.
 fn could_take(file: &Path, bundle: &Bundle, args: &Args) -> Result<Option<String>, Failure> {
     let off =
         |(_, label): (usize, &Label)| Found { label: label.clone(), says: String::new(), enter: 1.0, leave: None, min_ms: None };
     piece::within(file, "", &classes(bundle).map(off).collect::<Vec<_>>())?;
+    let is_new = !file.exists();
     // Only what was named may be another bundle than the one that runs with this configuration.
-    if args.bundle.bundle.is_none() && args.config.is_none() {
+    if !is_new && args.bundle.bundle.is_none() && args.config.is_none() {
         return Ok(None);
     }
-    let is_new = !file.exists();
     let site = if is_new { Config::default() } else { Config::open(file)? };
     // A bundle that is not here runs on another machine; which classes it has is not known.
     let Ok(theirs) = on_box(None, &site, &args.state.store(&site)) else { return Ok(None) };
-    let Some((_, label)) = classes(bundle).find(|(_, label)| !theirs.labels.contains(label)) else { return Ok(None) };
     let (mine, c) = (&bundle.contract, &theirs.contract);
-    let why = format!("{}: bundle {} {} runs with it, which has no class {label}", file.display(), c.name, c.version);
-    if is_new {
-        let dir = Path::new(&bundle.origin);
-        let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_path_buf());
-        return Ok(Some(format!("{why}; put `bundle = {dir:?}` above its first line, or `lookout install {}`", bundle.origin)));
-    }
     let (name, version) = (&mine.name, &mine.version);
-    Err(Failure::refused(format!("{why}; let it be bundle {name} {version} first, by `bundle` in it or `lookout install`")))
+    let other = format!("{}: bundle {} {} runs with it", file.display(), c.name, c.version);
+    if is_new && theirs.hash != bundle.hash {
+        let origin = Path::new(&bundle.origin);
+        let how = match origin.canonicalize() {
+            Ok(dir) if dir.is_dir() => {
+                format!("put `bundle = {dir:?}` above its first line, or `lookout install {}`", dir.display())
+            }
+            _ => "give it `bundle` and `state` as the other configuration has them".into(),
+        };
+        return Ok(Some(format!("{other}, and these thresholds are for bundle {name} {version}; {how}")));
+    }
+    let Some((_, label)) = classes(bundle).find(|(_, label)| !theirs.labels.contains(label)) else { return Ok(None) };
+    let why = format!("{other}, which has no class {label}");
+    let Some(rest) = piece::without(&site.file)? else {
+        let how = "by `bundle` in it or `lookout install`";
+        return Err(Failure::refused(format!("{why}; let it be bundle {name} {version} first, {how}")));
+    };
+    // An earlier run's thresholds keep `lookout install` from this bundle, so they make way before it; nothing else in the file may.
+    rest.names(&bundle.labels)?;
+    let how = format!("by `bundle` in it or `lookout install {}`", bundle.origin);
+    Ok(Some(format!("{why}: `lookout run` refuses the file until bundle {name} {version} runs with it, {how}")))
 }
 
 /// Thresholds to try for a class that has `own`, the highest first; of footage that proves nothing, none below it. None is 1, at which nothing starts.

@@ -7,7 +7,7 @@ use super::Failure;
 use super::bench::cpu_time;
 use super::estimate::estimate;
 use super::promised;
-use super::setup::{BundleArg, ThreadsArg, load};
+use super::setup::{ThreadsArg, load};
 use crate::bundle::{Bundle, ENCODER, HEAD, Input, MAX_FILE_BYTES};
 use crate::config::read_whole;
 use crate::encoder::{Encoder, Form};
@@ -93,7 +93,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     if let (Some(file), Some(input)) = (&args.onnx, &args.input) {
         return parity(file, input, args, out);
     }
-    let bundle = load(&BundleArg { bundle: args.dir.clone() })?;
+    let bundle = load(args.dir.as_deref())?;
     let form = args.engine.form()?;
     let mut mapped = bundle.contract.input.as_ref().map(|_| Encoder::load_with_map(&bundle, form)).transpose()?;
     // What is timed and told of is what runs unless boxes are asked for.

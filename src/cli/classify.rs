@@ -11,13 +11,14 @@ use super::play::timeline;
 use super::plot::{self, Thumbs};
 use super::score::{Score, Truth};
 use super::segments::Timeline;
-use super::setup::{self, BundleArg, GateArg, StateArg, WhereArg, load, on_box};
+use super::setup::{self, GateArg, StateArg, WhereArg, load, on_box};
 use super::spare::spare;
 use super::ticks::Ticks;
 use crate::bundle::Bundle;
 use crate::config::Config;
 use crate::decision::Thresholds;
 use crate::pipeline::Options;
+use crate::recordings;
 use crate::source::open::Spec;
 use crate::source::shaped;
 use crate::store::Store;
@@ -30,10 +31,10 @@ use std::time::Duration;
 #[derive(Debug, clap::Args)]
 #[group(id = "format", multiple = false, args = ["json", "csv", "srt"])]
 pub struct Args {
-    /// Recordings: files, folders of images, or any source such as y4m:- or features:FILE
+    /// Recordings: files, folders of images or of recordings, or any source such as y4m:- or features:FILE
     #[arg(required = true, value_name = "CLIP")]
     clips: Vec<String>,
-    /// Bundle folder [default: the one baked into the program; with --taught or --state `bundle` of the configuration, else the installed one]
+    /// Bundle folder [default: the one baked into the program; with --taught, --state or --config `bundle` of the configuration, else the installed one]
     #[arg(long, value_name = "DIR")]
     bundle: Option<PathBuf>,
     #[command(flatten)]
@@ -47,7 +48,7 @@ pub struct Args {
     #[arg(long)]
     taught: bool,
     /// State folder of a box, whose bundle answers: with what was learnt there (or else came with the bundle) score, threshold and alarms of novelty are said too
-    /// (--csv, --srt: alarms), one false alarm a day allowed (a clip of the black box has its run's own). Nothing in it is changed [default: no novelty; for --taught `state` of the configuration, else /var/lib/lookout]
+    /// (--csv, --srt: alarms), one false alarm a day allowed or what the configuration says (a clip of the black box has its run's own). Nothing in it is changed [default: no novelty; for --taught `state` of the configuration, else /var/lib/lookout]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
     /// One JSON object a recording
@@ -59,7 +60,7 @@ pub struct Args {
     /// Subtitles of the segments, to lay over the recording
     #[arg(long)]
     srt: bool,
-    /// Draw probabilities over time with events and pictures: a file for one recording, a folder for several
+    /// Draw probabilities over time with events and pictures: a file for one recording, a folder for several, which is made if need be
     #[arg(long, value_name = "SVG|DIR")]
     plot: Option<PathBuf>,
     /// Configuration of a box, to answer as `run` would there: its bundle, thresholds, part of the picture, and what novelty may say [default: with --taught or
@@ -94,21 +95,27 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let on_a_box = args.taught || args.state.is_some() || args.config.is_some();
     let config = if on_a_box { setup::config(args.config.as_deref())? } else { Config::default() };
     let store = StateArg { state: args.state.clone() }.store(&config);
-    let named = BundleArg { bundle: args.bundle.clone() };
-    let mut bundle = if on_a_box { on_box(named.bundle.as_deref(), &config, &store)? } else { load(&named)? };
+    let named = args.bundle.as_deref();
+    let mut bundle = if on_a_box { on_box(named, &config, &store)? } else { load(named)? };
     if args.taught {
         setup::add_taught(&mut bundle, &store)?;
     }
     let thresholds = thresholds(args, &config, &bundle)?;
     let novelty = args.state.as_ref().and_then(|_| alarms::known(&store, &bundle, args.taught));
     // Without a configuration, in blocks as they were counted.
-    let novelty = novelty.and_then(|setup| if args.config.is_some() { config.novelty.apply(setup) } else { Some(setup) });
+    let novelty = novelty.and_then(|setup| if config == Config::default() { Some(setup) } else { config.novelty.apply(setup) });
     let answers = Answers { bundle: &bundle, format: args.format(), places: args.place.on, novelty: novelty.is_some() };
     // What would be wrong at the end of long work is said before it.
-    let truths = args.report.as_ref().map(|_| truths(args, &bundle)).transpose()?;
-    let plots = args.plot.as_ref().map(|to| plots(to, &args.clips)).transpose()?;
-    for file in args.report.iter().chain(&args.ticks).chain(plots.iter().flatten()) {
-        can_be_written(args, file)?;
+    let clips = recordings::named(&args.clips, &bundle).map_err(Failure::refused)?;
+    let truths = args.report.as_ref().map(|_| truths(args, &clips, &bundle)).transpose()?;
+    let plots = args.plot.as_ref().map(|to| plots(to, &clips)).transpose()?;
+    let files: Vec<&PathBuf> = args.report.iter().chain(&args.ticks).chain(plots.iter().flatten()).collect();
+    files.iter().try_for_each(|file| can_be_written(args, &clips, file))?;
+    if let Some(n) = twice(&files) {
+        return Err(Failure::refused(format!(
+            "{}: two of --report, --ticks and --plot would be written there",
+            files[n].display()
+        )));
     }
     let mut ticks = args.ticks.as_deref().map(|file| Ticks::new(file, &bundle)).transpose()?;
     let (region, gate, place) = (config.looked_at(), args.gate.on(), args.place.on);
@@ -121,11 +128,14 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     answers.begin(out)?;
     // The worst of what could not be read.
     let mut code = 0u8;
-    for (n, clip) in args.clips.iter().enumerate() {
+    for (n, clip) in clips.iter().enumerate() {
         let mut thumbs = (args.plot.is_some() || score.is_some()).then(Thumbs::new);
         match timeline(clip, &bundle, &options, args.extra.as_deref(), thumbs.as_mut()) {
             Ok(timeline) => {
                 answers.write(clip, &timeline, out)?;
+                if is_silent(&answers, &timeline) {
+                    let _ = writeln!(std::io::stderr(), "{}: no segment", super::shown(clip));
+                }
                 ticks.iter_mut().try_for_each(|ticks| ticks.add(clip, &timeline))?;
                 let draw = || thumbs.as_ref().map_or(String::new(), |thumbs| drawing(clip, &answers, &timeline, thumbs));
                 if let Some(to) = &plots {
@@ -172,14 +182,20 @@ fn kept_with(clip: &str, bundle: &Bundle, store: &Store) -> Option<PathBuf> {
 }
 
 /// The classes that the recordings really are.
-fn truths(args: &Args, bundle: &Bundle) -> Result<Vec<usize>, Failure> {
+fn truths(args: &Args, clips: &[String], bundle: &Bundle) -> Result<Vec<usize>, Failure> {
     let truth = args.labels.as_ref().map_or(Ok(Truth::Folders), |file| Truth::read(file)).map_err(Failure::refused)?;
-    args.clips.iter().map(|clip| truth.of(clip, &bundle.labels).map_err(Failure::refused)).collect()
+    clips.iter().map(|clip| truth.of(clip, &bundle.labels).map_err(Failure::refused)).collect()
 }
 
 /// Where the drawing of each recording goes, no two to the same place.
 fn plots(to: &Path, clips: &[String]) -> Result<Vec<PathBuf>, Failure> {
-    let files = clips.iter().map(|clip| plot_file(to, clip, clips.len())).collect::<Result<Vec<_>, _>>()?;
+    if clips.len() > 1 {
+        let why = |e: std::io::Error| {
+            format!("--plot {}: {} recordings need a folder, which cannot be made: {e}", to.display(), clips.len())
+        };
+        std::fs::create_dir_all(to).map_err(|e| Failure::refused(why(e)))?;
+    }
+    let files: Vec<PathBuf> = clips.iter().map(|clip| plot_file(to, clip)).collect();
     if let Some(n) = twice(&files) {
         let (file, clip) = (files[n].display(), &clips[n]);
         return Err(Failure::refused(format!("--plot: {file} would be the drawing of {clip} and of another")));
@@ -187,33 +203,37 @@ fn plots(to: &Path, clips: &[String]) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
-/// Where the drawing of one of `count` recordings goes.
-fn plot_file(to: &Path, clip: &str, count: usize) -> Result<PathBuf, Failure> {
+/// Where the drawing of a recording goes.
+fn plot_file(to: &Path, clip: &str) -> PathBuf {
     if to.is_dir() {
         // The whole path: recordings of the same name in different folders are different recordings.
         let name = clip.trim_matches(['.', '/']).replace(['/', ':'], "-");
-        return Ok(to.join(format!("{name}.svg")));
+        return to.join(format!("{name}.svg"));
     }
-    if count > 1 {
-        let why = format!("--plot {}: {count} recordings need a folder that is there, found none", to.display());
-        return Err(Failure::refused(why));
-    }
-    Ok(to.to_path_buf())
+    to.to_path_buf()
 }
 
 /// The first that stands in the list a second time.
-fn twice(files: &[PathBuf]) -> Option<usize> {
+fn twice<F: AsRef<Path>>(files: &[F]) -> Option<usize> {
     let mut seen = BTreeSet::new();
-    files.iter().position(|file| !seen.insert(file))
+    files.iter().position(|file| !seen.insert(file.as_ref()))
 }
 
 /// Refuses a file to write whose folder is not there, or that is read here.
-fn can_be_written(args: &Args, file: &Path) -> Result<(), Failure> {
+fn can_be_written(args: &Args, clips: &[String], file: &Path) -> Result<(), Failure> {
     let folder = file.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !folder.is_dir() {
         return Err(Failure::refused(format!("{}: {} is no folder that is there", file.display(), folder.display())));
     }
-    spare(file, &args.clips, [&args.extra, &args.labels, &args.config].into_iter().flatten())
+    spare(file, clips, [&args.extra, &args.labels, &args.config].into_iter().flatten())
+}
+
+/// Does a table or a film's subtitles say nothing of this recording? Among many it would be missed.
+fn is_silent(answers: &Answers<'_>, timeline: &Timeline) -> bool {
+    let tick_ms = answers.bundle.contract.time.tick_ms;
+    matches!(answers.format, Format::Csv | Format::Srt)
+        && timeline.segments().is_empty()
+        && alarms::of(timeline.novel(), tick_ms).is_empty()
 }
 
 fn drawing(clip: &str, answers: &Answers<'_>, timeline: &Timeline, thumbs: &Thumbs) -> String {

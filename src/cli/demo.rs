@@ -51,7 +51,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
             }
         };
     }
-    let bundle = load(&args.bundle)?;
+    let bundle = load(args.bundle.bundle.as_deref())?;
     let mut pipeline = Pipeline::new(&bundle, &Options { gate: args.gate.on(), place: args.place.on, ..Options::default() })?;
     let ticks = usize::try_from(scene.len_hint().unwrap_or(0)).unwrap_or(0);
     let mut probe = (Stopwatch::new(ticks), Timeline::new(bundle.labels.len(), ticks));

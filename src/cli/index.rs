@@ -10,13 +10,18 @@
 pub mod moments;
 
 use super::Failure;
+use super::play::{Played, play};
 use super::progress::Progress;
 use super::setup::{BundleArg, load};
 use super::spare::spare;
 use crate::bundle::Bundle;
 use crate::config::read_file;
+use crate::pipeline::{Options, Probe};
+use crate::recordings;
+use crate::source::open::Spec;
+use crate::source::shaped;
 use crate::store::settle;
-use crate::ticks::{Kind, Maker, Ticks};
+use crate::ticks::{Data, Kind, Maker, Ticks};
 use moments::{Header, Index, KIND};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -28,7 +33,7 @@ const MAX_BYTES: u64 = 4 << 30;
 /// Arguments of `index`.
 #[derive(Debug, clap::Args)]
 pub struct IndexArgs {
-    /// Recordings
+    /// Recordings: files, folders of images or of recordings, clips of the black box that were kept with the same bundle
     #[arg(required = true, value_name = "CLIP")]
     clips: Vec<String>,
     /// The file to write
@@ -44,7 +49,7 @@ pub struct IndexArgs {
 /// Arguments of `find`.
 #[derive(Debug, clap::Args)]
 pub struct FindArgs {
-    /// A recording of what is looked for
+    /// A recording of what is looked for, or a clip of the black box that was kept with the same bundle
     #[arg(value_name = "CLIP")]
     clip: String,
     /// The index to search
@@ -67,7 +72,9 @@ pub fn index(args: &IndexArgs, out: &mut dyn Write) -> Result<(), Failure> {
         let why = format!("{}: is there and is no file; a file's name is expected here", args.out.display());
         return Err(Failure::refused(why));
     }
-    spare(&args.out, &args.clips, std::iter::empty())?;
+    let bundle = load(args.bundle.bundle.as_deref())?;
+    let named = recordings::named(&args.clips, &bundle).map_err(Failure::refused)?;
+    spare(&args.out, &named, std::iter::empty())?;
     // An index makes way for a newer one, and so does a file without anything in it; everything else is somebody's.
     let free = match File::open(&args.out) {
         Ok(file) => file.metadata().is_ok_and(|m| m.len() == 0) || Header::begins(file),
@@ -77,15 +84,15 @@ pub fn index(args: &IndexArgs, out: &mut dyn Write) -> Result<(), Failure> {
         let why = format!("{}: is there and is no index of lookout; delete it or give another name", args.out.display());
         return Err(Failure::refused(why));
     }
-    let bundle = load(&args.bundle)?;
     let progress = Progress::new();
-    let done = |n: usize| progress.say(|| format!("{n} of {}", args.clips.len()));
+    let done = |n: usize| progress.say(|| format!("{n} of {}", named.len()));
     let maker = Maker::new(kind(&bundle), bundle.contract.time.tick_ms, args.cache.as_deref()).map_err(Failure::broke)?;
-    let made = maker.all(&args.clips, &done);
+    let made = maker.all(&named, &done);
     drop(progress);
     let (window, tick_ms) = (bundle.contract.time.window, bundle.contract.time.tick_ms);
     let (mut clips, mut all, mut failed) = (vec![], vec![], false);
-    for (clip, ticks) in args.clips.iter().zip(made) {
+    for (clip, ticks) in named.iter().zip(made) {
+        let ticks = ticks.or_else(|why| replayed(clip, &bundle, why));
         match ticks.and_then(|ticks| usable(clip, ticks, bundle.frame_features(), window)) {
             Ok(ticks) => {
                 clips.push(clip.clone());
@@ -112,6 +119,29 @@ pub fn index(args: &IndexArgs, out: &mut dyn Write) -> Result<(), Failure> {
     settle(&part, &args.out).map_err(failed_to)?;
     writeln!(out, "{moments} moments of {} recordings in {}", all.len(), args.out.display())?;
     if failed { Err(Failure { code: 2, why: String::new() }) } else { Ok(()) }
+}
+
+/// What the encoder saw of a clip of the black box, in which there are no pictures that it could be made from; of anything else, `why` there is nothing.
+fn replayed(clip: &str, bundle: &Bundle, why: String) -> Result<Ticks, String> {
+    if clip.parse::<Spec>().ok().and_then(|spec| shaped::kept_with(spec.path())).is_none() {
+        return Err(why);
+    }
+    let mut seen = Seen { width: bundle.frame_features(), numbers: vec![] };
+    let options = Options::default();
+    play(clip, bundle, Played::whole(&options), &mut seen, &mut |_| {}, &mut |_| {}).map_err(|e| e.why)?;
+    Ok(Ticks { width: seen.width, data: Data::Numbers(seen.numbers), size: [0, 0] })
+}
+
+/// Features of every tick, without the extras behind them.
+struct Seen {
+    width: usize,
+    numbers: Vec<f32>,
+}
+
+impl Probe for Seen {
+    fn features(&mut self, features: &[f32]) {
+        self.numbers.extend(features.iter().take(self.width));
+    }
 }
 
 /// Refuses a recording of other rows, or one of which nothing can be compared; says how much of it cannot.
@@ -149,7 +179,7 @@ pub fn find(args: &FindArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let bytes = read_file(&args.index, MAX_BYTES).map_err(|e| refuse(e.to_string()))?;
     let index = Index::parse(bytes).map_err(refuse)?;
     let header = &index.header;
-    let bundle = load(&args.bundle)?;
+    let bundle = load(args.bundle.bundle.as_deref())?;
     if header.bundle != bundle.hash {
         return Err(refuse(format!("made with bundle {}, this one is {}", &header.bundle[..8], &bundle.hash[..8])));
     }
@@ -158,6 +188,7 @@ pub fn find(args: &FindArgs, out: &mut dyn Write) -> Result<(), Failure> {
     }
     let maker = Maker::new(kind(&bundle), header.tick_ms, None).map_err(Failure::broke)?;
     let ticks = maker.all(std::slice::from_ref(&args.clip), &|_| {}).pop().unwrap_or_else(|| Err("nothing to look for".into()));
+    let ticks = ticks.or_else(|why| replayed(&args.clip, &bundle, why));
     let ticks = ticks.and_then(|ticks| usable(&args.clip, ticks, header.mean.len(), header.window)).map_err(Failure::refused)?;
     for found in index.find(&ticks, args.top) {
         if args.json {

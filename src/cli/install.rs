@@ -6,6 +6,7 @@
 //! power cut at any instant is harmless. A running `lookout run` is not disturbed: it takes the new bundle when it starts next.
 
 use super::Failure;
+use super::calibrate::piece;
 use super::run::reads_extras;
 use super::setup::{self, StateArg, choose};
 use crate::baked;
@@ -67,7 +68,7 @@ fn install(dir: &Path, args: &Args, config: &Config, store: &Store, out: &mut dy
     if tried.hash != sha256(&contract) {
         return Err(refuse("bundle.toml changed while it was being tried".into()));
     }
-    fits(&tried.thresholds(), &tried.labels, &tried.extra, tried.rows, config)
+    fits(&tried.thresholds(), &tried.labels, &tried.extra, tried.rows, Some(dir), config)
         .map_err(|why| refuse(format!("this box cannot use it: {why}")))?;
 
     let change = store.change()?;
@@ -77,6 +78,8 @@ fn install(dir: &Path, args: &Args, config: &Config, store: &Store, out: &mut dy
             log::warn!("{e}; it is written anew");
             left(store, &config.install.keys)
         }
+        // So it is before the first install, and where the record was lost.
+        Ok(record) if record == Record::default() => left(store, &config.install.keys),
         other => other?,
     };
     let mut record = before.with(&tried.hash);
@@ -124,10 +127,21 @@ fn keep_floor(record: &mut Record, name: &str, version: &str) -> Result<(), Stri
 }
 
 /// Would `lookout run` start with it? Thresholds and lines are configured by class name, devices by the name of an extra, and a source gives rows of numbers
-/// or pictures.
-fn fits(thresholds: &Decision, labels: &[String], extra: &[String], rows: bool, config: &Config) -> Result<(), String> {
+/// or pictures. `dir`: where it lies, if it is not the built-in one.
+fn fits(
+    thresholds: &Decision,
+    labels: &[String],
+    extra: &[String],
+    rows: bool,
+    dir: Option<&Path>,
+    config: &Config,
+) -> Result<(), String> {
     let labels: Vec<Label> = labels.iter().filter_map(|l| Label::try_from(l.as_str()).ok()).collect();
-    config.names(&labels).and_then(|()| config.decisions(thresholds, &labels)).map_err(|e| e.to_string())?;
+    let decides = |config: &Config| config.names(&labels).and_then(|()| config.decisions(thresholds, &labels));
+    decides(config).map_err(|e| match piece::without(&config.file) {
+        Ok(Some(rest)) if decides(&rest).is_ok() => calibrated(&e.to_string(), dir, &config.file),
+        _ => e.to_string(),
+    })?;
     reads_extras(config, extra.iter().map(String::as_str)).map_err(|e| e.to_string())?;
     // A machine without a board file of its own has no wiring that could contradict.
     let boards = baked::boards().map_err(|e| e.to_string())?;
@@ -138,6 +152,17 @@ fn fits(thresholds: &Decision, labels: &[String], extra: &[String], rows: bool, 
         return Err(format!("{}: where = true, and where something moves cannot be said of rows of numbers", config.file));
     }
     setup::takes(rows, config)
+}
+
+/// What to do where only what `lookout calibrate` found for another bundle stands in a bundle's way.
+fn calibrated(why: &str, dir: Option<&Path>, file: &str) -> String {
+    let anew = dir.map(|dir| {
+        format!(", or let `lookout calibrate CLIP... --bundle {} --into {file}` take their place first", dir.display())
+    });
+    format!(
+        "{why}; `lookout calibrate` found these thresholds for another bundle: take the lines between its marks out{}",
+        anew.unwrap_or_default()
+    )
 }
 
 fn undo(args: &Args, config: &Config, store: &Store, out: &mut dyn Write) -> Result<(), Failure> {
@@ -160,7 +185,8 @@ fn undo(args: &Args, config: &Config, store: &Store, out: &mut dyn Write) -> Res
     };
     // What was taught on that bundle comes back with it.
     labels.extend(store.taught(&hash)?.iter().flat_map(|lesson| lesson.labels()).map(String::from));
-    fits(&thresholds, &labels, &extra, rows, config).map_err(cannot)?;
+    let dir = record.current.as_ref().map(|hash| store.folder(hash));
+    fits(&thresholds, &labels, &extra, rows, dir.as_deref(), config).map_err(cannot)?;
     change.commit(&record)?;
     say(args, &record, tried.as_ref(), out)
 }

@@ -43,7 +43,7 @@ pub type Stretch = (u64, u64, String);
 
 /// Runs the command.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
-    let bundle = load(&args.bundle)?;
+    let bundle = load(args.bundle.bundle.as_deref())?;
     let tick_ms = bundle.contract.time.tick_ms;
     let stretches = table::text(&args.times)
         .and_then(|text| stretches(&text, Some(&args.recording)))

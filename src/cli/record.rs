@@ -61,7 +61,7 @@ pub struct Args {
 
 /// Runs the command, until enough is recorded, the end of standard input, or told to stop.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
-    let bundle = load(&args.bundle)?;
+    let bundle = load(args.bundle.bundle.as_deref())?;
     let tick_ms = bundle.contract.time.tick_ms;
     let (length, before) = lengths(args, tick_ms)?;
     let dir = class(&args.out, &args.label)?;

@@ -37,6 +37,7 @@ use crate::shaper::Region;
 use crate::source::open::{self, Spec};
 use crate::source::{Source, SourceError, Timestamp};
 use crate::store::trial;
+use crate::sys::stderr;
 use crate::vitals::Vitals;
 use herald::Herald;
 use keeper::Keeper;
@@ -137,6 +138,9 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
 
     let Opened { first, again } = open_source(source, &board, &bundle, args.wait)?;
     let live = first.as_ref().is_none_or(|s| s.is_live());
+    if !live {
+        stderr::wait_for_reader();
+    }
     // A piece of an earlier run brings what was heard then.
     let kept = first.as_ref().is_some_and(|s| s.has_past());
     first.iter().for_each(|source| setup::recall(source.as_ref(), novelty.as_ref(), &mut pipeline));

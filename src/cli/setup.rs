@@ -92,9 +92,9 @@ pub fn false_alarms(rate: impl Copy + Into<f64> + fmt::Display) -> Result<(), Fa
     Err(Failure::refused(format!("--false-alarms {rate}: a number above 0 expected")))
 }
 
-/// The bundle asked for, files and hashes checked.
-pub fn load(arg: &BundleArg) -> Result<Bundle, Failure> {
-    Ok(match &arg.bundle {
+/// The bundle that is named, else the built-in one, files and hashes checked.
+pub fn load(named: Option<&Path>) -> Result<Bundle, Failure> {
+    Ok(match named {
         Some(dir) => Bundle::open(dir)?,
         None => baked::bundle()?,
     })

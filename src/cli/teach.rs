@@ -13,6 +13,7 @@ use crate::bundle::{Bundle, class};
 use crate::config::Config;
 use crate::head::Head;
 use crate::pipeline::{Options, Probe};
+use crate::recordings;
 use crate::report::ClassId;
 use crate::shaper::Region;
 use crate::source::Timestamp;
@@ -30,7 +31,7 @@ use std::time::Duration;
 #[derive(Debug, clap::Args)]
 #[group(id = "what", multiple = false, args = ["list", "forget", "undo", "export", "ordinary"])]
 pub struct Args {
-    /// The new class, then recordings of it, one example each: files, folders of images, features:FILE
+    /// The new class, then recordings of it, one example each: files, folders of images or of recordings, features:FILE
     #[arg(value_name = "LABEL CLIP")]
     words: Vec<String>,
     /// Show it live instead: camera or pipe as `run` takes it; one example
@@ -207,6 +208,7 @@ impl Pupil {
             ));
         };
         let name = class("LABEL", name).map_err(Failure::refused)?;
+        let clips = recordings::named(clips, &self.bundle).map_err(Failure::refused)?;
         if self.names().iter().any(|n| n == name.as_str()) {
             return Err(Failure::refused(format!(
                 "{name} is a class of the bundle already; a taught class needs a name of its own"
@@ -256,7 +258,8 @@ impl Pupil {
             return Err(Failure::refused("--ordinary: no recording was given"));
         }
         let mut ordinary = Ordinary::new(self.hidden, self.names().len(), nameless.len());
-        for clip in clips {
+        let clips = recordings::named(clips, &self.bundle).map_err(Failure::refused)?;
+        for clip in &clips {
             self.play(clip, None, Some(&mut ordinary))?;
         }
         for (n, clip) in nameless.iter().enumerate().flat_map(|(n, clips)| clips.iter().map(move |c| (n, c))) {

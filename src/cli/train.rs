@@ -221,7 +221,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     if args.encoder == Some(NewEncoder::Grid) || !args.strange.is_empty() {
         return Err(Failure::refused("--encoder grid and --strange go with --unsupervised"));
     }
-    let mut base = load(&args.bundle)?;
+    let mut base = load(args.bundle.bundle.as_deref())?;
     let tick_ms = args.tick_ms.unwrap_or(base.contract.time.tick_ms);
     let window = usize::from(args.window.unwrap_or(base.contract.time.window as u16));
     let listing = Listing::of(&args.clips, &wishes(args, tick_ms)?).map_err(Failure::refused)?;

@@ -526,7 +526,7 @@ impl Normal {
         if self.warm > WARM {
             return Err(format!("warm = {}, expected 0 to {WARM}", self.warm));
         }
-        let hour = 60 * minute(tick_ms);
+        let hour = (3_600_000 / tick_ms.max(1)).max(1);
         if self.block > hour {
             return Err(format!("block = {}, expected 0 to {hour} ticks", self.block));
         }

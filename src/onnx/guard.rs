@@ -6,6 +6,7 @@
 //! the sentence is said and the process ends with 2, wrong bundle, as it would for any other refusal.
 
 use crate::bundle::{Bundle, BundleError};
+use crate::sys::stderr;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
@@ -39,7 +40,7 @@ pub(crate) fn caught<T>(name: impl Into<Cow<'static, str>>, work: impl FnOnce() 
         set_hook(Box::new(move |info| match GUARDED.take() {
             None => before(info),
             Some(name) if cfg!(panic = "abort") => {
-                eprintln!("lookout: {name}: {}", words(info));
+                stderr::last_word(&format!("lookout: {name}: {}\n", words(info)));
                 std::process::exit(2);
             }
             name => {

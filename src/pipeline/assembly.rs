@@ -60,7 +60,7 @@ impl Pipeline {
             ring: Ring::new(c.time.window, head.row_len(), c.time.max_held),
             taught: bundle.lesson.as_ref().map_or(Ok(None), |lesson| taught(bundle, lesson, &head))?,
             head,
-            decision: Decision::new(&bundle.labels, &thresholds, bundle.background),
+            decision: Decision::new(&bundle.labels, &thresholds, bundle.background).explaining(),
             novelty: options.novelty.clone().map(|setup| Novelty::new(setup, options.heartbeat)),
             labels: bundle.labels.clone().into(),
             background: bundle.background,

@@ -2,6 +2,7 @@
 //!
 //! | type | keys beside `type`, `seq` and `ms` (since the first frame; 0 before it) |
 //! |---|---|
+//! | `begin` | first line of a run: `version`, `bundle` (name and version), `hash`, `labels`, `unix_ms` (when the run began, ms since 1970) instead of `seq` and `ms` |
 //! | `class` | `id` (null: `invalid`), `label`, `p`, `valid_slots`, `age_ms` |
 //! | `event` | `edge` (`start`, `end`), `id`, `label`, `onset_ms`, `duration_ms`, `peak` |
 //! | `novelty` | `score`, `threshold`, `blocks`, `one_in` (at most one false alarm in so many blocks can be promised; null: nothing yet), `now` (`learning`, `ok`, `drift`, `ALARM`) |
@@ -12,12 +13,13 @@
 //! Numbers are not wrapped or rounded as on the wire. What is not known, and what is not finite, is `null`.
 
 use super::outbox::Parcel;
-use super::{Edge, Report, State};
+use super::{Edge, Identity, Report, State};
 use serde::Serialize;
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Object<'a> {
+    Begin { version: &'a str, bundle: Option<&'a str>, hash: Option<&'a str>, labels: &'a [String], unix_ms: Option<u64> },
     Class { seq: u32, ms: u64, id: Option<u8>, label: &'a str, p: f32, valid_slots: u16, age_ms: u32 },
     Event { seq: u32, ms: u64, edge: &'a str, id: u8, label: &'a str, onset_ms: u64, duration_ms: u32, peak: f32 },
     Novelty { seq: u32, ms: u64, score: f32, threshold: f32, blocks: u32, one_in: Option<u32>, now: &'static str },
@@ -69,10 +71,22 @@ impl Serialize for Snake {
     }
 }
 
+/// Appends the object that a run begins with and a line end to `line`. `unix_ms`: when it began, ms since 1970.
+pub fn begin(identity: &Identity, unix_ms: Option<u64>, line: &mut Vec<u8>) {
+    let Identity { version, bundle, hash, labels, .. } = identity;
+    // Of a run that found no bundle there is nothing to say.
+    let [bundle, hash] = [bundle, hash].map(|text| Some(text.as_str()).filter(|text| !text.is_empty()));
+    append(&Object::Begin { version, bundle, hash, labels, unix_ms }, line);
+}
+
 /// Appends one object and a line end to `line`.
 pub fn line(parcel: &Parcel, line: &mut Vec<u8>) {
+    append(&object(parcel), line);
+}
+
+fn append(object: &Object<'_>, line: &mut Vec<u8>) {
     let start = line.len();
-    if serde_json::to_writer(&mut *line, &object(parcel)).is_err() {
+    if serde_json::to_writer(&mut *line, object).is_err() {
         // Plain data into memory cannot fail; should it ever, no half object goes out.
         line.truncate(start);
         return;
@@ -189,6 +203,21 @@ mod tests {
              \"last_end\":\"killed\"}\n"
         );
         assert_eq!(said(&Parcel::Gap { from: 3, to: 9 }), "{\"type\":\"gap\",\"from\":3,\"to\":9}\n");
+    }
+
+    #[test]
+    fn a_run_begins_with_what_runs_and_what_is_not_known_is_null() {
+        let labels = vec!["idle".into(), "right".into()];
+        let (version, bundle, hash) = ("lookout 0.1.0".into(), "motion 3".into(), "0011aabb".into());
+        let mut bytes = Vec::new();
+        begin(&Identity { version, bundle, hash, labels, ..Identity::default() }, Some(1_796_000_000_000), &mut bytes);
+        begin(&Identity { version: "lookout 0.1.0".into(), ..Identity::default() }, None, &mut bytes);
+        assert_eq!(
+            String::from_utf8(bytes).unwrap(),
+            "{\"type\":\"begin\",\"version\":\"lookout 0.1.0\",\"bundle\":\"motion 3\",\"hash\":\"0011aabb\",\
+             \"labels\":[\"idle\",\"right\"],\"unix_ms\":1796000000000}\n\
+             {\"type\":\"begin\",\"version\":\"lookout 0.1.0\",\"bundle\":null,\"hash\":null,\"labels\":[],\"unix_ms\":null}\n"
+        );
     }
 
     #[test]

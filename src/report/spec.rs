@@ -85,10 +85,10 @@ impl FromStr for ReportSpec {
 /// [`ReportError`]: each variant says what to do next.
 pub fn open(spec: &ReportSpec, identity: &Identity, wiring: Option<&Wiring>, pace: Pace) -> Result<Box<dyn Sink>, ReportError> {
     let writer = match spec {
-        ReportSpec::Stdout => stream::stdout(Format::Sentences, pace)?,
-        ReportSpec::Json(None) => stream::stdout(Format::Json, pace)?,
-        ReportSpec::Json(Some(path)) => stream::file(path, Format::Json, pace)?,
-        ReportSpec::File(path) => stream::file(path, Format::Sentences, pace)?,
+        ReportSpec::Stdout => stream::stdout(Format::Sentences, identity, pace)?,
+        ReportSpec::Json(None) => stream::stdout(Format::Json, identity, pace)?,
+        ReportSpec::Json(Some(path)) => stream::file(path, Format::Json, identity, pace)?,
+        ReportSpec::File(path) => stream::file(path, Format::Sentences, identity, pace)?,
         ReportSpec::Serial { path, baud, flow } => serial::open(path, *baud, *flow, identity, pace)?,
         ReportSpec::Gpio => {
             let missing = || ReportError::Refused {

@@ -8,13 +8,15 @@
 //! it is, once in [`SYNC`]. After any failure but a full disk the file is let go, so that the dead card can be unmounted, and opened again once the
 //! card is back. A dead one may well be opened: the first line after that is synced at once.
 //!
+//! Just as often the file is looked for by its name: where somebody moved it (logrotate, another run with the same file) or deleted it, it is made anew.
+//!
 //! A FIFO whose reader is not there yet is no hindrance to whoever watches, and one whose reader left waits for the next: a service outlives its
 //! readers. Until there is one, reports stay in the outbox, as for a reader who takes nothing. The reader of a recording who leaves has seen enough.
 
 use super::outbox::{Outbox, Parcel, timespec};
 use super::sentence::Sentence;
 use super::writer::Writer;
-use super::{Pace, ReportError, json};
+use super::{Identity, Pace, ReportError, json};
 use crate::complaint::Complaint;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
@@ -22,9 +24,9 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// What was written is synced this often: as the kernel does it by itself (`dirty_expire_centisecs`), so a card wears no faster.
 const SYNC: Duration = Duration::from_secs(30);
@@ -37,6 +39,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Longest report file of a live source, bytes: some two days. It becomes `FILE.1` then, in the place of an older one, so that a card never fills.
 const LONGEST: u64 = if cfg!(test) { 64 } else { 8 << 20 };
 
+/// Any clock that was ever set is later: 2025-01-01, as for `lookout doctor`.
+const FIRST_YEAR: Duration = Duration::from_secs(1_735_689_600);
+
 /// How lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -47,6 +52,15 @@ pub enum Format {
 }
 
 impl Format {
+    /// What a run's reports begin with. A recording's have no time of day: they are the same bytes every time.
+    fn begin(self, identity: &Identity, pace: Pace) -> Vec<u8> {
+        let mut line = Vec::new();
+        if self == Self::Json {
+            json::begin(identity, unix_ms().filter(|_| pace == Pace::Live), &mut line);
+        }
+        line
+    }
+
     fn line(self, parcel: &Parcel, line: &mut Vec<u8>) {
         line.clear();
         match (self, parcel) {
@@ -61,16 +75,27 @@ impl Format {
     }
 }
 
+/// Ms since 1970; `None` where the clock was never set.
+fn unix_ms() -> Option<u64> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok().filter(|now| *now >= FIRST_YEAR)?;
+    u64::try_from(now.as_millis()).ok()
+}
+
 /// Standard output, as it was at this moment.
-pub(super) fn stdout(format: Format, pace: Pace) -> Result<Writer, ReportError> {
+pub(super) fn stdout(format: Format, identity: &Identity, pace: Pace) -> Result<Writer, ReportError> {
     let lost = |e| ReportError::Lost { what: "stdout".into(), why: format!("cannot be written to: {e}") };
     let file = File::from(std::io::stdout().as_fd().try_clone_to_owned().map_err(lost)?);
-    Ok(Writer::start("stdout", pace, move |outbox| Stream::new("stdout".into(), Some(file), None, false).run(format, outbox))?
-        .may_wait())
+    let stream = Stream { begin: format.begin(identity, pace), ..Stream::new("stdout".into(), Some(file), None, false) };
+    Ok(Writer::start("stdout", pace, move |outbox| stream.run(format, outbox))?.may_wait())
 }
 
 /// Appends to `path`, which is made if it is not there. A FIFO may have no reader yet: nobody is waited for.
-pub(super) fn file(path: &Path, format: Format, pace: Pace) -> Result<Writer, ReportError> {
+pub(super) fn file(path: &Path, format: Format, identity: &Identity, pace: Pace) -> Result<Writer, ReportError> {
+    let stream = Stream { begin: format.begin(identity, pace), ..to_file(path, pace)? };
+    Ok(Writer::start("file", pace, move |outbox| stream.run(format, outbox))?.may_wait())
+}
+
+fn to_file(path: &Path, pace: Pace) -> Result<Stream, ReportError> {
     let what = path.display().to_string();
     let refused = |e: std::io::Error| ReportError::Refused { what: what.clone(), why: format!("cannot be appended to: {e}") };
     // One with a name of its own: a pipe behind /dev/stdout has none, and when its reader has left no other comes.
@@ -81,18 +106,21 @@ pub(super) fn file(path: &Path, format: Format, pace: Pace) -> Result<Writer, Re
     };
     let is_file = file.as_ref().is_some_and(|file| file.metadata().is_ok_and(|m| m.is_file()));
     let fifo = is_fifo.then(|| path.to_path_buf());
+    // The file itself where a link leads to it: it makes way in its own folder. One without a name is taken as it is.
+    let path = path.canonicalize().ok().filter(|_| is_file);
     // A file that may not be read is taken as it is.
-    let path = is_file.then(|| path.to_path_buf());
     let torn = path.as_deref().is_some_and(|path| ends_in_mid_line(path).unwrap_or(false));
-    let name = what.clone();
-    let live = pace == Pace::Live;
-    let stream = Stream { live, fifo, ..Stream::new(name, file, path, torn) };
-    Ok(Writer::start("file", pace, move |outbox| stream.run(format, outbox))?.may_wait())
+    Ok(Stream { live: pace == Pace::Live, fifo, ..Stream::new(what, file, path, torn) })
 }
 
 /// Opens for appending, at once: a FIFO without a reader is an error.
 fn append(path: &Path, create: bool) -> std::io::Result<File> {
     File::options().append(true).create(create).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)
+}
+
+/// The disk that the folder of a file is on.
+fn disk(path: &Path) -> Option<u64> {
+    Some(path.parent()?.metadata().ok()?.dev())
 }
 
 /// Where a file goes that has become long.
@@ -123,6 +151,12 @@ struct Stream {
     file: Option<File>,
     /// Where a file is opened again.
     path: Option<PathBuf>,
+    /// The disk that it was on when it was opened last.
+    home: Option<u64>,
+    /// What every new file begins with, and every run.
+    begin: Vec<u8>,
+    /// It has still to be written.
+    fresh: bool,
     /// Where a FIFO is opened when it has a reader.
     fifo: Option<PathBuf>,
     /// The last byte that was written is not a line end.
@@ -139,12 +173,15 @@ struct End;
 
 impl Stream {
     fn new(name: String, file: Option<File>, path: Option<PathBuf>, torn: bool) -> Self {
-        let (due, complaint) = (Instant::now() + SYNC, Complaint::default());
-        Self { name, file, path, fifo: None, torn, due, live: false, complaint }
+        let (due, complaint, home) = (Instant::now() + SYNC, Complaint::default(), path.as_deref().and_then(disk));
+        Self { name, file, path, home, begin: vec![], fresh: true, fifo: None, torn, due, live: false, complaint }
     }
 
     fn run(mut self, format: Format, outbox: &Outbox) {
         let mut line = Vec::with_capacity(512);
+        if self.wait_for_reader(outbox).and_then(|()| self.write(&[], outbox)).is_err() {
+            return;
+        }
         loop {
             // Asked before looking: what is sent between a last look and the end would stay behind.
             let closing = outbox.closing().is_some();
@@ -173,26 +210,23 @@ impl Stream {
     }
 
     fn write(&mut self, line: &[u8], outbox: &Outbox) -> Result<(), End> {
-        if let (None, Some(path)) = (&self.file, &self.path) {
+        if self.file.is_none() && self.path.is_some() {
             if Instant::now() < self.due {
                 return Ok(());
             }
-            // Not made anew: while nothing is mounted there, that would be a file on another disk, below the mount. Beside the older one it is the right
-            // disk: the file made way, and no new one could be made then.
-            match append(path, older(path).exists()) {
-                Ok(file) => {
-                    self.torn = ends_in_mid_line(path).unwrap_or(true);
-                    self.file = Some(file);
-                }
-                Err(e) => {
-                    self.due = Instant::now() + AGAIN;
-                    self.lost(&e.to_string());
-                    return Ok(());
-                }
+            if let Err(e) = self.open() {
+                self.due = Instant::now() + AGAIN;
+                self.lost(&e.to_string());
+                return Ok(());
             }
         }
         if self.torn {
             self.torn = self.put(b"\n", outbox)?;
+        }
+        if self.fresh && !self.torn {
+            let begin = std::mem::take(&mut self.begin);
+            self.torn = self.put(&begin, outbox)?;
+            (self.fresh, self.begin) = (self.torn, begin);
         }
         if !self.torn {
             self.torn = self.put(line, outbox)?;
@@ -202,7 +236,7 @@ impl Stream {
         {
             let synced = file.sync_data();
             self.due = Instant::now() + SYNC;
-            if let Err(e) = synced.and_then(|()| self.turn_over()) {
+            if let Err(e) = synced.and_then(|()| self.follow(outbox)) {
                 self.let_go();
                 self.lost(&e.to_string());
             }
@@ -213,15 +247,38 @@ impl Stream {
         Ok(())
     }
 
-    /// A file that has become long makes way for a new one.
-    fn turn_over(&mut self) -> std::io::Result<()> {
+    /// A file that has become long makes way for a new one, and one that lost its name is made anew.
+    fn follow(&mut self, outbox: &Outbox) -> std::io::Result<()> {
         let (Some(file), Some(path)) = (&self.file, &self.path) else { return Ok(()) };
-        if !self.live || self.torn || file.metadata()?.len() < LONGEST {
+        let (held, named) = (file.metadata()?, path.symlink_metadata());
+        if named.is_ok_and(|named| (named.dev(), named.ino()) == (held.dev(), held.ino())) {
+            if !self.live || self.torn || held.len() < LONGEST {
+                return Ok(());
+            }
+            std::fs::rename(path, older(path))?;
+        } else if held.nlink() == 0 {
+            outbox.set_lost();
+            self.lost("it was deleted");
+        } else if !self.is_home() {
+            // Something was mounted over it, or its card is being taken away: lines still arrive where they did.
             return Ok(());
         }
-        std::fs::rename(path, older(path))?;
-        self.file = Some(append(path, true)?);
+        self.open()
+    }
+
+    /// Opens the file, and makes it where it is not there; but not on another disk than before: while nothing is mounted there, that would be a file below
+    /// the mount.
+    fn open(&mut self) -> std::io::Result<()> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let file = append(path, self.is_home())?;
+        self.torn = ends_in_mid_line(path).unwrap_or(true);
+        self.fresh |= file.metadata()?.len() == 0;
+        (self.home, self.file) = (disk(path), Some(file));
         Ok(())
+    }
+
+    fn is_home(&self) -> bool {
+        self.home.is_some() && self.path.as_deref().and_then(disk) == self.home
     }
 
     /// True when not all of it was written.
@@ -338,6 +395,78 @@ mod tests {
         std::fs::remove_dir_all(dir).unwrap();
     }
 
+    /// Two runs with one file, which is long for both: the second does not turn over what the first has just begun.
+    #[test]
+    fn a_file_that_another_run_turned_over_is_followed() {
+        let dir = std::env::temp_dir().join(format!("lookout-shared-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("r.nmea");
+        let outbox = Outbox::new(Pace::Live).unwrap();
+        let [mut first, mut second] = [(); 2].map(|()| to_file(&path, Pace::Live).unwrap());
+        let long = format!("{}\n", "x".repeat(LONGEST as usize));
+        assert!(first.write(long.as_bytes(), &outbox).is_ok());
+        for stream in [&mut first, &mut second] {
+            stream.due = Instant::now(); // as if half a minute had passed
+            assert!(stream.write(b"last\n", &outbox).is_ok() && stream.write(b"new\n", &outbox).is_ok());
+        }
+        let text = |path: &Path| std::fs::read_to_string(path).unwrap();
+        assert_eq!((text(&older(&path)), text(&path)), (format!("{long}last\nlast\n"), "new\nnew\n".into()));
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_long_file_behind_a_link_makes_way_in_its_own_folder() {
+        let dir = std::env::temp_dir().join(format!("lookout-link-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("stick")).unwrap();
+        let (link, path) = (dir.join("r.nmea"), dir.join("stick/r.nmea"));
+        std::fs::write(&path, "").unwrap();
+        std::os::unix::fs::symlink("stick/r.nmea", &link).unwrap();
+        let outbox = Outbox::new(Pace::Live).unwrap();
+        let mut stream = to_file(&link, Pace::Live).unwrap();
+        let long = format!("{}\n", "x".repeat(LONGEST as usize));
+        stream.due = Instant::now(); // as if half a minute had passed
+        assert!(stream.write(long.as_bytes(), &outbox).is_ok() && stream.write(b"new\n", &outbox).is_ok());
+        let text = |path: &Path| std::fs::read_to_string(path).unwrap();
+        assert_eq!((text(&older(&path)), text(&path), text(&link)), (long, "new\n".into(), "new\n".into()));
+        assert!(link.is_symlink() && !older(&link).exists());
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_was_moved_or_deleted_is_made_anew() {
+        let dir = std::env::temp_dir().join(format!("lookout-moved-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let (path, moved) = (dir.join("r.json"), dir.join("r.json.2026-12-01"));
+        let outbox = Outbox::new(Pace::Live).unwrap();
+        let mut stream = Stream { begin: b"begin\n".to_vec(), ..to_file(&path, Pace::Live).unwrap() };
+        let mut say = |line: &str, due: bool| {
+            if due {
+                stream.due = Instant::now(); // as if half a minute had passed
+            }
+            assert!(stream.write(line.as_bytes(), &outbox).is_ok());
+        };
+        let text = |path: &Path| std::fs::read_to_string(path).unwrap();
+        say("one\n", false);
+        std::fs::rename(&path, &moved).unwrap();
+        say("two\n", true);
+        say("three\n", false);
+        assert_eq!((text(&moved), text(&path)), ("begin\none\ntwo\n".into(), "begin\nthree\n".into()));
+        assert!(!outbox.lost(), "nothing was lost");
+        // As logrotate does, and as whoever cleans up.
+        std::fs::remove_file(&moved).unwrap();
+        std::fs::rename(&path, &moved).unwrap();
+        std::fs::write(&path, "").unwrap();
+        say("four\n", true);
+        std::fs::remove_dir_all(&dir).unwrap();
+        say("lost\n", true);
+        assert!(outbox.lost(), "what went into a deleted file");
+        std::fs::create_dir(&dir).unwrap();
+        std::thread::sleep(AGAIN);
+        say("five\n", false);
+        assert_eq!(text(&path), "begin\nfive\n");
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
     #[test]
     fn a_file_that_made_way_when_no_new_one_could_be_made_is_made_later() {
         let name = "report::stream::tests::child_has_no_descriptor_left_when_its_file_makes_way";
@@ -371,12 +500,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_fails_is_let_go_and_opened_again_but_never_made() {
+    fn a_file_that_fails_is_let_go_and_opened_again_but_never_made_on_another_disk() {
         let path = std::env::temp_dir().join(format!("lookout-stream-{}", std::process::id()));
         std::fs::write(&path, "kept\n").unwrap();
         let outbox = Outbox::new(Pace::Live).unwrap();
         // Opened for reading only, so that a write fails as on a dead card.
         let mut stream = Stream::new("file".into(), Some(File::open(&path).unwrap()), Some(path.clone()), false);
+        // As if a card had been mounted there, which is gone now: no disk has this number.
+        stream.home = Some(u64::MAX);
         let mut say = |line: &str| {
             assert!(stream.write(line.as_bytes(), &outbox).is_ok());
             stream.file.is_some()

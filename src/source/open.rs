@@ -1,19 +1,5 @@
 //! `--source SPEC`: which source, from its name on the command line or in the configuration.
-//!
-//! | spec | source |
-//! |---|---|
-//! | `v4l2:PATH[,FORMAT...][,WxH[@RATE]]` | camera, `/dev/video0` or better `/dev/v4l/by-path/...` |
-//! | `pipe:PATH,FORMAT,WxH@RATE` | raw frames from a FIFO, or from standard input for `-` |
-//! | `y4m:FILE` | Y4M file or FIFO, or standard input for `-` |
-//! | `avi:FILE` | MJPEG AVI |
-//! | `frames:DIR[@RATE]` | folder of PNG, JPEG, PGM, one a tick or at a rate |
-//! | `features:FILE` | rows of numbers, one a tick; standard input for `-` |
-//! | `ffmpeg:FILE` | any other recording, where the program ffmpeg is installed |
-//! | `blackbox:FILE` | a clip that the black box wrote |
-//! | `faulty:FAULTS:SPEC` | any of these, with faults |
-//! | a bare path | what the file begins with |
-//!
-//! It is the table that board/README.md has for users.
+//! board/README.md has the table of them.
 
 use super::avi::{Avi, has_headers};
 use super::clip::Clip;
@@ -35,7 +21,7 @@ use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
 
-/// Which source. Text to and from: the table above.
+/// Which source. Text to and from: as in board/README.md.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Spec {
     /// A camera: what [`CameraSpec::read`] reads.
@@ -275,7 +261,10 @@ fn guess(path: &str) -> Result<Spec, SourceError> {
         return Ok(Spec::Frames(path.into(), None));
     }
     if !meta.is_file() {
-        return Err(refused(path, "expected a file; a FIFO needs y4m:PATH or pipe:PATH,FORMAT,WxH@RATE"));
+        return Err(refused(
+            path,
+            "expected a file; a FIFO needs its kind, y4m:PATH, avi:PATH, features:PATH or pipe:PATH,FORMAT,WxH@RATE",
+        ));
     }
     let mut head = Vec::new();
     let file = std::fs::File::open(path).map_err(|e| unopened(path, &e))?;

@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 const NAME: &str = "learn.rows";
@@ -55,6 +56,11 @@ impl Kept {
             }
             e => said(e.into()),
         })?;
+        // Another one was just about to forget it.
+        let (held, named) = (file.metadata().map_err(said)?, std::fs::metadata(&path).map_err(said)?);
+        if (held.dev(), held.ino()) != (named.dev(), named.ino()) {
+            return Err(format!("{}: another `lookout learn` has just ended here; once more", path.display()));
+        }
         let mut bytes = vec![];
         file.read_to_end(&mut bytes).map_err(said)?;
         let head = format!("lookout learn {} {}\n", bundle.hash, bundle.features());

@@ -269,7 +269,7 @@ impl Device {
 struct Map {
     at: *mut c_void,
     bytes: usize,
-    /// The driver has it.
+    /// The driver may have it.
     queued: bool,
 }
 
@@ -344,7 +344,7 @@ impl Stream {
         Ok(stream)
     }
 
-    /// Queues every buffer that the driver does not have and starts the camera. A [`Filled`] from before is empty from then on.
+    /// Queues every buffer that the driver cannot have and starts the camera. A [`Filled`] from before is empty from then on.
     ///
     /// # Errors
     /// `ENOSPC` where the bus has no bandwidth left; what the driver says otherwise.

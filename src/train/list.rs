@@ -6,13 +6,12 @@
 //! (`v_Class_g08_c01.avi`) say theirs; without any, every recording is its own.
 
 use crate::bundle::{as_label, plain};
-use crate::extra::table::ENDING;
+use crate::recordings::{below, children, ending, holds_rows, is_film};
 use crate::report::Label;
 use crate::source::open::Spec;
 use crate::source::rows::is_rows;
 use crate::table::{self, Table};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// A stretch of a recording.
@@ -115,11 +114,6 @@ impl Found {
 const BACKGROUNDS: [&str; 7] = ["background", "idle", "none", "normal", "nothing", "no", "negative"];
 /// What everything is that nobody named.
 const ORDINARY: &str = "ordinary";
-/// What a class folder is searched for.
-const RECORDINGS: [&str; 14] =
-    ["y4m", "avi", "mp4", "m4v", "mkv", "mov", "webm", "mpg", "mpeg", "ts", "wmv", "flv", "3gp", "gif"];
-/// Texts that lie beside recordings and are none, whatever they are called behind the point.
-const NOTES: [&str; 3] = ["readme", "license", "licence"];
 
 impl Listing {
     /// Lists a folder or a table.
@@ -377,11 +371,6 @@ fn file_of(source: &str) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.into())
 }
 
-/// What stands behind a name's last point, in small letters.
-fn ending(path: &Path) -> String {
-    path.extension().map(|e| e.to_string_lossy().to_lowercase()).unwrap_or_default()
-}
-
 fn of_table(file: &Path, wishes: &Wishes) -> Result<Vec<Found>, String> {
     let table = Table::read(file)?;
     let place = file.display();
@@ -455,53 +444,13 @@ fn folders(root: &Path) -> Result<Vec<Found>, String> {
     Ok(found)
 }
 
-/// Recordings in a class folder and `depth` folders below it. A folder of pictures is one recording.
+/// Recordings in a class folder and `depth` folders below it.
 fn clips(dir: &Path, label: &str, found: &mut Vec<Found>, depth: u32) -> Result<(), String> {
-    for path in children(dir)? {
-        let kind = ending(&path);
-        let pictures = path.is_dir() && children(&path)?.iter().any(|p| crate::source::images::is_picture(p));
-        let recording = RECORDINGS.contains(&kind.as_str()) || (is_rows(&path) && !is_note(&path));
-        if pictures || (path.is_file() && recording) {
-            let source = path.display().to_string();
-            found.push(Found { group: group_in(&source), source, label: label.into(), span: None, line: 0 });
-        } else if path.is_dir() && depth > 0 {
-            clips(&path, label, found, depth - 1)?;
-        }
+    for path in below(dir, depth, &|path| is_film(path) || holds_rows(path))? {
+        let source = path.display().to_string();
+        found.push(Found { group: group_in(&source), source, label: label.into(), span: None, line: 0 });
     }
     Ok(())
-}
-
-/// Is it a text for people: by its name, or a `.txt` in which neither of the first two lines begins with a number? One of them may be a header.
-fn is_note(path: &Path) -> bool {
-    let stem = path.file_stem().map(|s| s.to_string_lossy().to_lowercase()).unwrap_or_default();
-    if NOTES.contains(&stem.as_str()) {
-        return true;
-    }
-    let mut head = Vec::new();
-    let read = std::fs::File::open(path).and_then(|file| file.take(4096).read_to_end(&mut head));
-    // What cannot be read, or is empty, is left out with its reason later on.
-    if ending(path) != "txt" || read.is_err() {
-        return false;
-    }
-    let text = String::from_utf8_lossy(&head);
-    let text = text.trim_start_matches('\u{feff}');
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).take(2).collect();
-    let numbers = |l: &&str| l.split([',', ';', ' ', '\t']).next().is_some_and(|word| word.parse::<f32>().is_ok());
-    let note = !lines.is_empty() && !lines.iter().any(numbers);
-    if note {
-        log::info!("{}: a text, not rows of numbers; passed over", path.display());
-    }
-    note
-}
-
-/// In order of name, without hidden ones and without the tables of extras that lie beside recordings.
-fn children(dir: &Path) -> Result<Vec<PathBuf>, String> {
-    let list = std::fs::read_dir(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-    let other = |name: &[u8]| name.starts_with(b".") || name.ends_with(ENDING.as_bytes());
-    let visible = |p: &PathBuf| !p.file_name().is_some_and(|n| other(n.as_encoded_bytes()));
-    let mut paths: Vec<PathBuf> = list.filter_map(|e| e.ok().map(|e| e.path())).filter(visible).collect();
-    paths.sort();
-    Ok(paths)
 }
 
 /// UCF101's group: `v_Class_g08_c01.avi` is of group `v_Class_g08`.

@@ -120,6 +120,62 @@ fn a_folder_that_went_away_is_made_again_and_clips_of_another_card_stay() {
     assert_eq!(clips(&kept).len(), 3);
 }
 
+/// Two boxes that were given one folder: neither takes the other's names, or what the other is writing.
+#[test]
+fn two_runs_in_one_folder_lose_no_clip() {
+    let kept = folder("two").join("kept");
+    let label = "right".try_into().unwrap();
+    let (bytes, each) = (4096, 40);
+    let run = || {
+        let wish = Wish { dir: kept.clone(), before: 20, after: 2, limit: 64 << 20, patient: true };
+        let mut blackbox = BlackBox::start(Header { tick_bytes: bytes, ..header() }, wish, Before::default()).unwrap();
+        let planes = vec![7u8; bytes];
+        for n in 0..each * 10 {
+            let at = Timestamp::from_ms(n * 100);
+            blackbox.taken(at, Shaped::Planes { levels: &planes, picture: (320, 240) }, &[], n == 0);
+            if n % 10 == 5 {
+                blackbox.press(&label, at);
+            }
+        }
+        blackbox.close(Duration::from_secs(20));
+    };
+    std::thread::scope(|both| (0..2).for_each(|_| drop(both.spawn(run))));
+    let all = clips(&kept);
+    assert_eq!(all.len() as u64, 2 * each, "{all:?}");
+    for clip in &all {
+        let bytes = fs::read(clip).unwrap();
+        let end = bytes.len() - 4;
+        assert_eq!(lookout::blackbox::checksum(&bytes[..end]).to_le_bytes(), bytes[end..], "{}", clip.display());
+    }
+    assert_eq!(fs::read_dir(&kept).unwrap().count(), all.len(), "nothing else is left");
+}
+
+/// Who looks for what an alarm was for finds it by its name, whatever class was on.
+#[test]
+fn a_clip_with_an_alarm_is_called_after_it() {
+    let planes = vec![7u8; header().tick_bytes];
+    for (first, second, called) in [
+        ("right", "novelty", "000000-novelty.lkb"),
+        ("novelty", "right", "000000-novelty.lkb"),
+        ("right", "left", "000000-right.lkb"),
+    ] {
+        let dir = folder("called");
+        let wish = Wish { dir: dir.clone(), before: 20, after: 10, limit: 64 << 20, patient: true };
+        let mut blackbox = BlackBox::start(header(), wish, Before::default()).unwrap();
+        for n in 0..60u64 {
+            let at = Timestamp::from_ms(n * 100);
+            blackbox.taken(at, Shaped::Planes { levels: &planes, picture: (320, 240) }, &[], n == 0);
+            for (tick, label) in [(30, first), (33, second)] {
+                if n == tick {
+                    blackbox.press(&label.try_into().unwrap(), at);
+                }
+            }
+        }
+        blackbox.close(Duration::from_secs(5));
+        assert_eq!(clips(&dir), [dir.join(called)], "{first}, then {second}");
+    }
+}
+
 /// What begins while a clip is in progress has what came after it too, in that clip or in one of its own.
 #[test]
 fn every_event_has_what_came_before_and_after_it() {

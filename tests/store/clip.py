@@ -58,7 +58,7 @@ def run(work):
         return kept
 
     def paths(kept, names):
-        return [kept, *(os.path.join(kept, name + part) for name in names for part in ("", ".part"))]
+        return [kept, *(os.path.join(kept, name) for name in ("unfinished.lkb.part", *names))]
 
     trial = os.path.join(work, "trial")
     os.mkdir(trial)

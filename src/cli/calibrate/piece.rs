@@ -1,9 +1,9 @@
 //! What was found, as a piece of lookout.toml, and its way into one.
 //!
 //! Between [`BEGIN`] and [`END`] an earlier run's stands, whose place it takes, and whose thresholds the next run does not begin with ([`forget`]). A class
-//! that has a table of its own elsewhere in the file gets its thresholds there, since TOML knows no second one; what else stands in that table stays, and to
-//! the next run all of it is its owner's. All of it can be tried before anything was found, and is: what cannot be put there must not be said after hours of
-//! work.
+//! that has a table of its own elsewhere in the file gets its thresholds there, since TOML knows no second one; they are marked, and what its owner said of
+//! them stays as a comment, to which the next run goes back. All of it can be tried before anything was found, and is: what cannot be put there must not be
+//! said after hours of work.
 
 use super::Failure;
 use crate::config::{Config, read_text};
@@ -16,7 +16,11 @@ use std::path::{Path, PathBuf};
 const BEGIN: &str = "# >>> lookout calibrate";
 const END: &str = "# <<< lookout calibrate";
 /// For whoever edits the file.
-const NOTE: &str = "the next run takes the place of these lines, so what is to stay goes above or below them";
+const NOTE: &str =
+    "the next run takes the place of these lines; what is to stay goes above them, or below under a [table] line of its own";
+/// Behind a line in a table of the owner's, and before what the owner had there.
+const MARK: &str = " # lookout calibrate";
+const BEFORE: &str = "# before lookout calibrate: ";
 
 /// What was found for a class.
 #[derive(Clone, Debug)]
@@ -99,26 +103,43 @@ pub fn within(file: &Path, head: &str, found: &[Found]) -> Result<String, Failur
 /// What stands in a configuration above the piece and below it, or where it will stand.
 fn around(text: &str) -> Result<(String, String), String> {
     match (text.find(BEGIN), text.find(END)) {
-        (Some(begin), Some(end)) if begin < end => Ok((text[..begin].to_string(), text[end + END.len()..].to_string())),
+        (Some(begin), Some(end)) if begin < end => Ok((owners(&text[..begin]), owners(&text[end + END.len()..]))),
         (None, None) if text.trim().is_empty() => Ok((String::new(), "\n".to_string())),
         (None, None) => Ok((format!("{}\n\n", text.trim_end()), "\n".to_string())),
         _ => Err(format!("{BEGIN} and {END} do not stand around one piece; correct or delete both")),
     }
 }
 
-/// Takes an earlier run's thresholds out of the configuration that was read. How long a class must hold stays: that was somebody's wish before.
+/// The tables of the owner's as they were before an earlier run.
+fn owners(text: &str) -> String {
+    let lines = text.split_inclusive('\n').filter(|line| !line.trim_end().ends_with(MARK));
+    lines.map(|line| line.strip_prefix(BEFORE).unwrap_or(line)).collect()
+}
+
+/// What a configuration says without an earlier run's piece; `None` where none stands in it.
 ///
 /// # Errors
 /// A sentence: the file, and why its piece cannot be found, or what is wrong with the rest.
-pub fn forget(config: &mut Config) -> Result<(), Failure> {
-    let file = Path::new(&config.file);
+pub fn without(file: &str) -> Result<Option<Config>, Failure> {
     // A pipe gives what it has once.
-    if !file.is_file() {
-        return Ok(());
+    if !Path::new(file).is_file() {
+        return Ok(None);
     }
-    let refuse = |why: String| Failure::refused(format!("{}: {why}", config.file));
-    let (above, below) = around(&read_text(file).map_err(refuse)?).map_err(refuse)?;
-    let rest = Config::parse(&config.file, &format!("{above}{below}"))?;
+    let refuse = |why: String| Failure::refused(format!("{file}: {why}"));
+    let text = read_text(Path::new(file)).map_err(refuse)?;
+    let (above, below) = around(&text).map_err(refuse)?;
+    if !text.contains(BEGIN) {
+        return Ok(None);
+    }
+    Ok(Some(Config::parse(file, &format!("{above}{below}"))?))
+}
+
+/// Takes an earlier run's thresholds out of the configuration that was read. How long a class must hold stays: that was somebody's wish before.
+///
+/// # Errors
+/// As [`without`].
+pub fn forget(config: &mut Config) -> Result<(), Failure> {
+    let Some(rest) = without(&config.file)? else { return Ok(()) };
     for (label, one) in &mut config.decision.label {
         let own = rest.decision.label.get(label).copied().unwrap_or_default();
         (one.enter, one.leave) = (own.enter, own.leave);
@@ -158,13 +179,13 @@ fn changed(text: &str, class: &Found) -> Option<String> {
             inside = bare == header;
         }
         if inside && ["enter", "leave"].contains(&key) {
-            continue;
+            after += BEFORE;
         }
         after += line;
         if bare == header {
             met = true;
             after += if line.ends_with('\n') { "" } else { "\n" };
-            after += &class.thresholds();
+            after += &class.thresholds().replace('\n', &format!("{MARK}\n"));
         }
     }
     met.then_some(after)
@@ -202,19 +223,26 @@ mod tests {
         for head in ["the first", "the second"] {
             put(&file, head, &both).unwrap();
             let text = std::fs::read_to_string(&file).unwrap();
-            let kept =
-                "[decision.label.shake] # the lorry\nenter = 0.74\nleave = 0.4\n# a knock\nmin_ms = 100\n\n# wiring\n[gpio]\n\n";
+            let kept = "[decision.label.shake] # the lorry\nenter = 0.74 # lookout calibrate\nleave = 0.4 # lookout calibrate\n# a knock\n# before lookout calibrate: enter = 0.8 # tuned\nmin_ms = 100\n\n# wiring\n[gpio]\n\n";
             let piece = format!(
                 "{BEGIN}\n# {head}\n# {NOTE}\n\n# so\n[decision.label.left]\nenter = 0.9\nleave = 0.5\n\n# shake, in the table that it has of its own: so\n{END}\n"
             );
             assert_eq!(text, format!("{kept}{piece}"));
+            // Its owner's again.
+            let owners = without(file.to_str().unwrap()).unwrap().unwrap().decision.label["shake"];
+            assert_eq!((owners.enter, owners.leave, owners.min_ms), (Some(0.8), None, Some(100)));
         }
         // The table below the piece, and the last line of the file.
-        let text = std::fs::read_to_string(&file).unwrap().replace("enter = 0.74\nleave = 0.4\n# a knock\nmin_ms = 100\n", "");
-        let text = text.replace("[decision.label.shake] # the lorry\n", "") + "[decision.label.shake]";
+        let text = std::fs::read_to_string(&file).unwrap();
+        let table = text.find("# wiring").unwrap();
+        let text = text[table..].to_string() + "[decision.label.shake]";
         std::fs::write(&file, text).unwrap();
         put(&file, "the third", &both).unwrap();
-        assert!(std::fs::read_to_string(&file).unwrap().ends_with("\n[decision.label.shake]\nenter = 0.74\nleave = 0.4\n"));
+        assert!(
+            std::fs::read_to_string(&file)
+                .unwrap()
+                .ends_with("\n[decision.label.shake]\nenter = 0.74 # lookout calibrate\nleave = 0.4 # lookout calibrate\n")
+        );
         // In other words than a table of its own: nothing is changed.
         for own in ["[decision]\nlabel.shake.enter = 0.8\n", "[decision.label]\nshake = { enter = 0.8 }\n"] {
             std::fs::write(&file, own).unwrap();

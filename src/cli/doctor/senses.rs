@@ -8,7 +8,7 @@ use super::rights;
 use crate::bundle::Bundle;
 use crate::config::Config;
 use crate::extra::Spec;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 /// One finding an extra.
 pub fn look(config: &Config, bundle: &Bundle) -> Vec<Finding> {
@@ -28,12 +28,15 @@ fn one(name: &str, given: Option<&str>) -> Finding {
         Ok(Spec::Rows { path, .. }) => (path, false),
     };
     let at = path.display();
-    let Ok(kind) = std::fs::metadata(&path).map(|meta| meta.file_type()) else {
+    let Ok(meta) = std::fs::metadata(&path) else {
         return Finding::note("extra", format!("{name}: {at} is not there; it is missing until it comes"))
             .fix("plug the receiver in, or start the program that writes it (`mkfifo` makes a FIFO)");
     };
+    let kind = meta.file_type();
+    // /dev/null and its like are of major number 1 (Linux, devices.txt).
+    let is_device = kind.is_char_device() && rustix::fs::major(meta.rdev()) != 1;
     let (fits, wrong) = match is_port {
-        true => (kind.is_char_device(), "no serial port"),
+        true => (is_device, "no serial port"),
         false => (kind.is_fifo() || kind.is_file(), "neither a FIFO nor a file"),
     };
     if !fits {
@@ -57,6 +60,7 @@ mod tests {
             (Some("nmea:/dev/nowhere"), false, "speed: /dev/nowhere is not there; it is missing until it comes"),
             (Some("rows:/proc/version"), false, "speed: from /proc/version"),
             (Some("rows:/dev/null"), true, "speed: /dev/null is neither a FIFO nor a file"),
+            (Some("nmea:/dev/null"), true, "speed: /dev/null is no serial port"),
             (Some("nmea:/proc/version"), true, "speed: /proc/version is no serial port"),
         ] {
             let found = one("speed", given);

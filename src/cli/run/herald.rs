@@ -17,7 +17,12 @@ pub struct Herald {
 impl Herald {
     pub fn say(&mut self, report: &Report) {
         match report {
-            Report::Event(e) if e.edge == Edge::Start => self.begun = Some((e.label.clone(), e.at)),
+            // Of an alarm and a class in one tick, the alarm.
+            Report::Event(e)
+                if e.edge == Edge::Start && self.begun.as_ref().is_none_or(|(label, _)| *label != report::novelty()) =>
+            {
+                self.begun = Some((e.label.clone(), e.at));
+            }
             Report::Novelty(n) => {
                 let alarm = n.now == Novel::Alarm;
                 if alarm && !self.alarm {

@@ -3,8 +3,8 @@
 //! Unwinding would end one thread and leave the others waiting for it, pinging a watchdog or not as chance has it. What tract
 //! may do while an untrusted network is tried is caught before it gets here ([`crate::onnx`]).
 
-use crate::cli::{LAST_WORD, stderr};
 use crate::life;
+use crate::sys::stderr;
 use std::panic::set_hook;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ pub fn abort_with_one_line(runs: Option<&Path>) {
         let place = info.location().map_or_else(|| "an unknown place".into(), ToString::to_string);
         let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
         let line = format!("at {place} (thread {thread}): {}", words.unwrap_or("no words").replace(['\n', '\r'], " "));
-        stderr::say(format!("lookout: panic {line}\n").as_bytes(), LAST_WORD);
+        stderr::last_word(&format!("lookout: panic {line}\n"));
         if let Some(runs) = &runs {
             life::note_panic(runs, &line);
         }

@@ -25,7 +25,7 @@ pub fn run(args: &Args, name: String, out: &mut dyn Write) -> Result<(), Failure
             "--encoder tiny and gait go with labels; --unsupervised keeps the bundle's encoder, or takes --encoder grid",
         ));
     }
-    let base = load(&args.bundle)?;
+    let base = load(args.bundle.bundle.as_deref())?;
     let tick_ms = args.tick_ms.unwrap_or(base.contract.time.tick_ms);
     let listing = Listing::unlabelled(&args.clips, &wishes(args, tick_ms)?).map_err(Failure::refused)?;
     let strange = strange(args, &listing)?;
@@ -81,7 +81,11 @@ pub fn run(args: &Args, name: String, out: &mut dyn Write) -> Result<(), Failure
             writeln!(out, "{:40}     {:>10.3} {:>20.3}", line.what, line.auc[0], line.auc[1])?;
         }
         if left > 0 {
-            writeln!(out, "not in these figures: {left} of {} recordings, too short for a score", set.sequences.len())?;
+            writeln!(
+                out,
+                "not in these figures: {left} of {} recordings, in which no labelled tick has a score",
+                set.sequences.len()
+            )?;
         }
     }
     if rows {
