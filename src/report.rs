@@ -340,6 +340,8 @@ pub struct Identity {
     pub hash: String,
     /// Its labels in output order, at most 256.
     pub labels: Vec<String>,
+    /// When the run began; `None`: now.
+    pub born: Option<Timestamp>,
     /// Where commands go, on a box that is armed.
     pub desk: desk::Desk,
 }
@@ -352,6 +354,7 @@ impl Identity {
             bundle: format!("{} {}", bundle.contract.name, bundle.contract.version),
             hash: bundle.hash.clone(),
             labels: bundle.labels.iter().map(|label| label.to_string()).collect(),
+            born: None,
             desk: desk::Desk::default(),
         }
     }

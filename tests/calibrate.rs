@@ -138,7 +138,7 @@ fn a_calibrated_box_gets_its_next_bundle() {
     let (code, said) = call(&["calibrate", &quiet, "--into", &site]);
     assert_eq!(code, Some(0), "{said}");
     let (code, said) = call(&install);
-    assert!(code == Some(2) && said.contains("found these thresholds for another bundle: take the lines"), "{said}");
+    assert!(code == Some(2) && said.contains("found these thresholds for another bundle: take out the lines"), "{said}");
     assert!(said.contains("`lookout calibrate CLIP... --bundle /") && said.contains(&format!("--into {site}`")), "{said}");
     // Both of what it names end it.
     let calibrated = fs::read_to_string(&site).unwrap();
@@ -157,7 +157,7 @@ fn a_calibrated_box_gets_its_next_bundle() {
     assert_eq!(code, Some(0), "{said}");
     // The way back is barred by the same, and the built-in bundle is nowhere that could be named.
     let (code, said) = call(&["install", "--undo", "--config", &site]);
-    assert!(code == Some(2) && said.contains("take the lines between its marks out\n"), "{said}");
+    assert!(code == Some(2) && said.contains("those that end with `# lookout calibrate`\n"), "{said}");
     // What somebody wrote of another bundle's class is not calibrate's to take away.
     fs::write(&site, format!("state = {:?}\n[decision.label.left]\nenter = 0.9\n", dir.join("other"))).unwrap();
     let (code, said) = call(&["calibrate", &quiet, "--into", &site]);

@@ -425,7 +425,7 @@ fn a_log_that_nobody_takes_costs_neither_the_camera_nor_the_reports() {
     rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
     stuck("pipe", File::from(reader), File::from(writer));
     let (mut master, slave) = TTYPort::pair().unwrap();
-    master.set_timeout(Duration::from_secs(5)).unwrap();
+    master.set_timeout(Duration::from_secs(12)).unwrap();
     let ours = File::options().read(true).write(true).open(slave.name().unwrap()).unwrap();
     stuck("terminal", master, ours);
 }

@@ -111,7 +111,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let plots = args.plot.as_ref().map(|to| plots(to, &clips)).transpose()?;
     let files: Vec<&PathBuf> = args.report.iter().chain(&args.ticks).chain(plots.iter().flatten()).collect();
     files.iter().try_for_each(|file| can_be_written(args, &clips, file))?;
-    if let Some(n) = twice(&files) {
+    if let Some(n) = twice(&files.iter().map(|file| place(file)).collect::<Vec<_>>()) {
         return Err(Failure::refused(format!(
             "{}: two of --report, --ticks and --plot would be written there",
             files[n].display()
@@ -211,6 +211,12 @@ fn plot_file(to: &Path, clip: &str) -> PathBuf {
         return to.join(format!("{name}.svg"));
     }
     to.to_path_buf()
+}
+
+/// The same, in whatever words its folder is named.
+fn place(file: &Path) -> PathBuf {
+    let folder = Path::new(".").join(file.parent().unwrap_or(Path::new("")));
+    folder.canonicalize().unwrap_or(folder).join(file.file_name().unwrap_or_default())
 }
 
 /// The first that stands in the list a second time.

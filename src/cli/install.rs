@@ -160,7 +160,7 @@ fn calibrated(why: &str, dir: Option<&Path>, file: &str) -> String {
         format!(", or let `lookout calibrate CLIP... --bundle {} --into {file}` take their place first", dir.display())
     });
     format!(
-        "{why}; `lookout calibrate` found these thresholds for another bundle: take the lines between its marks out{}",
+        "{why}; `lookout calibrate` found these thresholds for another bundle: take out the lines between its marks and those that end with `# lookout calibrate`{}",
         anew.unwrap_or_default()
     )
 }

@@ -154,7 +154,8 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
     let desk = if commanded { Desk::open(config.commands.armed) } else { Desk::default() };
     let buttons = buttons.map(|wiring| Buttons::start(wiring, &bundle.contract.head.labels, &desk)).transpose();
     let _buttons = buttons.map_err(Failure::refused)?;
-    let sinks = sinks(&reports, wiring.as_ref(), &bundle, &desk, live)?;
+    let identity = Identity { desk: desk.clone(), born: Some(born), ..Identity::new(&bundle) };
+    let sinks = sinks(&reports, wiring.as_ref(), &identity, live)?;
     let ears = if kept { Ears::deaf() } else { Ears::open(&bundle, &config.extra, source, live)? };
     let capture = Capture::start(first, again).map_err(|e| Failure::broke(format!("capture thread: {e}")))?;
     let blackbox = blackbox(args, &config, &bundle, live, &pipeline)?;
@@ -326,16 +327,9 @@ fn report_specs(args: &Args, config: &Config, board: &Board) -> Result<Vec<Repor
     Ok(board.reports(given)?)
 }
 
-fn sinks(
-    specs: &[ReportSpec],
-    wiring: Option<&Wiring>,
-    bundle: &Bundle,
-    desk: &Desk,
-    live: bool,
-) -> Result<Vec<Box<dyn Sink>>, Failure> {
-    let identity = Identity { desk: desk.clone(), ..Identity::new(bundle) };
+fn sinks(specs: &[ReportSpec], wiring: Option<&Wiring>, identity: &Identity, live: bool) -> Result<Vec<Box<dyn Sink>>, Failure> {
     let pace = if live { Pace::Live } else { Pace::Recording };
-    specs.iter().map(|spec| Ok(report::open(spec, &identity, wiring, pace)?)).collect()
+    specs.iter().map(|spec| Ok(report::open(spec, identity, wiring, pace)?)).collect()
 }
 
 /// Where the service manager lets us keep what should outlive a run, but not a boot.

@@ -18,6 +18,7 @@ use super::sentence::Sentence;
 use super::writer::Writer;
 use super::{Identity, Pace, ReportError, json};
 use crate::complaint::Complaint;
+use crate::source::Timestamp;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -42,6 +43,9 @@ const LONGEST: u64 = if cfg!(test) { 64 } else { 8 << 20 };
 /// Any clock that was ever set is later: 2025-01-01, as for `lookout doctor`.
 const FIRST_YEAR: Duration = Duration::from_secs(1_735_689_600);
 
+/// What became of a file that has no name any more.
+const DELETED: &str = "it was deleted";
+
 /// How lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -56,7 +60,7 @@ impl Format {
     fn begin(self, identity: &Identity, pace: Pace) -> Vec<u8> {
         let mut line = Vec::new();
         if self == Self::Json {
-            json::begin(identity, unix_ms().filter(|_| pace == Pace::Live), &mut line);
+            json::begin(identity, unix_ms(identity.born).filter(|_| pace == Pace::Live), &mut line);
         }
         line
     }
@@ -75,10 +79,11 @@ impl Format {
     }
 }
 
-/// Ms since 1970; `None` where the clock was never set.
-fn unix_ms() -> Option<u64> {
+/// Ms since 1970 when a run that was born then began; `None` where the clock was never set.
+fn unix_ms(born: Option<Timestamp>) -> Option<u64> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok().filter(|now| *now >= FIRST_YEAR)?;
-    u64::try_from(now.as_millis()).ok()
+    let ago = born.map_or(Duration::ZERO, |born| Timestamp::now().since(born));
+    u64::try_from(now.saturating_sub(ago).as_millis()).ok()
 }
 
 /// Standard output, as it was at this moment.
@@ -258,11 +263,13 @@ impl Stream {
             std::fs::rename(path, older(path))?;
         } else if held.nlink() == 0 {
             outbox.set_lost();
-            self.lost("it was deleted");
+            self.lost(DELETED);
         } else if !self.is_home() {
             // Something was mounted over it, or its card is being taken away: lines still arrive where they did.
             return Ok(());
         }
+        // Also where another run has begun it: each says what it is.
+        self.fresh = true;
         self.open()
     }
 
@@ -274,6 +281,8 @@ impl Stream {
         self.torn = ends_in_mid_line(path).unwrap_or(true);
         self.fresh |= file.metadata()?.len() == 0;
         (self.home, self.file) = (disk(path), Some(file));
+        // A link may have taken its place.
+        self.path = Some(path.canonicalize()?);
         Ok(())
     }
 
@@ -320,8 +329,9 @@ impl Stream {
     /// A recording's reports are wanted whole, and a run that says it went well has written them. Standard output and pipes are their reader's.
     fn is_on_the_card(&mut self) -> bool {
         let (Some(file), Some(_)) = (&self.file, &self.path) else { return true };
-        let synced = file.sync_data();
-        synced.inspect_err(|e| self.complaint.say(format!("{}: reports are lost: {e}", self.name))).is_ok()
+        let synced = file.sync_data().and_then(|()| file.metadata()).map_err(|e| e.to_string());
+        let kept = synced.and_then(|held| if held.nlink() > 0 { Ok(()) } else { Err(DELETED.into()) });
+        kept.inspect_err(|why| self.complaint.say(format!("{}: reports are lost: {why}", self.name))).is_ok()
     }
 
     fn let_go(&mut self) {

@@ -161,11 +161,13 @@ impl Pipe {
                 if kind != Ok(FileType::Fifo) {
                     return Err(lost(&self.spec.path, "it ended"));
                 }
-                self.end = open(&self.spec.path).map_err(|e| match e {
-                    // Whatever stands in its place, it may be a FIFO again in a moment.
-                    SourceError::Refused { what, why } => SourceError::Lost { device: what, why, fault: Fault::Refuses },
-                    e => e,
-                })?;
+                // Whatever stands in its place, it may be a FIFO again in a moment.
+                let refuses = |device, why| SourceError::Lost { device, why, fault: Fault::Refuses };
+                self.end = match open(&self.spec.path) {
+                    Ok(End::File(_)) => Err(refuses(self.spec.path.clone(), "a file, expected a FIFO".into())),
+                    Err(SourceError::Refused { what, why }) => Err(refuses(what, why)),
+                    other => other,
+                }?;
             }
             _ => {
                 self.done = true;

@@ -57,8 +57,8 @@ impl Kept {
             e => said(e.into()),
         })?;
         // Another one was just about to forget it.
-        let (held, named) = (file.metadata().map_err(said)?, std::fs::metadata(&path).map_err(said)?);
-        if (held.dev(), held.ino()) != (named.dev(), named.ino()) {
+        let place = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
+        if std::fs::metadata(&path).map(place).ok() != Some(file.metadata().map(place).map_err(said)?) {
             return Err(format!("{}: another `lookout learn` has just ended here; once more", path.display()));
         }
         let mut bytes = vec![];

@@ -105,15 +105,32 @@ fn around(text: &str) -> Result<(String, String), String> {
     match (text.find(BEGIN), text.find(END)) {
         (Some(begin), Some(end)) if begin < end => Ok((owners(&text[..begin]), owners(&text[end + END.len()..]))),
         (None, None) if text.trim().is_empty() => Ok((String::new(), "\n".to_string())),
-        (None, None) => Ok((format!("{}\n\n", text.trim_end()), "\n".to_string())),
+        (None, None) => Ok((format!("{}\n\n", owners(text).trim_end()), "\n".to_string())),
         _ => Err(format!("{BEGIN} and {END} do not stand around one piece; correct or delete both")),
     }
 }
 
-/// The tables of the owner's as they were before an earlier run.
+/// The tables of the owner's as they were before an earlier run, but for what the owner has changed since.
 fn owners(text: &str) -> String {
-    let lines = text.split_inclusive('\n').filter(|line| !line.trim_end().ends_with(MARK));
-    lines.map(|line| line.strip_prefix(BEFORE).unwrap_or(line)).collect()
+    let is_ours = |line: &str| line.trim_end().ends_with(MARK);
+    let key = |line: &str| line.split(['=', '#']).next().unwrap_or_default().trim().to_string();
+    let (mut after, mut lines) = (String::new(), text.split_inclusive('\n').peekable());
+    while let Some(first) = lines.next() {
+        let mut table = vec![first];
+        while let Some(line) = lines.next_if(|line| !line.trim_start().starts_with('[')) {
+            table.push(line);
+        }
+        table.retain(|line| !is_ours(line));
+        let own: Vec<String> = table.iter().map(|line| key(line)).collect();
+        for line in table {
+            match line.strip_prefix(BEFORE) {
+                Some(was) if own.contains(&key(was)) => {}
+                Some(was) => after += was,
+                None => after += line,
+            }
+        }
+    }
+    after
 }
 
 /// What a configuration says without an earlier run's piece; `None` where none stands in it.
@@ -128,7 +145,7 @@ pub fn without(file: &str) -> Result<Option<Config>, Failure> {
     let refuse = |why: String| Failure::refused(format!("{file}: {why}"));
     let text = read_text(Path::new(file)).map_err(refuse)?;
     let (above, below) = around(&text).map_err(refuse)?;
-    if !text.contains(BEGIN) {
+    if !text.contains(BEGIN) && !text.contains(MARK) {
         return Ok(None);
     }
     Ok(Some(Config::parse(file, &format!("{above}{below}"))?))
@@ -228,10 +245,18 @@ mod tests {
                 "{BEGIN}\n# {head}\n# {NOTE}\n\n# so\n[decision.label.left]\nenter = 0.9\nleave = 0.5\n\n# shake, in the table that it has of its own: so\n{END}\n"
             );
             assert_eq!(text, format!("{kept}{piece}"));
-            // Its owner's again.
+            // Its owner's again, also where the piece is taken out by hand.
             let owners = without(file.to_str().unwrap()).unwrap().unwrap().decision.label["shake"];
             assert_eq!((owners.enter, owners.leave, owners.min_ms), (Some(0.8), None, Some(100)));
         }
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, &text[..text.find(BEGIN).unwrap()]).unwrap();
+        let enter = || without(file.to_str().unwrap()).unwrap().unwrap().decision.label["shake"].enter;
+        assert_eq!(enter(), Some(0.8));
+        // What its owner has said since is what counts.
+        std::fs::write(&file, text.replace("enter = 0.74 # lookout calibrate", "enter = 0.95 # the lorry")).unwrap();
+        assert_eq!(enter(), Some(0.95));
+        std::fs::write(&file, text).unwrap();
         // The table below the piece, and the last line of the file.
         let text = std::fs::read_to_string(&file).unwrap();
         let table = text.find("# wiring").unwrap();

@@ -42,7 +42,8 @@ pub struct StandBy {
 impl StandBy {
     /// Opens the sinks, to say `state`.
     pub fn open(pause: &Pause<'_>, state: State) -> Result<Self, Failure> {
-        let identity = Identity { version: concat!("lookout ", env!("CARGO_PKG_VERSION")).into(), ..Identity::default() };
+        let version = concat!("lookout ", env!("CARGO_PKG_VERSION")).into();
+        let identity = Identity { version, born: Some(pause.born), ..Identity::default() };
         let open = |spec| Ok(report::open(spec, &identity, None, Pace::Live)?);
         let sinks = pause.reports.iter().filter(|spec| **spec != ReportSpec::Gpio).map(open).collect::<Result<_, Failure>>()?;
         let herald = Herald { sinks, seq: pause.seq, begun: None, alarm: false };
