@@ -92,10 +92,10 @@ impl Decision {
         Self { labels: labels.into(), thresholds: thresholds.into(), background, state, entering, near, explains }
     }
 
-    /// The same, and it logs what came near a start and did not.
+    /// The same, and it logs what came near a start and did not, where that is listened to.
     #[must_use]
     pub fn explaining(self) -> Self {
-        Self { explains: true, ..self }
+        Self { explains: log::log_enabled!(log::Level::Debug), ..self }
     }
 
     /// The same classes, and more behind them, with their thresholds.
@@ -116,7 +116,9 @@ impl Decision {
             State::On(run) | State::Fading { on: run, .. } => run.class,
             State::Background => self.background,
         };
-        self.explain(at, p, class);
+        if self.explains {
+            self.explain(at, p, class);
+        }
         Verdict { class: ClassId(class as u8), p: p[class], events }
     }
 
@@ -141,10 +143,8 @@ impl Decision {
 
     fn missed(&self, run: Run, at: Timestamp) {
         let Thresholds { enter, min, .. } = self.thresholds[run.class];
-        if self.explains {
-            let (label, peak, from, to) = (&self.labels[run.class], run.peak, run.since.ms(), at.ms());
-            log::debug!("{label} came to {peak:.3}, {from} to {to} ms, and did not start: that takes {enter} for {min:?}");
-        }
+        let (label, peak, from, to) = (&self.labels[run.class], run.peak, run.since.ms(), at.ms());
+        log::debug!("{label} came to {peak:.3}, {from} to {to} ms, and did not start: that takes {enter} for {min:?}");
     }
 
     /// Ends whatever is on (the stream broke or the window is invalid), as of `at`.

@@ -360,6 +360,9 @@ impl Identity {
     }
 }
 
+/// Any clock that was ever set is later, since 1970: 2025-01-01, before the first version.
+pub const FIRST_YEAR: std::time::Duration = std::time::Duration::from_secs(1_735_689_600);
+
 /// Whether time waits for a slow reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {

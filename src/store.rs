@@ -342,6 +342,15 @@ fn write_new(path: &Path, bytes: &[u8], rights: u32) -> Result<(), StoreError> {
     file.sync_all().map_err(at(path))
 }
 
+/// Does this name still lead to the file in hand? Whoever had it locked before may have moved or deleted it.
+///
+/// # Errors
+/// The file in hand cannot be looked at.
+pub(crate) fn leads_to(path: &Path, file: &File) -> io::Result<bool> {
+    let place = |meta: fs::Metadata| (meta.dev(), meta.ino());
+    Ok(fs::metadata(path).map(place).ok() == Some(file.metadata().map(place)?))
+}
+
 /// A folder's names on the card: a renamed file is only found again once its folder is flushed too.
 pub(crate) fn flush_dir(dir: &Path) -> Result<(), StoreError> {
     flush(dir).map_err(at(dir))

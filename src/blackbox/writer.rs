@@ -14,14 +14,13 @@ use crate::pipeline::{Before, Probe};
 use crate::report::{Label, NOVELTY};
 use crate::source::{Shaped, Timestamp};
 use crate::store::novelty::name;
-use crate::store::settle;
+use crate::store::{leads_to, settle};
 use heapless::Deque;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::retry_on_intr;
 use std::fs::{self, File};
 use std::io::ErrorKind::{AlreadyExists, InvalidInput, NotADirectory, PermissionDenied};
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -346,8 +345,7 @@ fn hold(part: &Path) -> std::io::Result<File> {
 /// False: whoever had it locked before has given it its own name or deleted it, so that what is held is theirs and the name leads elsewhere.
 fn lock(held: &File, part: &Path, how: FlockOperation) -> std::io::Result<bool> {
     retry_on_intr(|| flock(held, how))?;
-    let (ours, named) = (held.metadata()?, fs::metadata(part));
-    Ok(named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino())))
+    leads_to(part, held)
 }
 
 /// The number of a clip, from its name.

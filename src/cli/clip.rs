@@ -11,11 +11,10 @@ use crate::extra::table::Draft;
 use crate::shaper::ShaperError;
 use crate::source::Image;
 use crate::source::film::{self, Film};
-use crate::store::settle;
+use crate::store::{leads_to, settle};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// See the module's documentation.
@@ -92,8 +91,7 @@ fn claim(path: &Path) -> io::Result<Option<(File, Part)>> {
             }
         }
         // Whoever had it locked before has moved it to its place or removed it: then the file in hand is theirs, and the name leads elsewhere.
-        let (ours, named) = (file.metadata()?, std::fs::metadata(path));
-        if named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino())) {
+        if leads_to(path, &file)? {
             let part = Part(path.into());
             file.set_len(0)?;
             return Ok(Some((file, part)));

@@ -16,7 +16,7 @@
 use super::outbox::{Outbox, Parcel, timespec};
 use super::sentence::Sentence;
 use super::writer::Writer;
-use super::{Identity, Pace, ReportError, json};
+use super::{FIRST_YEAR, Identity, Pace, ReportError, json};
 use crate::complaint::Complaint;
 use crate::source::Timestamp;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -39,9 +39,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Longest report file of a live source, bytes: some two days. It becomes `FILE.1` then, in the place of an older one, so that a card never fills.
 const LONGEST: u64 = if cfg!(test) { 64 } else { 8 << 20 };
-
-/// Any clock that was ever set is later: 2025-01-01, as for `lookout doctor`.
-const FIRST_YEAR: Duration = Duration::from_secs(1_735_689_600);
 
 /// What became of a file that has no name any more.
 const DELETED: &str = "it was deleted";

@@ -5,13 +5,12 @@
 
 use crate::bundle::{Bundle, plain};
 use crate::config::read_whole;
-use crate::store::{flush_dir, replace};
+use crate::store::{flush_dir, leads_to, replace};
 use crc::{CRC_32_ISO_HDLC, Crc};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 const NAME: &str = "learn.rows";
@@ -57,8 +56,7 @@ impl Kept {
             e => said(e.into()),
         })?;
         // Another one was just about to forget it.
-        let place = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
-        if std::fs::metadata(&path).map(place).ok() != Some(file.metadata().map(place).map_err(said)?) {
+        if !leads_to(&path, &file).map_err(said)? {
             return Err(format!("{}: another `lookout learn` has just ended here; once more", path.display()));
         }
         let mut bytes = vec![];

@@ -4,14 +4,13 @@
 //! wall clock. It is what a technician looks for after a night in which the box was silent.
 
 use super::finding::Finding;
+use crate::report::FIRST_YEAR;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Where packages and people put the unit.
 const UNITS: [&str; 3] =
     ["/etc/systemd/system/lookout.service", "/usr/lib/systemd/system/lookout.service", "/lib/systemd/system/lookout.service"];
-/// Any clock that was ever set is later: 2025-01-01, before the first version.
-const FIRST_YEAR: Duration = Duration::from_secs(1_735_689_600);
 
 /// One finding each about the service, the machine's watchdog and the clock, where there is something to say.
 pub fn look() -> Vec<Finding> {
