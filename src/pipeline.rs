@@ -195,6 +195,7 @@ impl Pipeline {
             (Payload::Image(image), Some(shaper)) => {
                 self.view.look(image, frame.at);
                 shaper.stage(image)?;
+                shaper.taken(frame.at, self.clock.length());
                 Ok(Staged::Seen)
             }
             (Payload::Shaped(Shaped::Planes { levels, picture }, _), Some(shaper)) => {

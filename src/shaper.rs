@@ -2,7 +2,8 @@
 //!
 //! The pixel pass ([`Shaper::stage`]) reads the camera's own layout once and leaves a picture of the encoder's size; it
 //! runs for every frame that a tick asks for, and the newest wins. A tick then closes over the staged picture
-//! ([`Shaper::finish`]): what changed and what moved since earlier *ticks*, not frames, so 15 and 30 fps look alike.
+//! ([`Shaper::finish`]): what changed and what moved since earlier *ticks*, not frames, and what moved
+//! by the time between the two pictures, so 15 and 30 fps look alike.
 //!
 //! Levels are bytes whatever the encoder eats: the same bytes train the network (`lookout shape`), are kept as golden
 //! vectors and are fed as they are to an encoder with a u8 input. Everything is pure and, after `new`, allocates only
@@ -16,11 +17,12 @@ mod reference;
 mod scale;
 
 use crate::bundle::{Channel, Input, Resize};
-use crate::source::Image;
+use crate::source::{Image, Timestamp};
 use flow::{Flow, round};
 use layout::{Colour, Plan};
 use motion::History;
 use scale::Scratch;
+use std::time::Duration;
 
 /// The part of the picture that is looked at, as fractions of its width and height.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -73,6 +75,9 @@ pub enum ShaperError {
     },
 }
 
+/// Pictures that are nearer than half a tick count as half a tick apart: their noise would be taken for movement, more than twofold.
+const LEAST_APART: f32 = 0.5;
+
 /// The stage. See the module's text.
 #[derive(Debug)]
 pub struct Shaper {
@@ -93,6 +98,10 @@ pub struct Shaper {
     rgb: Vec<u8>,
     history: History,
     flow: Option<Flow>,
+    /// When the staged picture was taken, where that was said.
+    taken: Option<Timestamp>,
+    /// Ticks between it and the picture that the flow comes from.
+    apart: f32,
     planes: Vec<u8>,
 }
 
@@ -133,6 +142,8 @@ impl Shaper {
             rgb: vec![0; if has(Channel::Rgb) { 3 * pixels } else { 0 }],
             history: History::new(pixels, span),
             flow: has(Channel::Flow).then(|| Flow::new(width, height)),
+            taken: None,
+            apart: 1.0,
             planes: vec![0; planes * pixels],
         })
     }
@@ -154,6 +165,13 @@ impl Shaper {
         self.plan = Some(plan);
         self.adopted = false;
         Ok(())
+    }
+
+    /// The staged picture was taken at `at`: flow is what moves in a `tick`, however far from the picture before it. Where nobody says so, pictures are
+    /// a tick apart.
+    pub fn taken(&mut self, at: Timestamp, tick: Duration) {
+        let apart = self.taken.replace(at).map(|before| at.since(before)).filter(|apart| !apart.is_zero());
+        self.apart = apart.map_or(1.0, |apart| (apart.as_secs_f64() / tick.as_secs_f64()) as f32).max(LEAST_APART);
     }
 
     /// Instead of [`Shaper::stage`]: the planes that an earlier run made of a picture of this size, in pixels. `false` when they are of another length.
@@ -265,7 +283,7 @@ impl Shaper {
             match (channel, first) {
                 (Channel::Flow, None) => {
                     let (u, v) = self.planes[here..at].split_at_mut(pixels);
-                    flow.run(&self.luma, u, v);
+                    flow.run(&self.luma, self.apart, u, v);
                     first = Some(here);
                 }
                 // Named twice: the same planes again.
@@ -321,6 +339,7 @@ impl Shaper {
     /// Forgets all earlier ticks (after a gap). A staged frame stays staged.
     pub fn reset(&mut self) {
         self.history.clear();
+        self.taken = None;
         if let Some(flow) = &mut self.flow {
             flow.reset();
         }

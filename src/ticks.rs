@@ -15,7 +15,7 @@ use crate::gate::Gate;
 use crate::shaper::{Region, Shaper};
 use crate::source::ahead::Ahead;
 use crate::source::open::{self, Options, Spec};
-use crate::source::{Payload, SourceError, Timestamp};
+use crate::source::{Frame, Payload, SourceError, Timestamp};
 use sha2::{Digest, Sha256};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -270,7 +270,7 @@ impl Maker {
                     frames += 1;
                     gaps += u32::from(self.most.is_some_and(|most| due.end - due.start > most));
                     if let Some(first) = due.next() {
-                        stages.stage(&frame.payload)?;
+                        stages.stage(&frame, walk.tick)?;
                         stages.fill(walk.at(first))?;
                         due.for_each(|_| stages.hold());
                     }
@@ -388,11 +388,13 @@ impl Stages {
         Ok(Self { shaper, gate, encoder, turn, features: vec![], extras, made, rows: 0, size: [0; 2] })
     }
 
-    fn stage(&mut self, payload: &Payload<'_>) -> Result<(), String> {
-        match (payload, &mut self.shaper) {
+    fn stage(&mut self, frame: &Frame<'_>, tick: Duration) -> Result<(), String> {
+        match (&frame.payload, &mut self.shaper) {
             (Payload::Image(image), Some(shaper)) => {
                 self.size = [image.width() as u32, image.height() as u32];
-                shaper.stage(image).map_err(|e| e.to_string())
+                shaper.stage(image).map_err(|e| e.to_string())?;
+                shaper.taken(frame.at, tick);
+                Ok(())
             }
             (Payload::Row(row), None) => {
                 self.features = row.to_vec();

@@ -10,6 +10,7 @@ use lookout::report::{ClassId, Edge, Report};
 use lookout::source::ahead::Ahead;
 use lookout::source::scene::{Play, Scene};
 use lookout::source::{Frame, Source, SourceError, Timestamp};
+use std::ops::RangeInclusive;
 
 /// The built-in scene without the frames that `keep` refuses.
 struct Thinned<K>(Scene, K, u32);
@@ -71,21 +72,33 @@ fn half_the_rate_and_lost_frames_give_the_same_events_within_a_tick() {
     }
 }
 
-/// What is lost may be the very frames in which something begins: an event then begins later than it did, but it is the same one.
-#[test]
-fn whichever_fifth_is_lost_the_events_are_the_same_and_one_in_fifty_at_most_is_off_by_more_than_a_tick() {
+/// Shifts of the onsets that a fifth of the frames lost moves by more than a tick, of how many onsets; every event stays.
+fn moved(draws: RangeInclusive<u32>) -> (Vec<u64>, usize) {
     let tick = u64::from(baked::bundle().unwrap().contract.time.tick_ms);
     let (what, when) = events(&play(|_| true).0);
-    let draws = 2..=25;
-    let (all, mut off) = (draws.clone().count() * when.len(), vec![]);
+    let (all, mut moved) = (draws.clone().count() * when.len(), vec![]);
     for seed in draws {
         let (other_what, other_when) = events(&play(a_fifth_lost(seed)).0);
         assert_eq!(what, other_what, "seed {seed}");
         let shifts = when.iter().zip(&other_when).map(|(a, b)| a.abs_diff(*b));
-        off.extend(shifts.filter(|shift| *shift > tick));
+        moved.extend(shifts.filter(|shift| *shift > tick));
     }
-    println!("figure: of {all} onsets, off by more than a tick, ms: {off:?}");
-    assert!(off.len() * 50 <= all && off.iter().all(|shift| *shift <= 3 * tick), "of {all} onsets, off by ms: {off:?}");
+    (moved, all)
+}
+
+#[test]
+fn whichever_fifth_is_lost_the_events_are_the_same_within_a_tick() {
+    let (moved, all) = moved(2..=25);
+    assert!(moved.is_empty(), "of {all} onsets, off by ms: {moved:?}");
+}
+
+/// What is lost may be the very frames in which something begins: then it begins a tick later still.
+#[test]
+#[ignore = "a minute"]
+fn of_a_hundred_draws_one_onset_in_two_hundred_at_most_is_off_by_two_ticks() {
+    let (moved, all) = moved(2..=101);
+    println!("figure: of {all} onsets, off by more than a tick, ms: {moved:?}");
+    assert!(moved.len() * 200 <= all && moved.iter().all(|shift| *shift <= 200), "of {all} onsets, off by ms: {moved:?}");
 }
 
 /// What was decided at every tick: class and the bits of all probabilities.

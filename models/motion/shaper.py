@@ -21,8 +21,8 @@ def area(luma):
     return cv2.resize(luma, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
 
 
-def flow(grey):
-    """Lucas-Kanade u and v from each picture to the next as levels, u8 [T-1,2,SIZE,SIZE] from u8 [T,SIZE,SIZE]."""
+def flow(grey, apart=1.0):
+    """Lucas-Kanade u and v from each picture to the next as levels, u8 [T-1,2,SIZE,SIZE] from u8 [T,SIZE,SIZE]; `apart`: ticks between them, one number or T-1."""
     kernel = np.array([0.25, 0.5, 0.25], np.float32)
     half, one = np.array([-0.5, 0, 0.5], np.float32), np.array([1], np.float32)
     rep = cv2.BORDER_REPLICATE
@@ -39,6 +39,7 @@ def flow(grey):
     xt, yt = box(gx * gt), box(gy * gt)
     det = xx * yy - xy * xy
     uv = np.stack([(xy * yt - yy * xt) / det, (xy * xt - xx * yt) / det]).transpose(3, 0, 1, 2)  # [T-1,2,S,S]
+    uv = uv / np.maximum(np.broadcast_to(np.float32(apart), len(uv)), np.float32(0.5))[:, None, None, None]
     uv = uv - np.median(uv.reshape(*uv.shape[:2], -1), axis=-1)[..., None, None]
     return np.clip(np.rint(128 + 16 * uv), 0, 255).astype(np.uint8)
 

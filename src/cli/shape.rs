@@ -128,6 +128,7 @@ fn shape(
             ticks += fill(&mut shaper, walk.due(last_at, Some(frame.at)), out)?;
         }
         shaper.stage(&image)?;
+        shaper.taken(frame.at, Duration::from_millis(tick_ms));
         (index, last_at) = (index + 1, frame.at);
         if index == frames {
             ticks += fill(&mut shaper, walk.due(last_at, end(last_at)), out)?;

@@ -88,6 +88,11 @@ impl Clock {
         self.newest = at;
     }
 
+    /// From one tick to the next.
+    pub fn length(&self) -> Duration {
+        Duration::from_nanos(self.tick_ns)
+    }
+
     /// Stamp of the tick that is open.
     pub fn tick(&self) -> Timestamp {
         let end = u128::from(self.start.unwrap_or_default().0) + u128::from(self.next) * u128::from(self.tick_ns);

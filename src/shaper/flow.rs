@@ -4,7 +4,9 @@
 //! solves `[Sxx+r Sxy; Sxy Syy+r] (u v)' = -(Sxt Syt)'`. `r` = 4 levels^2 a pixel keeps flat ground still. The frame's
 //! median is taken out, so a knocked box reads zero on average and an object reads its own motion; ACCURACY.md says why.
 //!
-//! u > 0: to the right; v > 0: downwards; level = 128 + 16 * pixels a tick.
+//! u > 0: to the right; v > 0: downwards; level = 128 + 16 * pixels a tick. Cameras and ticks do not keep step: at 25 frames a second and ten ticks,
+//! pictures are 80 and 120 ms apart in turn, and the same walk would look a third quicker every other tick. So the caller says how many ticks the two
+//! pictures are apart.
 //!
 //! Everything up to the sums is whole numbers, so no order of additions matters and none is lost: a row's window is the one of the row
 //! before, with a row of products more and one less. Blurred pictures are in sixteenths of a level, gradients below 2^13, and a sum of 25
@@ -79,13 +81,13 @@ impl Flow {
         self.seen = false;
     }
 
-    /// Flow from the picture of the last call to `luma`, as levels; 128 everywhere on the first call.
-    pub fn run(&mut self, luma: &[u8], u_out: &mut [u8], v_out: &mut [u8]) {
-        widened(Here::best(), self, luma, u_out, v_out);
+    /// Flow from the picture of the last call to `luma`, `apart` ticks later, as levels; 128 everywhere on the first call.
+    pub fn run(&mut self, luma: &[u8], apart: f32, u_out: &mut [u8], v_out: &mut [u8]) {
+        widened(Here::best(), self, luma, apart, u_out, v_out);
     }
 
     #[inline(always)]
-    fn run_plain(&mut self, luma: &[u8], u_out: &mut [u8], v_out: &mut [u8]) {
+    fn run_plain(&mut self, luma: &[u8], apart: f32, u_out: &mut [u8], v_out: &mut [u8]) {
         std::mem::swap(&mut self.before, &mut self.now);
         self.blur(luma);
         if !std::mem::replace(&mut self.seen, true) {
@@ -93,6 +95,8 @@ impl Flow {
             v_out.fill(128);
             return;
         }
+        // Gradients are in 1/64, It in 1/16: the quotient is four times too small.
+        let scale = 4.0 * UNIT / apart;
         // The window of the row above the first. Rows beyond the picture repeat its first or last one.
         for y in 0..REACH.min(self.h) {
             self.differentiate(y);
@@ -112,7 +116,7 @@ impl Flow {
                 five(sums, boxes);
             }
             let (u, v) = (&mut self.u[y * self.w..][..self.w], &mut self.v[y * self.w..][..self.w]);
-            solve(&self.boxes, u, v);
+            solve(&self.boxes, scale, u, v);
         }
         levels(&self.u, u_out);
         levels(&self.v, v_out);
@@ -172,12 +176,12 @@ impl Flow {
 
 widen! {
     /// [`Flow::run`] for this processor's registers: every loop here runs along a row, and none of them minds how wide.
-    widened = plain(flow: &mut Flow, luma: &[u8], u: &mut [u8], v: &mut [u8])
+    widened = plain(flow: &mut Flow, luma: &[u8], apart: f32, u: &mut [u8], v: &mut [u8])
 }
 
 #[inline(always)]
-fn plain(flow: &mut Flow, luma: &[u8], u: &mut [u8], v: &mut [u8]) {
-    flow.run_plain(luma, u, v);
+fn plain(flow: &mut Flow, luma: &[u8], apart: f32, u: &mut [u8], v: &mut [u8]) {
+    flow.run_plain(luma, apart, u, v);
 }
 
 /// A padded row and its left and right neighbours; fills the padding by replication.
@@ -231,17 +235,16 @@ fn five(row: &[i32], out: &mut [f32]) {
     }
 }
 
-/// Solves the two equations of every pixel of a row.
+/// Solves the two equations of every pixel of a row; `scale` makes the quotient units a tick.
 #[inline(always)]
-fn solve([xx, xy, yy, xt, yt]: &[Vec<f32>; PRODUCTS], u: &mut [i16], v: &mut [i16]) {
+fn solve([xx, xy, yy, xt, yt]: &[Vec<f32>; PRODUCTS], scale: f32, u: &mut [i16], v: &mut [i16]) {
     for ((u, v), at) in u.chunks_mut(LANES).zip(v.chunks_mut(LANES)).zip((0..).step_by(LANES)) {
         let (xx, xy, yy) = (&xx[at..][..LANES], &xy[at..][..LANES], &yy[at..][..LANES]);
         let (xt, yt) = (&xt[at..][..LANES], &yt[at..][..LANES]);
         let (mut right, mut down) = ([0; LANES], [0; LANES]);
         for i in 0..LANES {
             let (sxx, sxy, syy) = (xx[i] + REGULARISER, xy[i], yy[i] + REGULARISER);
-            // Gradients are in 1/64, It in 1/16: the quotient is four times too small.
-            let scale = 4.0 * UNIT / (sxx * syy - sxy * sxy);
+            let scale = scale / (sxx * syy - sxy * sxy);
             right[i] = whole((sxy * yt[i] - syy * xt[i]) * scale);
             down[i] = whole((sxy * xt[i] - sxx * yt[i]) * scale);
         }
@@ -314,7 +317,7 @@ mod tests {
                 let (mut flow, mut u, mut v) = (Flow::new(w, h), vec![0; w * h], vec![0; w * h]);
                 let mut all = vec![];
                 for picture in &pictures {
-                    widened(Here::of(isa), &mut flow, picture, &mut u, &mut v);
+                    widened(Here::of(isa), &mut flow, picture, 1.25, &mut u, &mut v);
                     all.extend(u.iter().chain(&v).copied());
                 }
                 all

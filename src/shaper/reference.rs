@@ -2,8 +2,9 @@
 
 use super::{Region, Shaper};
 use crate::bundle::{Channel, Input, Resize};
-use crate::source::{Image, PixelFormat};
+use crate::source::{Image, PixelFormat, Timestamp};
 use proptest::prelude::*;
+use std::time::Duration;
 
 const FORMATS: [PixelFormat; 6] =
     [PixelFormat::Gray, PixelFormat::Yuyv, PixelFormat::Nv12, PixelFormat::I420, PixelFormat::Yuv444, PixelFormat::Rgb];
@@ -259,6 +260,23 @@ fn right_and_down_are_positive() {
             assert!((middle - (128.0 + 16.0 * shift)).abs() <= 3.0, "{middle} for a shift of {shift}");
             assert_eq!(plane[5 * 64 + 5], 128, "the wall stands still");
         }
+    }
+}
+
+/// Whatever lies between two pictures: the same walk at 25 frames a second, at 12.5, and seen a moment after the last picture.
+#[test]
+fn flow_is_what_moves_in_a_tick() {
+    let tick = Duration::from_millis(100);
+    for (ms, shown) in [(80u32, 1.0), (120, 1.0), (160, 1.0), (40, 0.8)] {
+        let mut shaper = Shaper::new(&input(64, 64, &[Channel::Flow], Resize::Stretch), Region::default()).expect("good");
+        let walked = f64::from(ms) / 100.0;
+        for (at, p) in [(0, scene(0.0, 0.0)), (ms, scene(walked, 0.0))] {
+            shaper.stage(&Image::new(PixelFormat::Gray, 64, 64, 64, &p).expect("whole")).expect("not tiny");
+            shaper.taken(Timestamp(u64::from(at) * 1_000_000), tick);
+            shaper.finish();
+        }
+        let middle = f64::from(shaper.planes()[32 * 64 + 32]);
+        assert!((middle - (128.0 + 16.0 * shown)).abs() <= 3.0, "{middle} for {walked} pixels in {ms} ms");
     }
 }
 

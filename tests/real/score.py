@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs `lookout classify --json` over a set that make.py built and says what it got right.
 
-    python3 tests/real/score.py OUT --lookout target/release/lookout [--split eval|dev|all] [--bundle DIR] [--wrong]
+    python3 tests/real/score.py OUT --lookout target/release/lookout [--split all|unseen|known] [--bundle DIR] [--wrong]
 
 Prints clips right per class, the confusion (rows: label, columns: answer) and, with --wrong, every miss. Needs only Python.
 """
@@ -33,7 +33,7 @@ def main():
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("set")
     args.add_argument("--lookout", default="target/release/lookout")
-    args.add_argument("--split", default="eval", choices=["eval", "dev", "all"])
+    args.add_argument("--split", default="all", choices=["all", "unseen", "known"])
     args.add_argument("--bundle")
     args.add_argument("--wrong", action="store_true")
     args = args.parse_args()
