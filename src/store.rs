@@ -27,6 +27,7 @@ pub mod trial;
 use crate::bundle::{Bundle, plain};
 use crate::config::read_file;
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::{Errno, retry_on_intr};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -213,7 +214,7 @@ impl Store {
         };
         let file = file.map_err(at(&lock))?;
         flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|e| match e {
-            rustix::io::Errno::WOULDBLOCK => StoreError::Lost {
+            Errno::WOULDBLOCK => StoreError::Lost {
                 what: self.dir.display().to_string(),
                 why: "another install is at work here, or something is being taught; wait for it".into(),
             },
@@ -340,6 +341,26 @@ fn write_new(path: &Path, bytes: &[u8], rights: u32) -> Result<(), StoreError> {
     file.write_all(bytes).map_err(at(path))?;
     file.set_permissions(fs::Permissions::from_mode(rights)).map_err(at(path))?;
     file.sync_all().map_err(at(path))
+}
+
+/// The file of this name, made where there is none, locked as `how` says. The name still leads to it: whoever had it locked before may have moved or
+/// deleted theirs, and then there is another.
+///
+/// # Errors
+/// It cannot be made or locked (nothing is left of it: where nothing can be locked nobody writes); `WouldBlock` where somebody has it and `how` does not wait.
+pub(crate) fn held(path: &Path, how: FlockOperation) -> io::Result<File> {
+    loop {
+        let file = File::options().write(true).create(true).truncate(false).open(path)?;
+        match retry_on_intr(|| flock(&file, how)) {
+            Ok(()) if leads_to(path, &file)? => return Ok(file),
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Err(Errno::WOULDBLOCK.into()),
+            Err(e) => {
+                let _ = fs::remove_file(path);
+                return Err(e.into());
+            }
+        }
+    }
 }
 
 /// Does this name still lead to the file in hand? Whoever had it locked before may have moved or deleted it.

@@ -15,7 +15,7 @@ if [ -z "${LOOKOUT:-}" ]; then
     LOOKOUT=$here/../../target/release/lookout
 fi
 "$LOOKOUT" train "$data/labels.csv" --out "$made/fight" --encoder gait --folds 5 \
-    --epochs 15 --batch 16 --decay 0.5 --dropout 0.4 --hidden 32 --heads 5 --false-alarms 0.2 --seed "${SEED:-1}" ${CACHE:+--cache "$CACHE"}
+    --epochs 12 --batch 16 --decay 0.5 --dropout 0.4 --hidden 32 --heads 5 --false-alarms 0.2 --seed "${SEED:-1}" ${CACHE:+--cache "$CACHE"}
 # OUT=DIR: there instead of here, to judge without touching what is committed.
 out=${OUT:-$here}
 rm "$made/fight/README.md"

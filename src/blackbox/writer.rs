@@ -14,10 +14,9 @@ use crate::pipeline::{Before, Probe};
 use crate::report::{Label, NOVELTY};
 use crate::source::{Shaped, Timestamp};
 use crate::store::novelty::name;
-use crate::store::{leads_to, settle};
+use crate::store::{held, settle};
 use heapless::Deque;
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::retry_on_intr;
+use rustix::fs::FlockOperation;
 use std::fs::{self, File};
 use std::io::ErrorKind::{AlreadyExists, InvalidInput, NotADirectory, PermissionDenied};
 use std::io::Write;
@@ -237,9 +236,7 @@ impl Writer {
             let path = entry.path();
             if path.to_string_lossy().ends_with(PART) {
                 // One that is locked is being written.
-                if let Ok(part) = File::open(&path)
-                    && lock(&part, &path, FlockOperation::NonBlockingLockExclusive).unwrap_or(false)
-                {
+                if let Ok(_part) = held(&path, FlockOperation::NonBlockingLockExclusive) {
                     let _ = fs::remove_file(path);
                 }
             } else if let (Some(n), Ok(meta)) = (number(&path), entry.metadata()) {
@@ -297,7 +294,7 @@ impl Writer {
         fs::create_dir_all(&self.dir)?;
         let part = self.dir.join(UNFINISHED);
         // Locked until the clip has its own name.
-        let mut held = hold(&part)?;
+        let mut held = held(&part, FlockOperation::LockExclusive)?;
         // What is half there would take the room of what could be whole.
         let number = self.fill(&mut held, clip).inspect_err(|_| drop(fs::remove_file(&part)))?;
         let file = self.dir.join(format!("{number:06}-{label}.{EXTENSION}"));
@@ -329,23 +326,6 @@ impl Writer {
         }
         Ok(())
     }
-}
-
-/// The unfinished clip of a folder, locked; waits while another run writes one.
-fn hold(part: &Path) -> std::io::Result<File> {
-    loop {
-        let held = File::options().write(true).create(true).truncate(false).open(part)?;
-        // Where nothing can be locked nobody writes.
-        if lock(&held, part, FlockOperation::LockExclusive).inspect_err(|_| drop(fs::remove_file(part)))? {
-            return Ok(held);
-        }
-    }
-}
-
-/// False: whoever had it locked before has given it its own name or deleted it, so that what is held is theirs and the name leads elsewhere.
-fn lock(held: &File, part: &Path, how: FlockOperation) -> std::io::Result<bool> {
-    retry_on_intr(|| flock(held, how))?;
-    leads_to(part, held)
 }
 
 /// The number of a clip, from its name.

@@ -11,8 +11,8 @@ use crate::extra::table::Draft;
 use crate::shaper::ShaperError;
 use crate::source::Image;
 use crate::source::film::{self, Film};
-use crate::store::{leads_to, settle};
-use rustix::fs::{FlockOperation, flock};
+use crate::store::{held, settle};
+use rustix::fs::FlockOperation;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -69,32 +69,17 @@ fn next(dir: &Path, stem: &str) -> Result<(PathBuf, Part, File), Failure> {
             continue;
         }
         let path = place.with_extension("part");
-        let Some((file, part)) = claim(&path).map_err(|e| failed(&path, &e))? else { continue };
+        let file = match held(&path, FlockOperation::NonBlockingLockExclusive) {
+            Ok(file) => file,
+            // A clip is being written under it.
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(e) => return Err(failed(&path, &e)),
+        };
+        let part = Part(path);
         // Another one may have become whole under this name meanwhile.
         if !place.exists() {
+            file.set_len(0).map_err(|e| failed(&part.0, &e))?;
             return Ok((place, part, file));
-        }
-    }
-}
-
-/// An empty file of this name, locked; `None` while a clip is being written under it.
-fn claim(path: &Path) -> io::Result<Option<(File, Part)>> {
-    loop {
-        let file = File::options().write(true).create(true).truncate(false).open(path)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
-            Err(e) => {
-                // Where nothing can be locked nobody writes.
-                drop(Part(path.into()));
-                return Err(e.into());
-            }
-        }
-        // Whoever had it locked before has moved it to its place or removed it: then the file in hand is theirs, and the name leads elsewhere.
-        if leads_to(path, &file)? {
-            let part = Part(path.into());
-            file.set_len(0)?;
-            return Ok(Some((file, part)));
         }
     }
 }

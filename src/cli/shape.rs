@@ -107,7 +107,8 @@ fn shape(
     let mut shaper = Shaper::new(input, Region::default())?;
     let frames = clip_frames.map_or(u64::MAX, |f| f as u64);
     ensure!(frames > 0, "a clip of 0 frames has no ticks");
-    let mut walk = Walk::new(Duration::from_millis(tick_ms));
+    let tick = Duration::from_millis(tick_ms);
+    let mut walk = Walk::new(tick);
     let mut last_at = Timestamp::default();
     let (mut clips, mut per_clip, mut ticks, mut index) = (0, 0, 0u64, 0u64);
     // A recording's own time ends with its last frame: the tick at that very time is the last.
@@ -123,15 +124,14 @@ fn shape(
         let Payload::Image(image) = frame.payload else { bail!("rows of numbers have no pixels to shape") };
         if index == 0 {
             shaper.reset();
-            (walk, ticks) = (Walk::new(Duration::from_millis(tick_ms)), 0);
+            (walk, ticks) = (Walk::new(tick), 0);
         } else {
-            ticks += fill(&mut shaper, walk.due(last_at, Some(frame.at)), out)?;
+            ticks += fill(&mut shaper, last_at, tick, walk.due(last_at, Some(frame.at)), out)?;
         }
         shaper.stage(&image)?;
-        shaper.taken(frame.at, Duration::from_millis(tick_ms));
         (index, last_at) = (index + 1, frame.at);
         if index == frames {
-            ticks += fill(&mut shaper, walk.due(last_at, end(last_at)), out)?;
+            ticks += fill(&mut shaper, last_at, tick, walk.due(last_at, end(last_at)), out)?;
             ensure!(clips == 0 || ticks == per_clip, "clip {clips} has {ticks} ticks, the ones before {per_clip}");
             (clips, per_clip, index) = (clips + 1, ticks, 0);
         }
@@ -142,14 +142,15 @@ fn shape(
         return Ok([vec![clips, per_clip as usize], tail].concat());
     }
     ensure!(index > 0, "the stream holds no frame");
-    ticks += fill(&mut shaper, walk.due(last_at, end(last_at)), out)?;
+    ticks += fill(&mut shaper, last_at, tick, walk.due(last_at, end(last_at)), out)?;
     Ok([vec![ticks as usize], tail].concat())
 }
 
-/// The ticks that the staged picture fills: the first with it, the others with what was there. As many as there are.
-fn fill(shaper: &mut Shaper, due: Range<u64>, out: &mut dyn Write) -> anyhow::Result<u64> {
+/// The ticks that the staged picture, taken at `at`, fills: the first with it, the others with what was there. As many as there are.
+fn fill(shaper: &mut Shaper, at: Timestamp, tick: Duration, due: Range<u64>, out: &mut dyn Write) -> anyhow::Result<u64> {
     for k in due.clone() {
         if k == due.start {
+            shaper.taken(at, tick);
             out.write_all(shaper.finish())?;
         } else {
             shaper.hold();
