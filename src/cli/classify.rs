@@ -57,7 +57,7 @@ pub struct Args {
     /// One line a segment: clip,label,start_ms,end_ms,p; with --state also score,threshold, and a line ALARM each
     #[arg(long)]
     csv: bool,
-    /// Subtitles of the segments, to lay over the recording
+    /// Subtitles of the segments, to lay over the one recording that they are of
     #[arg(long)]
     srt: bool,
     /// Draw probabilities over time with events and pictures: a file for one recording, a folder for several, which is made if need be
@@ -107,6 +107,10 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let answers = Answers { bundle: &bundle, format: args.format(), places: args.place.on, novelty: novelty.is_some() };
     // What would be wrong at the end of long work is said before it.
     let clips = recordings::named(&args.clips, &bundle).map_err(Failure::refused)?;
+    if args.srt && clips.len() > 1 {
+        let how = "subtitles are of one; say `lookout classify --srt CLIP > CLIP.srt` for each";
+        return Err(Failure::refused(format!("--srt: {} recordings found, 1 expected: {how}", clips.len())));
+    }
     let truths = args.report.as_ref().map(|_| truths(args, &clips, &bundle)).transpose()?;
     let plots = args.plot.as_ref().map(|to| plots(to, &clips)).transpose()?;
     let files: Vec<&PathBuf> = args.report.iter().chain(&args.ticks).chain(plots.iter().flatten()).collect();
@@ -137,7 +141,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
                     let _ = writeln!(std::io::stderr(), "{}: no segment", super::shown(clip));
                 }
                 ticks.iter_mut().try_for_each(|ticks| ticks.add(clip, &timeline))?;
-                let draw = || thumbs.as_ref().map_or(String::new(), |thumbs| drawing(clip, &answers, &timeline, thumbs));
+                let used = &options.thresholds;
+                let draw = || thumbs.as_ref().map_or(String::new(), |thumbs| drawing(clip, &answers, used, &timeline, thumbs));
                 if let Some(to) = &plots {
                     save(&to[n], &draw())?;
                 }
@@ -242,9 +247,9 @@ fn is_silent(answers: &Answers<'_>, timeline: &Timeline) -> bool {
         && alarms::of(timeline.novel(), tick_ms).is_empty()
 }
 
-fn drawing(clip: &str, answers: &Answers<'_>, timeline: &Timeline, thumbs: &Thumbs) -> String {
+fn drawing(clip: &str, answers: &Answers<'_>, used: &[Thresholds], timeline: &Timeline, thumbs: &Thumbs) -> String {
     let answer = answers.of(timeline).map_or("no answer".into(), |(name, p)| format!("{name} {:.0} %", p * 100.0));
-    plot::svg(&format!("{clip}: {answer}"), answers.bundle, timeline, thumbs)
+    plot::svg(&format!("{clip}: {answer}"), answers.bundle, used, timeline, thumbs)
 }
 
 fn save(file: &Path, text: &str) -> Result<(), Failure> {

@@ -8,6 +8,11 @@ use std::fmt::Write;
 
 /// Pixels of a cell of the matrix.
 const CELL: f32 = 46.0;
+/// Pixels of a letter of 13 along its line: a little more than in a PNG, and enough for the letters of a page.
+const LETTER: f32 = 8.0;
+/// Degrees by which the names of the columns rise: easier to read than upright ones, and none lies over another.
+const TURN: f32 = 50.0;
+const NO_ANSWER: &str = "no answer";
 
 /// Counted answers.
 #[derive(Clone, Debug)]
@@ -70,15 +75,18 @@ impl Confusion {
         let longest = self.labels.iter().map(|l| l.len()).max().unwrap_or(0) as f32;
         let no_answer = self.counts.iter().any(|row| row[n] > 0);
         let columns = n + usize::from(no_answer);
-        let (left, top) = (34.0 + 8.0 * longest, 34.0 + 7.0 * longest.max(if no_answer { 9.0 } else { 0.0 }));
-        let (wide, high) = (left + columns as f32 * CELL + 90.0, top + n as f32 * CELL + 10.0);
+        let above = longest.max(if no_answer { NO_ANSWER.len() as f32 } else { 0.0 });
+        let (left, top) = (34.0 + LETTER * longest, 34.0 + 7.0 * above);
+        // The last column's name begins over its middle and goes on to the right of it.
+        let right = 10.0 + LETTER * TURN.to_radians().cos() * above;
+        let (wide, high) = (left + columns as f32 * CELL + right, top + n as f32 * CELL + 10.0);
         let mut drawing = Drawing::new(wide as usize, high as usize, 13.0);
         drawing.text((left, 14.0), "answer", Anchor::Start, 0.0, FAINT);
         drawing.text((2.0, top - 6.0), "is", Anchor::Start, 0.0, FAINT);
         for column in 0..columns {
-            let name = self.labels.get(column).map_or("no answer", String::as_str);
+            let name = self.labels.get(column).map_or(NO_ANSWER, String::as_str);
             let at = (left + (column as f32 + 0.5) * CELL + 4.0, top - 6.0);
-            drawing.text(at, name, Anchor::Start, -50.0, INK);
+            drawing.text(at, name, Anchor::Start, -TURN, INK);
         }
         for (row, counts) in self.counts.iter().enumerate() {
             let y = top + row as f32 * CELL;
@@ -138,6 +146,16 @@ pub fn wilson(right: u32, all: u32) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_name_is_whole_however_long() {
+        for last in ["ok".into(), "m".repeat(31)] {
+            let drawing = Confusion::new(vec!["idle".into(), last.clone()], "recordings").matrix();
+            let (pixels, wide) = drawing.pixels();
+            let mut edge = pixels.chunks_exact(3 * wide).flat_map(|row| &row[3 * (wide - 4)..]);
+            assert!(edge.all(|level| *level == 255), "{last} is cut off");
+        }
+    }
 
     #[test]
     fn wilson_is_that_of_the_books() {

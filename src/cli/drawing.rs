@@ -251,6 +251,16 @@ mod paint {
 mod tests {
     use super::*;
 
+    impl Drawing {
+        /// What its PNG shows, R, G and B pixel by pixel, and how many pixels a row has.
+        pub fn pixels(&self) -> (Vec<u8>, usize) {
+            let mut reader = png::Decoder::new(std::io::Cursor::new(self.png())).read_info().unwrap();
+            let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+            let info = reader.next_frame(&mut pixels).unwrap();
+            (pixels, info.width as usize)
+        }
+    }
+
     #[test]
     fn both_forms_show_the_same() {
         let mut drawing = Drawing::new(60, 40, 12.0);
@@ -259,11 +269,8 @@ mod tests {
         drawing.text((45.0, 30.0), "I<", Anchor::Middle, -90.0, [200, 0, 0]);
         let svg = drawing.svg();
         assert!(svg.contains("fill=\"#0000c8\"") && svg.contains("I&lt;</text>") && svg.ends_with("</svg>\n"), "{svg}");
-        let file = drawing.png();
-        let mut reader = png::Decoder::new(std::io::Cursor::new(&file)).read_info().unwrap();
-        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
-        let info = reader.next_frame(&mut pixels).unwrap();
-        assert_eq!((info.width, info.height), (120, 80));
+        let (pixels, wide) = drawing.pixels();
+        assert_eq!((wide, pixels.len()), (120, 3 * 120 * 80));
         let at = |x: usize, y: usize| &pixels[3 * (2 * y * 120 + 2 * x)..][..3];
         assert_eq!((at(20, 20), at(3, 3)), (&[0, 0, 200][..], &[255, 255, 255][..]));
         let dark = |x: usize| (0..40).any(|y| at(x, y).iter().all(|level| *level < 0x60));

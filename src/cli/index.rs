@@ -181,7 +181,8 @@ pub fn find(args: &FindArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let header = &index.header;
     let bundle = load(args.bundle.bundle.as_deref())?;
     if header.bundle != bundle.hash {
-        return Err(refuse(format!("made with bundle {}, this one is {}", &header.bundle[..8], &bundle.hash[..8])));
+        let [made, this] = [&header.bundle, &bundle.hash].map(|hash| &hash[..8]);
+        return Err(refuse(format!("made with bundle {made}, this one is {this}; say it with --bundle")));
     }
     if header.mean.len() != bundle.frame_features() {
         return Err(refuse(format!("{} features a tick, this bundle has {}", header.mean.len(), bundle.frame_features())));
@@ -204,4 +205,26 @@ pub fn find(args: &FindArgs, out: &mut dyn Write) -> Result<(), Failure> {
 
 fn kind(bundle: &Bundle) -> Kind {
     if bundle.contract.input.is_some() { Kind::Features(Box::new(bundle.clone())) } else { Kind::Rows }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_searches_with_another_bundle_is_told_how_to_name_the_one_it_was_made_with() {
+        let dir = std::env::temp_dir().join(format!("lookout-find-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a folder");
+        let file = dir.join("rows.txt");
+        std::fs::write(&file, "0 1 2 3 4 5\n".repeat(30)).expect("written");
+        let (clip, out) = (format!("features:{}", file.display()), dir.join("rows.index"));
+        let of = |name: &str| BundleArg { bundle: Some(format!("tests/bundles/{name}").into()) };
+        let made = IndexArgs { clips: vec![clip.clone()], out: out.clone(), bundle: of("rows-lstm"), cache: None };
+        index(&made, &mut io::sink()).expect("an index");
+        let asked = |name: &str| FindArgs { clip: clip.clone(), index: out.clone(), top: 1, json: false, bundle: of(name) };
+        let why = find(&asked("rows-gru"), &mut io::sink()).expect_err("another bundle").why;
+        assert!(why.contains("rows.index: made with bundle ") && why.ends_with("; say it with --bundle"), "{why}");
+        find(&asked("rows-lstm"), &mut io::sink()).expect("found");
+        let _ = std::fs::remove_dir_all(dir);
+    }
 }

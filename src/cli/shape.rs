@@ -218,6 +218,37 @@ mod tests {
         assert!(super::shape(&mut stream(30, 7), &grey(), 100, Some(4), &mut Vec::new()).is_err());
     }
 
+    /// Half a second of a textured square that goes 10 pixels a second to the right, where more of the texture stands still: the flow of its ticks of 100 ms.
+    fn flow(fps: u32) -> Vec<u8> {
+        let mut bytes = format!("YUV4MPEG2 W64 H64 F{fps}:1 Cmono\n").into_bytes();
+        for k in 0..=fps / 2 {
+            bytes.extend_from_slice(b"FRAME\n");
+            let gone = (10 * k) as f32 / fps as f32;
+            bytes.extend((0..64 * 64).map(|n: usize| {
+                let (x, y) = (n % 64, n / 64);
+                let moves = (16..48).contains(&x) && (16..48).contains(&y);
+                let (x, y) = (x as f32 - if moves { gone } else { 0.0 }, y as f32);
+                (128.0 + 50.0 * (0.7 * x).sin() + 50.0 * (0.2 * x + 0.6 * y).cos()) as u8
+            }));
+        }
+        let mut clip = Clip::from_reader("test", std::io::Cursor::new(bytes)).expect("a clip");
+        let text = "width = 64\nheight = 64\nchannels = [\"flow\"]\nfeatures = 1";
+        let mut out = Vec::new();
+        let shape = shape(&mut clip, &toml::from_str(text).expect("an input"), 100, None, &mut out).expect("shaped");
+        assert_eq!(shape, [6, 2, 64, 64]);
+        out
+    }
+
+    #[test]
+    fn flow_is_what_moves_in_a_tick_at_any_frame_rate() {
+        let (quick, slow) = (flow(30), flow(10));
+        // In the middle of the square, in the third tick: one pixel a tick is 16 levels above 128, of which flow on so steep a texture misses two.
+        let middle = slow[2 * 2 * 64 * 64 + 32 * 64 + 32];
+        assert!((140..=148).contains(&middle), "{middle}");
+        let apart = quick.iter().zip(&slow).map(|(a, b)| a.abs_diff(*b)).max();
+        assert!(apart <= Some(1), "{apart:?} levels between 30 and 10 pictures a second");
+    }
+
     #[test]
     fn header_is_128_bytes_of_python() {
         let h = header(&[12, 3, 96, 96]);

@@ -14,6 +14,7 @@ use crate::decision::softmax;
 use crate::golden::{self, apart};
 use crate::lanes::Here;
 use crate::qnn::kernels::Isa;
+use crate::rng::Rng;
 
 /// Largest accepted difference of a probability between int8 and the f32 graph.
 pub const INT8_TOLERANCE: f32 = 1e-3;
@@ -139,14 +140,13 @@ fn compare(own: &mut Own, trials: &[Trial], classes: usize, temperature: f32) ->
 /// Pseudo-random windows of two sizes, and the first golden ones.
 fn trials(terms: &Terms) -> Vec<Trial> {
     let len = terms.window * terms.features;
-    let mut x = 1u32;
-    let mut next = || {
-        // Any fixed sequence will do; this is the Numerical Recipes generator.
-        x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (x >> 8) as f32 / (1 << 23) as f32 - 1.0
+    // Any fixed sequence will do.
+    let mut rng = Rng(1);
+    let trial = |size: f32| {
+        let window = (0..len).map(|_| rng.within(-size, size)).collect();
+        Trial { window, logits: vec![], golden: false }
     };
-    let mut trial = |size: f32| Trial { window: (0..len).map(|_| size * next()).collect(), logits: vec![], golden: false };
-    let mut trials: Vec<Trial> = [1.0, 1.0, 3.0, 3.0].map(&mut trial).into();
+    let mut trials: Vec<Trial> = [1.0, 1.0, 3.0, 3.0].map(trial).into();
     trials.extend(terms.golden.iter().map(|w| Trial { window: w.clone(), logits: vec![], golden: true }));
     trials
 }
