@@ -36,11 +36,11 @@ pub struct Buttons {
 }
 
 impl Buttons {
-    /// Reads the buttons of `wiring` from now on and puts commands on `desk`. A chip that is not there yet is awaited. A button for one of `own`, the
+    /// Reads the buttons of `wiring` from now on and puts commands on `desk`. A chip that is not there yet, or not ours yet, is awaited. A button for one of `own`, the
     /// bundle's own classes, is left alone and said: a box does not stop for it when it gets another bundle.
     ///
     /// # Errors
-    /// No such line, one line twice, or no right to the chip: one sentence.
+    /// No such line, or one line twice: one sentence.
     pub fn start(wiring: &Wiring, own: &[String], desk: &Desk) -> Result<Self, String> {
         let (known, buttons): (Vec<_>, Vec<_>) =
             wiring.buttons.iter().cloned().partition(|(label, _)| own.iter().any(|own| own == label.as_str()));
@@ -56,7 +56,7 @@ impl Buttons {
         let first = match panel.acquire() {
             Ok(lines) => Some(lines),
             Err(Trouble::Never(why)) => return Err(why),
-            Err(Trouble::NotNow(why)) => {
+            Err(Trouble::Denied(why) | Trouble::NotNow(why)) => {
                 panel.complaint.say(why);
                 None
             }
@@ -97,7 +97,7 @@ impl Panel {
             };
             match done {
                 Ok(()) => wait = RETRY.0,
-                Err(Trouble::Never(why) | Trouble::NotNow(why)) => {
+                Err(Trouble::Never(why) | Trouble::Denied(why) | Trouble::NotNow(why)) => {
                     lines = None;
                     self.complaint.say(why);
                     // What was being shown when the button was lost is no example.

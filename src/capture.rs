@@ -275,7 +275,7 @@ fn pump(shared: &Shared, source: &mut dyn Source, story: &mut Story) -> Result<(
                     story.damage_said = Some(Instant::now());
                 }
                 if good.elapsed() >= ALL_DAMAGED {
-                    story.tell(shared, Trouble::AllDamaged, "every frame comes damaged".into());
+                    story.tell(shared, Trouble::AllDamaged, "all that comes is damaged".into());
                 }
                 continue;
             }

@@ -15,6 +15,8 @@ pub(crate) const RETRY: (Duration, Duration) = (Duration::from_millis(250), Dura
 pub(crate) enum Trouble {
     /// The configuration is wrong.
     Never(String),
+    /// This user may not open the chip: to be tried again, since the kernel makes it root's and udev gives it to its group a while later.
+    Denied(String),
     /// Not now: try again.
     NotNow(String),
 }
@@ -27,7 +29,7 @@ pub(crate) fn find<'a>(called: &str, lines: impl Iterator<Item = &'a LineSpec> +
     let unusable = |path: &std::path::Path, e: &gpiocdev::Error| {
         let text = format!("GPIO chip {}: cannot be opened: {e}", path.display());
         if is_denied(e) {
-            Trouble::Never(format!("{text}: add the user to the group of the device (`gpio` on many boards)"))
+            Trouble::Denied(format!("{text}: add the user to the group of the device (`gpio` on many boards)"))
         } else {
             Trouble::NotNow(text)
         }
@@ -89,6 +91,7 @@ pub(crate) fn why_not(chip: &Chip, offset: Offset, e: &gpiocdev::Error) -> Strin
 }
 
 fn is_denied(e: &gpiocdev::Error) -> bool {
+    const EPERM: i32 = 1;
     const EACCES: i32 = 13;
-    matches!(e, gpiocdev::Error::Os(errno) if errno.0 == EACCES)
+    matches!(e, gpiocdev::Error::Os(errno) if [EPERM, EACCES].contains(&errno.0))
 }

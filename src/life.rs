@@ -18,7 +18,7 @@ use std::time::Duration;
 pub const MANY: usize = 5;
 /// See [`MANY`].
 pub const SPAN: Duration = Duration::from_secs(60);
-/// Longest file that is read: a number, [`MANY`] + 1 of them, and 200 letters of last words.
+/// Longest file that is read: a number, [`MANY`] + 1 of them, and twice 200 letters of last words.
 const MAX_BYTES: u64 = 4 << 10;
 
 /// This run, in the file of all runs.
@@ -85,6 +85,16 @@ impl Runs {
         }
     }
 
+    /// One sentence, from outside, about the run that is on and the one before it. `None` where nothing can be read.
+    pub fn look(dir: &Path) -> Option<String> {
+        let text = text(&dir.join("runs"));
+        let mut lines = text.lines();
+        let restarts: u32 = lines.next()?.parse().ok()?;
+        let (last_end, last_words) = ended(lines.nth(2)?)?;
+        let story = Self { file: None, restarts, starts: vec![], last_end, last_words }.story();
+        Some(story.unwrap_or_else(|| format!("start {} since power came on", u64::from(restarts) + 1)))
+    }
+
     /// Safe mode is over: the starts that led to it count no more.
     pub fn forgive(&mut self) {
         self.starts.clear();
@@ -106,7 +116,8 @@ impl Runs {
         let Some(file) = &self.file else { return };
         let starts: Vec<String> = self.starts.iter().map(u64::to_string).collect();
         let words = last(words);
-        let text = format!("{}\n{}\n{} {words}\n", self.restarts, starts.join(" "), end.words());
+        let before = format!("{} {}", self.last_end.words(), self.last_words);
+        let text = format!("{}\n{}\n{} {words}\n{before}\n", self.restarts, starts.join(" "), end.words());
         let new = file.with_extension("new");
         let written = std::fs::File::create(&new).and_then(|mut f| f.write_all(text.as_bytes()));
         if let Err(e) = written.and_then(|()| std::fs::rename(&new, file)) {
@@ -114,18 +125,25 @@ impl Runs {
         }
     }
 
-    /// Three lines: starts before the last one, times of the last starts, how it ended. Anything else says nothing.
+    /// Lines: starts before the last one, times of the last starts, how it ended, and how the one before it did (for [`Self::look`]). Anything else says
+    /// nothing.
     fn read(&mut self, text: &str) {
         let mut lines = text.lines();
         let (Some(restarts), Some(starts), Some(end)) = (lines.next(), lines.next(), lines.next()) else { return };
-        let (word, words) = end.split_once(' ').unwrap_or((end, ""));
-        let Some((_, end)) = LastEnd::WORDS.iter().find(|(w, _)| *w == word) else { return };
+        let Some(ended) = ended(end) else { return };
         let Ok(restarts) = restarts.parse::<u32>() else { return };
         self.restarts = restarts.saturating_add(1);
         self.starts = starts.split(' ').filter_map(|t| t.parse().ok()).take(MANY + 1).collect();
-        // They go to the log, and a damaged file must not move a terminal's cursor.
-        (self.last_end, self.last_words) = (*end, plain(words.trim()));
+        (self.last_end, self.last_words) = ended;
     }
+}
+
+/// How a run ended, and its last words.
+fn ended(line: &str) -> Option<(LastEnd, String)> {
+    let (word, words) = line.split_once(' ').unwrap_or((line, ""));
+    let (_, end) = LastEnd::WORDS.iter().find(|(w, _)| *w == word)?;
+    // They are shown, and a damaged file must not move a terminal's cursor.
+    Some((*end, plain(words.trim())))
 }
 
 /// What stands in the file of all runs; nothing where it cannot be read.
@@ -178,6 +196,7 @@ mod tests {
         assert_eq!((second.life(Duration::ZERO).restarts, second.life(Duration::ZERO).last_end), (1, LastEnd::Killed));
         second.end(LastEnd::Failed, "a\nsentence");
         let third = Runs::begin(Some(&dir.0));
+        assert_eq!(Runs::look(&dir.0), third.story(), "from outside, while it is on");
         assert!(third.story().is_some_and(|s| s.ends_with("the last run ended: a sentence")), "{:?}", third.story());
         note_panic(third.file().unwrap(), "at src/x.rs:1: no");
         let fourth = Runs::begin(Some(&dir.0));
@@ -185,6 +204,7 @@ mod tests {
         assert!(fourth.story().is_some_and(|s| s.contains("start 4 ") && s.ends_with("panicked: at src/x.rs:1: no")));
         fourth.end(LastEnd::Stopped, "");
         assert_eq!(Runs::begin(Some(&dir.0)).story(), None);
+        assert_eq!(Runs::look(&dir.0).as_deref(), Some("start 5 since power came on"));
     }
 
     #[test]

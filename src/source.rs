@@ -23,7 +23,7 @@ pub mod scene;
 pub mod shaped;
 pub mod v4l2;
 
-pub(crate) use input::readable;
+pub(crate) use input::{may_come, readable};
 pub use rate::Rate;
 
 use crate::shaper::Region;

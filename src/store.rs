@@ -431,7 +431,7 @@ pub(crate) fn settle(part: &Path, place: &Path) -> io::Result<()> {
 }
 
 /// What root makes in the folder of somebody else, a service's, becomes theirs: they have to change it some day. For anybody else it does nothing.
-fn hand_over(path: &Path) {
+pub(crate) fn hand_over(path: &Path) {
     let Some(around) = path.parent().filter(|_| rustix::process::geteuid().is_root()) else { return };
     let owner = |path: &Path| fs::metadata(path).map(|m| (m.uid(), m.gid()));
     if let (Ok(own), Ok((user, group))) = (owner(path), owner(around))

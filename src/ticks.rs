@@ -2,13 +2,13 @@
 //! learn, features of a bundle's int8 encoder, or rows of numbers.
 //!
 //! Ticks fall as in [`crate::pipeline`]: the newest frame at or before a tick fills it, a tick without one repeats. However many there are: a box's ring
-//! is empty after a few, so [`Maker::holding`] refuses recordings that are mostly such. What was made can be kept in a folder, one file a recording (the
-//! size of its pictures, then `.npy`), named after the recording's name, size and time and after everything that shaped it, this program among it; so the
-//! next training on the same recordings begins in seconds, and one that was interrupted goes on.
+//! is empty after a few, so [`Maker::holding`] refuses recordings that are mostly such. What was made can be kept in a folder, one file a recording (what
+//! was noted of it, the size of its pictures, then `.npy`), named after the recording's name, size and time and after everything that shaped it, this
+//! program among it; so the next training on the same recordings begins in seconds, and one that was interrupted goes on.
 
 mod kept;
 
-use crate::bundle::{Bundle, Channel, Input, hex};
+use crate::bundle::{Bundle, Channel, Input, hex, plain};
 use crate::encoder::{Encoder, Form};
 use crate::extra::{Extra, Extras, Table};
 use crate::gate::Gate;
@@ -16,10 +16,12 @@ use crate::shaper::{Region, Shaper};
 use crate::source::ahead::Ahead;
 use crate::source::open::{self, Options, Spec};
 use crate::source::{Frame, Payload, SourceError, Timestamp};
+use kept::Note;
 use sha2::{Digest, Sha256};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Longest time that one frame may stand for: a year between two frames would be a year of ticks in memory.
@@ -112,6 +114,8 @@ pub struct Maker {
     most: Option<u64>,
     /// Recordings that were refused because theirs stand for more.
     sparse: AtomicUsize,
+    /// Recordings most frames of which stand for more than one tick.
+    slow: Mutex<Vec<String>>,
     /// That nothing can be kept was said: of a full disk one recording after the other would say it.
     said: AtomicBool,
 }
@@ -135,8 +139,8 @@ impl Maker {
             Kind::Rows => format!("rows {tick_ms}"),
         };
         let cache = cache.map(Path::to_path_buf);
-        let (sparse, said) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Ok(Self { kind, tick_ms, cache, recipe, extra: vec![], most: None, sparse, said })
+        let (sparse, slow, said) = (AtomicUsize::new(0), Mutex::default(), AtomicBool::new(false));
+        Ok(Self { kind, tick_ms, cache, recipe, extra: vec![], most: None, sparse, slow, said })
     }
 
     /// For a bundle whose ring repeats at most `max_held` ticks in a row: where most frames of a recording are farther apart, a box never has a whole window
@@ -154,6 +158,18 @@ impl Maker {
     pub fn dense(&self, all: usize) -> Result<(), String> {
         let sparse = self.sparse.load(Ordering::Relaxed);
         if sparse * 2 > all { Err(format!("{sparse} of {all} recordings: {}", self.apart())) } else { Ok(()) }
+    }
+
+    /// What is to be said where most of the recordings (`all`: how many were to be made) have fewer pictures than ticks, so that most are repeated.
+    pub fn repeats(&self, all: usize) -> Option<String> {
+        let slow = self.slow.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whichever thread came first: the same sentence every time.
+        let first = slow.iter().min().filter(|_| slow.len() * 2 > all)?;
+        let (slow, tick_ms) = (slow.len(), self.tick_ms);
+        Some(format!(
+            "{slow} of {all} recordings have fewer pictures than ticks of {tick_ms} ms, so most pictures are repeated; one of them: {first}; \
+             a larger --tick-ms, or recordings with more pictures a second"
+        ))
     }
 
     /// What is said of frames that are too far apart.
@@ -198,19 +214,31 @@ impl Maker {
 
     /// One recording, from the cache if it is there.
     fn one(&self, source: &str) -> Result<Ticks, String> {
-        let make = || self.make(source).map_err(|e| if e.starts_with(source) { e } else { format!("{source}: {e}") });
+        let make = || {
+            let made = self.make(source).map_err(|e| if e.starts_with(source) { e } else { format!("{source}: {e}") })?;
+            self.note(source, &made.1);
+            Ok::<_, String>(made)
+        };
         // What comes through standard input comes once.
         let once = source.parse::<Spec>().is_ok_and(|spec| spec.path() == "-");
-        let Some(cache) = self.cache.as_ref().filter(|_| !once) else { return make() };
+        let Some(cache) = self.cache.as_ref().filter(|_| !once) else { return Ok(make()?.0) };
         let file = cache.join(format!("{}.ticks", self.key(source)?));
         let levels = matches!(self.kind, Kind::Planes(_));
-        if let Some(ticks) = std::fs::read(&file).ok().and_then(|bytes| Ticks::from_bytes(&bytes, levels).ok()) {
+        let kept = std::fs::read(&file).ok().and_then(|bytes| {
+            let (note, rest) = Note::parse(&bytes)?;
+            Some((Ticks::from_bytes(rest, levels).ok()?, note))
+        });
+        if let Some((ticks, note)) = kept {
+            // Only for what it says of a recording without one.
+            Table::of(source, None, &self.extra)?;
+            self.note(source, &note);
             return Ok(ticks);
         }
-        let ticks = make()?;
+        let (ticks, note) = make()?;
         // Written whole or not at all; a full disk costs the next run its head start, nothing else.
         let part = file.with_extension(format!("part{}", std::process::id()));
-        let written = ticks.to_bytes().and_then(|bytes| std::fs::write(&part, bytes).map_err(|e| e.to_string()));
+        let bytes = ticks.to_bytes().map(|bytes| [note.line().into_bytes(), bytes].concat());
+        let written = bytes.and_then(|bytes| std::fs::write(&part, bytes).map_err(|e| e.to_string()));
         if let Err(e) = written.and_then(|()| std::fs::rename(&part, &file).map_err(|e| e.to_string())) {
             let _ = std::fs::remove_file(&part);
             if !self.said.swap(true, Ordering::Relaxed) {
@@ -218,6 +246,16 @@ impl Maker {
             }
         }
         Ok(ticks)
+    }
+
+    /// Says what was noted of a recording, whether it was made now or earlier.
+    fn note(&self, source: &str, note: &Note) {
+        if !note.damage.is_empty() {
+            log::warn!("{}", note.damage);
+        }
+        if note.slow {
+            self.slow.lock().unwrap_or_else(PoisonError::into_inner).push(source.into());
+        }
     }
 
     /// What the result depends on, in hex: another file of the same name is another recording.
@@ -241,7 +279,7 @@ impl Maker {
         Ok(hex(&hash.finalize())[..24].into())
     }
 
-    fn make(&self, source: &str) -> Result<Ticks, String> {
+    fn make(&self, source: &str) -> Result<(Ticks, Note), String> {
         let input = match &self.kind {
             Kind::Planes(input) => Some(input),
             Kind::Features(bundle) | Kind::Turned(bundle, _) | Kind::Float(bundle) => bundle.contract.input.as_ref(),
@@ -260,7 +298,7 @@ impl Maker {
         let mut walk = Walk::new(Duration::from_millis(self.tick_ms.into()));
         let mut from = Ahead::new(opened);
         let (mut broken, mut damaged) = (None, 0);
-        let (mut frames, mut gaps) = (0u32, 0u32);
+        let (mut frames, mut gaps, mut repeated) = (0u32, 0u32, 0u32);
         loop {
             match from.read() {
                 Ok(Some((frame, until))) => {
@@ -269,6 +307,7 @@ impl Maker {
                     walk.bounded(&due)?;
                     frames += 1;
                     gaps += u32::from(self.most.is_some_and(|most| due.end - due.start > most));
+                    repeated += u32::from(due.end - due.start > 1);
                     if let Some(first) = due.next() {
                         stages.stage(&frame, walk.tick)?;
                         stages.fill(walk.at(first))?;
@@ -293,17 +332,17 @@ impl Maker {
             self.sparse.fetch_add(1, Ordering::Relaxed);
             return Err(format!("its {}", self.apart()));
         }
-        match broken {
+        let damage = match broken {
             Some(why) if stages.rows == 0 => return Err(why),
-            Some(why) => log::warn!("{why}; learning from the {} ticks before and after", stages.rows),
+            Some(why) => plain(&format!("{why}; learning from the {} ticks before and after", stages.rows)),
             None if stages.rows == 0 => return Err("no frame in it".into()),
-            None => {}
-        }
+            None => String::new(),
+        };
         let width = match &stages.made {
             Data::Levels(l) => l.len() / stages.rows,
             Data::Numbers(n) => n.len() / stages.rows,
         };
-        Ok(Ticks { width, data: stages.made, size: stages.size })
+        Ok((Ticks { width, data: stages.made, size: stages.size }, Note { damage, slow: repeated > frames / 2 }))
     }
 }
 
@@ -400,7 +439,7 @@ impl Stages {
                 self.features = row.to_vec();
                 Ok(())
             }
-            (Payload::Shaped(..), _) => Err("a black box found, a recording expected".into()),
+            (Payload::Shaped(..), _) => Err("a clip of the black box found, without pictures; a recording expected".into()),
             (Payload::Image(_), None) => Err("pictures found, rows of numbers expected".into()),
             (Payload::Row(_), Some(_)) => Err("rows of numbers found, pictures expected".into()),
         }
@@ -549,6 +588,8 @@ mod tests {
             let made = maker.all(&films, &|_| {});
             assert_eq!(made.iter().filter(|ticks| ticks.is_err()).count(), refused, "{made:?}");
             assert_eq!(maker.dense(films.len()).is_err(), refused == 2);
+            // Each picture of ten a second is a tick; those of the other two are repeated, unless they are refused.
+            assert_eq!(maker.repeats(films.len()).is_some(), refused == 0);
             let why = made.into_iter().find_map(Result::err).unwrap_or_default();
             assert_eq!(why.contains("1.y4m: its frames are more than ") && why.contains("so no window is whole"), refused > 0);
         }

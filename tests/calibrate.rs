@@ -168,6 +168,38 @@ fn a_calibrated_box_gets_its_next_bundle() {
     assert_eq!(fs::read_to_string(&site).unwrap(), before);
 }
 
+/// A bundle with the same names takes the thresholds of the one before without a word from TOML: who installs it, runs it or asks is told.
+#[test]
+fn thresholds_of_another_bundle_with_the_same_classes_are_said() {
+    let dir = folder("whose");
+    let quiet = street(&dir.join("quiet.y4m"), 60, 0.0, 0..0);
+    let (site, bundle) = (dir.join("site.toml").display().to_string(), dir.join("bundle"));
+    program::copy_bundle("tests/bundles/boxes", &bundle);
+    fs::write(&site, format!("state = {:?}\n", dir.join("state"))).unwrap();
+    let call = |args: &[&str]| {
+        let done = lookout(args);
+        (done.status.code(), String::from_utf8(done.stdout).unwrap() + &String::from_utf8(done.stderr).unwrap())
+    };
+    let run = ["run", "--config", &site, "--board", "host", "--report", "stdout", "--source", &quiet];
+    let install = ["install", bundle.to_str().unwrap(), "--config", &site];
+    assert_eq!(call(&install).0, Some(0));
+    assert_eq!(call(&["calibrate", &quiet, "--into", &site]).0, Some(0));
+    let told = format!("thresholds in {site} were found for boxes 1.0.0 ");
+    for args in [&install[..], &run, &["doctor", "--config", &site, "--board", "host"]] {
+        let (_, said) = call(args);
+        assert!(!said.contains(&told), "{said}");
+    }
+    // The same but for its hash.
+    let contract = bundle.join("bundle.toml");
+    fs::write(&contract, fs::read_to_string(&contract).unwrap() + "\n# another\n").unwrap();
+    for args in [&install[..], &run, &["doctor", "--config", &site, "--board", "host"]] {
+        let (_, said) = call(args);
+        assert!(said.contains(&told) && said.contains(": lookout calibrate again"), "{said}");
+        assert_eq!(said.matches(&told).count(), 1, "{said}");
+    }
+    assert_eq!(call(&run).0, Some(0));
+}
+
 /// What holds at the site is the beginning: no threshold becomes lower, or 1, by rounding, and a class ends as far below as the site says.
 #[test]
 fn thresholds_of_a_site_are_kept_to_the_last_digit() {

@@ -119,3 +119,31 @@ fn what_run_takes_is_not_and_nothing_is_made_or_read() {
     let (found, says) = doctor(&configured(&dir, &format!("{pipe}{tiny}")));
     assert!(found == Some(2) && says.contains("less than a pixel of a picture of 64x64"), "{says}");
 }
+
+/// No user may write there and `run` needs nobody who may: it goes on without clips. Says `SKIPPED` and why where nothing can be mounted.
+#[test]
+fn a_black_box_on_a_disk_that_is_read_only_is_said_and_breaks_nothing() {
+    let dir = folder("fixed");
+    let disk = dir.join("disk");
+    fs::create_dir(&disk).unwrap();
+    let config = configured(&dir, &format!("[blackbox]\ndir = {:?}\n", disk.join("clips")));
+    let script = "mount -t tmpfs -o ro none \"$1\" || exit 77; exec \"$0\" doctor --config \"$2\"";
+    let mut command = std::process::Command::new("unshare");
+    let out = command.args(["-rm", "sh", "-c", script, &program::path()]).arg(&disk).arg(&config).output();
+    let (code, says, why) = match out {
+        Ok(out) => (
+            out.status.code(),
+            String::from_utf8_lossy(&out.stdout).into_owned(),
+            String::from_utf8_lossy(&out.stderr).into_owned(),
+        ),
+        Err(e) => (Some(77), String::new(), e.to_string()),
+    };
+    if code == Some(77) || why.starts_with("unshare") {
+        // Past the test harness, which keeps what a test prints that passes.
+        let skipped = format!("SKIPPED a disk that is read-only: nothing can be mounted here: unshare -rm: {why}\n");
+        std::io::Write::write_all(&mut std::io::stderr(), skipped.as_bytes()).unwrap();
+        return;
+    }
+    let words = "clips is on a disk that is mounted read-only: no clips will be kept; reports go on";
+    assert!(code == Some(0) && says.contains(words), "{code:?} {says}{why}");
+}

@@ -143,9 +143,15 @@ fn a_recording_that_is_taken_for_a_camera_is_called_one() {
 
 #[test]
 fn what_cannot_be_written_is_refused_at_once() {
-    for path in ["/", "/nowhere/at/all"] {
-        let error = open(&format!("file:{path}").parse().unwrap(), &identity(), None, Pace::Live).err().unwrap();
+    let refused = |path: &str, pace| {
+        let error = open(&format!("file:{path}").parse().unwrap(), &identity(), None, pace).err()?;
         assert!(matches!(&error, ReportError::Refused { .. }) && error.to_string().starts_with(path), "{error}");
+        Some(error)
+    };
+    for path in ["/", "/dev/null/below", &format!("/tmp/{}", "x".repeat(300)), "/nowhere/at/all"] {
+        assert!(refused(path, Pace::Recording).is_some(), "{path}");
+        // Live, a folder may come later, and what else reports go to is not silent until then.
+        assert_eq!(refused(path, Pace::Live).is_some(), path != "/nowhere/at/all", "{path}");
     }
 }
 

@@ -350,6 +350,53 @@ fn what_was_taught_on_an_installed_bundle_is_asked_of_that_bundle() {
     }
 }
 
+/// Thresholds are found for all that the box calls out, and a bundle on which that was not taught, as after an update of the program, still watches.
+#[test]
+fn a_taught_class_is_calibrated_and_another_bundle_runs_without_it() {
+    let dir = folder("calibrated");
+    let config = dir.join("box.toml").display().to_string();
+    std::fs::write(&config, format!("state = {:?}\nsource = \"features:-\"\n", dir.join("state"))).unwrap();
+    said(lookout(&["install", "--config", &config, BUNDLE]));
+    for (what, clips) in [("--ordinary", some(&dir, "ordinary", 100..110)), ("wave", some(&dir, "wave", 0..3))] {
+        let clips: Vec<&str> = clips.iter().map(String::as_str).collect();
+        said(lookout(&[&["teach", "--config", &config, what], &clips[..]].concat()));
+    }
+    let wave = rows(&dir, "wave", 1000);
+    said(lookout(&["calibrate", "--config", &config, "--into", &config, &wave]));
+    let text = std::fs::read_to_string(&config).unwrap();
+    assert!(text.contains("[decision.label.wave]\n"), "{text}");
+    let run = |bundle: &[&str]| {
+        let given = ["run", "--config", &config, "--board", "host", "--report", "stdout", "--source", &wave];
+        let out = lookout(&[&given[..], bundle].concat());
+        let log = String::from_utf8(out.stderr).unwrap();
+        assert!(out.status.success(), "{log}");
+        (String::from_utf8(out.stdout).unwrap(), log)
+    };
+    let (heard, log) = run(&[]);
+    assert!(!heard.contains(",FALLBACK,") && !log.contains("not called"), "{heard}{log}");
+    let (heard, log) = run(&["--bundle", "tests/bundles/rows-gru"]);
+    assert!(heard.contains(",FALLBACK,"), "{heard}{log}");
+    assert!(
+        log.contains("wave: taught on bundle ") && log.contains("no class \"wave\", it has idle, left, right, shake; left alone"),
+        "{log}"
+    );
+    // So it is said before anybody misses it.
+    let out = lookout(&["doctor", "--config", &config, "--board", "host", "--json"]);
+    assert!(!String::from_utf8(out.stdout).unwrap().contains("not called"));
+    let plain = text.split("# >>>").next().unwrap();
+    std::fs::write(&config, plain).unwrap();
+    let out = lookout(&["install", "--config", &config, "tests/bundles/rows-gru"]);
+    let log = String::from_utf8(out.stderr).unwrap();
+    assert!(out.status.success() && log.contains("wave: taught on bundle "), "{log}");
+    let out = lookout(&["doctor", "--config", &config, "--board", "host"]);
+    let found = String::from_utf8(out.stdout).unwrap();
+    assert!(found.contains("~ taught   wave: taught on bundle ") && found.contains(": not called\n"), "{found}");
+    std::fs::write(&config, &text).unwrap();
+    let out = lookout(&["doctor", "--config", &config, "--board", "host"]);
+    let found = String::from_utf8(out.stdout).unwrap();
+    assert!(found.contains("no class \"wave\"") && found.contains("; left alone while another bundle runs"), "{found}");
+}
+
 #[test]
 fn a_kill_at_any_instant_loses_nothing_that_was_acknowledged() {
     let dir = folder("kill");

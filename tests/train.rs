@@ -2,95 +2,15 @@
 //! clips is said in one sentence.
 #![allow(clippy::print_stdout, reason = "it prints its figures")]
 
+mod classes;
 mod program;
 
+use classes::{TINY, clip, clips, folder, numbers, right, said, text};
 use program::lookout;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
-
-fn said(out: &Output) -> String {
-    String::from_utf8_lossy(&out.stderr).into_owned()
-}
-
-/// An empty folder of this test's own.
-fn folder(name: &str) -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("train").join(name);
-    let _ = fs::remove_dir_all(&dir);
-    fs::create_dir_all(&dir).expect("a folder");
-    dir
-}
-
-/// A grey Y4M of 64x48 at 10 a second, 20 pictures: a bright block on a noisy floor that moves `step` pixels a picture.
-fn clip(file: &Path, step: f32, seed: u32) {
-    clip_of(file, step, seed, 1);
-}
-
-/// The same `times` as large, and with as many pictures a second.
-fn clip_of(file: &Path, step: f32, seed: u32, times: u8) {
-    let mut x = seed.wrapping_mul(2_654_435_761) | 1;
-    let mut noise = || {
-        x ^= x << 13;
-        x ^= x >> 17;
-        x ^= x << 5;
-        x
-    };
-    let (top, start, level) = (4 + noise() % 24, (noise() % 16) as f32, 150 + noise() % 90);
-    let start = if step < 0.0 { 48.0 - start } else { start };
-    let mut bytes = format!("YUV4MPEG2 W{} H{} F{}:1 Cmono\n", 64 * times, 48 * u32::from(times), 10 * times).into_bytes();
-    for t in 0..20 * times {
-        bytes.extend_from_slice(b"FRAME\n");
-        let left = start + step * f32::from(t) / f32::from(times);
-        for py in (0..48 * u32::from(times)).map(|y| y / u32::from(times)) {
-            for px in (0..64 * times).map(|x| x / times) {
-                let block = (top..top + 14).contains(&py) && (left..left + 12.0).contains(&f32::from(px));
-                bytes.push((if block { level } else { 70 } + noise() % 9) as u8);
-            }
-        }
-    }
-    fs::write(file, bytes).expect("written");
-}
-
-/// Class folders `still`, `left`, `right` of `n` clips each.
-fn clips(name: &str, n: u32, seed: u32) -> PathBuf {
-    let dir = folder(name);
-    for (class, step) in [("idle", 0.0), ("left", -2.0), ("right", 2.0f32)] {
-        fs::create_dir_all(dir.join(class)).expect("a folder");
-        for k in 0..n {
-            let pace = step * (1.0 + (k % 5) as f32 * 0.15);
-            clip(&dir.join(class).join(format!("{k:02}.y4m")), pace, seed + k * 7 + (step as i32 + 3) as u32 * 1000);
-        }
-    }
-    dir
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("a plain path")
-}
-
-/// Share of the clips of `dir` that `bundle` answers right.
-fn right(bundle: &Path, dir: &Path) -> f32 {
-    let (mut right, mut all) = (0, 0);
-    for class in ["idle", "left", "right"] {
-        let mut names: Vec<String> =
-            fs::read_dir(dir.join(class)).expect("clips").map(|e| e.expect("a clip").path().display().to_string()).collect();
-        names.sort();
-        let mut args = vec!["classify", "--json", "--bundle", text(bundle)];
-        args.extend(names.iter().map(String::as_str));
-        let out = lookout(&args);
-        assert!(out.status.success(), "{}", said(&out));
-        for line in String::from_utf8_lossy(&out.stdout).lines() {
-            let answer: serde_json::Value = serde_json::from_str(line).expect("JSON");
-            right += i32::from(answer["label"] == class);
-            all += 1;
-        }
-    }
-    right as f32 / all as f32
-}
-
-const TINY: [&str; 12] =
-    ["--encoder", "tiny", "--size", "32", "--channels", "motion,flow", "--window", "8", "--features", "16", "--hidden", "16"];
 
 #[test]
 fn three_folders_of_clips_become_a_bundle_that_tells_new_clips_apart() {
@@ -113,38 +33,6 @@ fn three_folders_of_clips_become_a_bundle_that_tells_new_clips_apart() {
     assert!(fs::read_to_string(out.join("README.md")).expect("a card").contains("--encoder tiny"));
     let again = lookout(&["train", text(&learn), "--out", text(&out)]);
     assert!(again.status.code() == Some(2) && said(&again).contains("is there already"), "{}", said(&again));
-}
-
-/// With `--heads` every head has a CNN of its own, all in one encoder, and a training that was there goes on with the next one.
-#[test]
-fn several_small_encoders_answer_together() {
-    let (learn, fresh, place) = (clips("several-learn", 16, 300), clips("several-fresh", 6, 11_000), folder("several"));
-    let cache = place.join("cache");
-    let train = |out: &Path, heads: &str| {
-        let args = ["train", text(&learn), "--out", text(out), "--cache", text(&cache), "--epochs", "14", "--batch", "16"];
-        let run = lookout(&[&args[..], &TINY[..], &["--heads", heads]].concat());
-        assert!(run.status.success(), "{}", said(&run));
-    };
-    let (one, two) = (place.join("one"), place.join("two"));
-    train(&one, "1");
-    let made = || -> Vec<PathBuf> {
-        let files = fs::read_dir(&cache).expect("a cache").map(|e| e.expect("a file").path());
-        files.filter(|f| f.extension().is_some_and(|e| e == "training")).collect()
-    };
-    let [first] = &made()[..] else { panic!("{:?}: one training expected", made()) };
-    let before = fs::metadata(first).and_then(|m| m.modified()).expect("its time");
-    train(&two, "2");
-    assert_eq!(made().len(), 2, "one more");
-    assert_eq!(fs::metadata(first).and_then(|m| m.modified()).expect("its time"), before, "the first one is not made again");
-    let contract = fs::read_to_string(two.join("bundle.toml")).expect("a contract");
-    assert!(contract.contains("features = 32\n"), "{contract}");
-    // All of it is one operator, and what it computes is what its golden vectors say.
-    let check = lookout(&["check", text(&two)]);
-    let checked = String::from_utf8_lossy(&check.stdout).into_owned();
-    assert!(check.status.success() && !checked.contains("left to tract in float"), "{checked}{}", said(&check));
-    let (one, two) = (right(&one, &fresh), right(&two, &fresh));
-    println!("figure: of 18 new clips {:.0} % right by one, {:.0} % by two", one * 100.0, two * 100.0);
-    assert!(two >= 0.85 && two >= one - 0.06, "{two} of two, {one} of one");
 }
 
 /// With `--turn` every side of the picture is any side: left, turned by two quarters, is right, and cannot be told from it any more.
@@ -305,105 +193,6 @@ fn numbers_beside_the_pictures_tell_classes_that_the_pictures_cannot() {
     assert!(found * 10 >= all * 9, "{found} of {all}");
 }
 
-/// Nothing of the encoder is trained, three heads are, and the device answers as they do together.
-#[test]
-fn gait_and_several_heads_tell_how_things_move() {
-    let write = |name: &str, n: u32, seed: u32| {
-        let dir = folder(name);
-        for (class, step) in [("idle", 0.0f32), ("slow", 0.8), ("quick", 3.0)] {
-            fs::create_dir_all(dir.join(class)).expect("a folder");
-            (0..n).for_each(|k| clip(&dir.join(class).join(format!("{k}.y4m")), if k % 2 == 0 { step } else { -step }, seed + k));
-        }
-        dir
-    };
-    let (learn, fresh, place) = (write("gait-learn", 12, 40), write("gait-fresh", 6, 7_000), folder("gait-out"));
-    let out = place.join("pace");
-    let gait = ["--encoder", "gait", "--size", "48", "--window", "8", "--hidden", "12", "--epochs", "20"];
-    let run = lookout(&[&["train", text(&learn), "--out", text(&out), "--heads", "3", "--folds", "2"], &gait[..]].concat());
-    assert!(run.status.success(), "{}", said(&run));
-    let mut found = 0;
-    for class in ["idle", "slow", "quick"] {
-        for k in 0..6 {
-            let answer = lookout(&["classify", "--json", "--bundle", text(&out), text(&fresh.join(format!("{class}/{k}.y4m")))]);
-            found += u32::from(String::from_utf8_lossy(&answer.stdout).contains(&format!("\"label\":\"{class}\"")));
-        }
-    }
-    println!("figure: {found} of 18 new clips right\n{}", String::from_utf8_lossy(&run.stdout));
-    assert!(found >= 16, "{found} of 18");
-    for (list, says) in [
-        (["--encoder", "gait", "--size", "32"], "--size 32: a multiple of 16 from 48 to 80 expected for gait"),
-        (["--encoder", "gait", "--channels", "gray"], "gait sees flow and nothing else"),
-    ] {
-        let run = lookout(&[&["train", text(&learn), "--out", text(&place.join("x"))], &list[..]].concat());
-        assert!(run.status.code() == Some(2) && said(&run).contains(says), "{says:?} expected: {}", said(&run));
-    }
-}
-
-/// UCF101's folders and lists, a table of clips with groups, a table of stretches in longer recordings: each becomes a bundle. Sizes and rates are mixed,
-/// and a class may be called what it likes.
-#[test]
-fn every_form_of_clips_is_learnt_from() {
-    let dir = folder("forms");
-    let (mut table, mut stretches) = ("file,label,scene\n".to_string(), "file,start_s,end_s,label\n".to_string());
-    let mut lists = [String::new(), String::new()];
-    for (class, step) in [("idle", 0.0), ("listening", 2.0f32)] {
-        fs::create_dir_all(dir.join(class)).expect("a folder");
-        for k in 0..6u8 {
-            let name = format!("{class}/v_{class}_g0{k}_c01.y4m");
-            clip_of(&dir.join(&name), step, 900 + u32::from(k), 1 + k % 3);
-            table += &format!("{name},{class},scene {k}\n");
-            lists[usize::from(k > 3)] += &format!("{name} 1\n");
-            if class != "idle" {
-                stretches += &format!("{name},0.5,2,{class}\n");
-            }
-        }
-    }
-    fs::create_dir_all(dir.join("ucfTrainTestlist")).expect("a folder");
-    let list = |name: &str, text: &str| {
-        let file = dir.join("ucfTrainTestlist").join(name);
-        fs::write(&file, text).expect("written");
-        file
-    };
-    let split = list("trainlist01.txt", &lists[0]);
-    list("testlist01.txt", &lists[1]);
-    fs::write(dir.join("clips.csv"), table).expect("written");
-    fs::write(dir.join("stretches.csv"), stretches).expect("written");
-    let place = folder("forms-out");
-    let train = |clips: &Path, out: &str, more: &[&str]| {
-        let out = place.join(out);
-        let args = ["train", text(clips), "--out", text(&out), "--epochs", "2", "--hidden", "8"];
-        lookout(&[&args[..], more].concat())
-    };
-    for (clips, out, more, says) in [
-        (dir.clone(), "split", &["--split", text(&split)][..], "judged as the split says"),
-        (dir.clone(), "folders", &["--cell", "rnn"][..], "one part judged"),
-        (dir.join("clips.csv"), "table", &["--folds", "3", "--cell", "gru", "--balance", "1"][..], "3 parts"),
-        (dir.join("stretches.csv"), "stretches", &["--rest", "--background", "none", "--delay-ms", "200"][..], "ticks right"),
-        (dir.join("clips.csv"), "renamed", &["--rename", "listening=noise"][..], "noise"),
-    ] {
-        let run = train(&clips, out, more);
-        let words = String::from_utf8_lossy(&run.stdout).into_owned();
-        assert!(run.status.success() && words.contains(says), "{out}: {says:?} expected: {words}{}", said(&run));
-        let check = lookout(&["check", text(&place.join(out))]);
-        assert!(check.status.success(), "{out}: {}", said(&check));
-    }
-    // The other half of the same clips is another training, in the same cache too.
-    let other = list("trainlist02.txt", &lists[1]);
-    list("testlist02.txt", &lists[0]);
-    let cache = place.join("halves");
-    let halves = [&split, &other].map(|split| {
-        let out = if *split == other { "second" } else { "first" };
-        let run = train(&dir, out, &["--split", text(split), "--cache", text(&cache)]);
-        assert!(run.status.success(), "{out}: {}", said(&run));
-        fs::read(place.join(out).join("head.onnx")).expect("a head")
-    });
-    assert!(halves[0] != halves[1], "two splits, two heads");
-    clip(&dir.join("idle/v_idle_g00_c02.y4m"), 0.0, 7);
-    list("testlist01.txt", &format!("{}idle/v_idle_g00_c02.y4m 1\n", lists[1]));
-    let run = train(&dir, "both", &["--split", text(&split)]);
-    assert!(run.status.code() == Some(2) && said(&run).contains("group v_idle_g00 is in both"), "{}", said(&run));
-}
-
 /// A recording that was replaced by another one as long is learnt from anew, whatever the cache holds.
 #[test]
 fn a_replaced_clip_is_no_old_training() {
@@ -436,6 +225,11 @@ fn what_is_wrong_with_the_clips_is_one_sentence() {
     refused(&empty, "no recording found");
     fs::create_dir_all(empty.join("left")).expect("a folder");
     refused(&empty, "a class folder without a recording");
+    fs::write(empty.join("left/000001-left.lkb"), "lookout black box 2\n").expect("written");
+    refused(
+        &empty,
+        "a class folder without a recording in it; 1 clips of the black box hold what an encoder saw, and no pictures",
+    );
     let alone = folder("alone");
     for class in ["a", "b"] {
         fs::create_dir_all(alone.join(class)).expect("a folder");
@@ -467,19 +261,6 @@ fn what_is_wrong_with_the_clips_is_one_sentence() {
     fs::write(dir.join("left/zz.y4m"), "YUV4MPEG2 W64").expect("written");
     let run = lookout(&["train", text(&dir), "--out", text(&out), "--epochs", "1"]);
     assert!(run.status.success() && said(&run).contains("left out: ") && said(&run).contains("zz.y4m"), "{}", said(&run));
-}
-
-/// Class folders `a` and `b` of six files each, with `n` rows of two numbers.
-fn numbers(name: &str, n: usize) -> PathBuf {
-    let dir = folder(name);
-    for (class, value) in [("a", 0.2f32), ("b", 0.9)] {
-        fs::create_dir_all(dir.join(class)).expect("a folder");
-        for k in 0..6usize {
-            let rows = (0..n).map(|t| format!("{:.3},{:.3}\n", value + (k * t % 5) as f32 * 0.02, (t % 7) as f32 * 0.1));
-            fs::write(dir.join(class).join(format!("{k}.csv")), rows.collect::<String>()).expect("written");
-        }
-    }
-    dir
 }
 
 /// What would be learnt wrongly, or not at all, is refused before anything is trained.
@@ -535,7 +316,11 @@ fn what_would_teach_nothing_or_too_much_is_one_sentence() {
     refused(&dir, &["--encoder", "gait"], &["--encoder: ", "holds rows of numbers, pictures expected"]);
     refused(&dir, &["--false-alarms", "nan"], &["--false-alarms NaN: a number above 0 expected"]);
     refused(&dir, &["--false-alarms=-1"], &["--false-alarms -1: a number above 0 expected"]);
-    refused(&stretches(0.1, 0.4), &["--tick-ms", "50"], &["class fall: shown by 0 of 6 groups", "other stretches cover it"]);
+    refused(
+        &stretches(0.1, 0.4),
+        &["--tick-ms", "50"],
+        &["a/0.csv: walk from 0 to 0.5 s and fall from 0.1 to 0.4 s are at the same time, one class at a time expected"],
+    );
     for k in 1..6 {
         fs::write(dir.join(format!("b/{k}.csv")), "").expect("written");
     }
@@ -566,21 +351,6 @@ fn what_would_teach_nothing_or_too_much_is_one_sentence() {
     assert!(words.contains("every clip is its own group") && words.contains("no groups are known"), "{words}");
 }
 
-/// A figure that is of fewer recordings than there are says so.
-#[test]
-fn what_is_too_short_to_be_judged_without_labels_is_counted() {
-    let (dir, out) = (numbers("short", 150), folder("short-out").join("x"));
-    fs::write(dir.join("a/short.csv"), "0.2,0.1\n0.3,0.1\n").expect("written");
-    let names = (0..6).map(|k| k.to_string()).chain(["short".into()]);
-    let rows: String = names.map(|name| format!("a/{name}.csv,a\n")).chain((0..6).map(|k| format!("b/{k}.csv,b\n"))).collect();
-    fs::write(dir.join("all.csv"), format!("file,label\n{rows}")).expect("written");
-    let all = dir.join("all.csv");
-    let run = lookout(&["train", text(&all), "--out", text(&out), "--unsupervised", "--strange", "b", "--folds", "2"]);
-    let words = String::from_utf8_lossy(&run.stdout);
-    assert!(run.status.success(), "{}", said(&run));
-    assert!(words.contains("not in these figures: 1 of 13 recordings, in which no labelled tick has a score\n"), "{words}");
-}
-
 /// What would be passed over in silence is refused.
 #[test]
 fn options_that_say_nothing_here_are_refused() {
@@ -592,9 +362,102 @@ fn options_that_say_nothing_here_are_refused() {
         (&["--unsupervised", "--false-alarms", "1"][..], "--false-alarms"),
         (&["--unsupervised", "--encoder", "tiny"][..], "--encoder tiny and gait go with labels"),
         (&["--unsupervised", "--encoder", "gait"][..], "--encoder tiny and gait go with labels"),
+        (&["--unsupervised", "--encoder", "grid", "--channels", "gray"][..], "holds rows of numbers, pictures expected"),
     ] {
         let run = lookout(&[&["train", text(&dir), "--out", text(&out)][..], more].concat());
         assert!(run.status.code() == Some(2) && said(&run).contains(says), "{says:?} expected: {}", said(&run));
+    }
+}
+
+/// Stretches that teach nothing are counted, and one that is left out hides no other.
+#[test]
+fn stretches_that_no_tick_shows_are_said() {
+    let (dir, place) = (numbers("unshown", 30), folder("unshown-out"));
+    let span = |from: f32, to: f32, label: &'static str| move |k: usize| format!("a/{k}.csv,{from},{to},{label}\n");
+    let each = |line: &dyn Fn(usize) -> String| (0..6).map(line).collect::<String>();
+    let behind: String = (0..8).map(|n| span(9_000.0 + n as f32, 9_000.5 + n as f32, "fall")(0)).collect();
+    let lines = [
+        each(&span(0.0, 0.4, "walk")),
+        each(&span(0.6, 1.2, "fall")),
+        // Falls inside of what is left out, and a stretch that is shorter than a tick.
+        each(&span(0.5, 1.4, "person")),
+        span(0.41, 0.42, "walk")(1),
+        behind,
+    ];
+    let table = dir.join("stretches.csv");
+    fs::write(&table, format!("file,start_s,end_s,label\n{}", lines.concat())).expect("written");
+    let train = |out: &str, more: &[&str]| {
+        let out = place.join(out);
+        lookout(&[&["train", text(&table), "--out", text(&out), "--window", "8", "--tick-ms", "50"], more].concat())
+    };
+    let short = ["--epochs", "1", "--hidden", "8", "--rename", "person=-"];
+    let run = train("refused", &short[..4]);
+    let why = "a/0.csv: person from 0.5 to 1.4 s and fall from 0.6 to 1.2 s are at the same time";
+    assert!(run.status.code() == Some(2) && said(&run).contains(why), "{}", said(&run));
+    let run = train("labels", &short);
+    assert!(run.status.success(), "{}", said(&run));
+    // Too little to learn from without labels, but the same is said.
+    let others = train("none", &["--unsupervised", "--strange", "fall", "--rename", "person=-"]);
+    for said in [said(&run), said(&others)] {
+        let behind = "a/0.csv begin behind its end (1.5 s at 50 ms a row): is --tick-ms right?";
+        assert!(said.lines().any(|l| l.contains("8 of 10 stretches of ") && l.contains(behind)), "{said}");
+        let short = "a/1.csv show no tick of 50 ms";
+        assert!(said.lines().any(|l| l.contains("1 of 3 stretches of ") && l.contains(short)), "{said}");
+        assert_eq!(said.matches("is --tick-ms right?").count(), 1, "{said}");
+    }
+}
+
+/// What an encoder would not learn from these recordings, though it is asked to, is said once.
+#[test]
+fn colours_and_pictures_that_are_not_there_are_said() {
+    let (dir, place) = (clips("colours", 3, 4_000), folder("colours-out"));
+    let cache = place.join("cache");
+    let train = |out: &str, more: &[&str]| {
+        let out = place.join(out);
+        let args = ["train", text(&dir), "--out", text(&out), "--cache", text(&cache), "--epochs", "1", "--hidden", "8"];
+        let run =
+            lookout(&[&args[..], &["--encoder", "tiny", "--size", "32", "--window", "8", "--features", "16"], more].concat());
+        assert!(run.status.success(), "{}", said(&run));
+        said(&run)
+    };
+    let (grey, few) =
+        ("--channels rgb: 9 of 9 recordings are grey, ", "9 of 9 recordings have fewer pictures than ticks of 40 ms");
+    // Made, then from the cache.
+    for out in ["made", "kept"] {
+        let said = train(out, &["--channels", "rgb", "--tick-ms", "40"]);
+        assert_eq!((said.matches(grey).count(), said.matches(few).count()), (1, 1), "{said}");
+        assert_eq!(said.matches("idle/00.y4m").count(), 2, "an example each: {said}");
+    }
+    let said = train("well", &["--channels", "gray"]);
+    assert!(!said.contains("are grey") && !said.contains("fewer pictures"), "{said}");
+}
+
+/// An extra that nothing has is refused; what is missing or damaged is said again when the ticks are there already.
+#[test]
+fn what_is_missing_is_said_every_time() {
+    let (dir, place) = (clips("missing", 3, 6_000), folder("missing-out"));
+    let cache = place.join("cache");
+    let train = |out: &str, extra: &str| {
+        let out = place.join(out);
+        let args = ["train", text(&dir), "--out", text(&out), "--cache", text(&cache), "--epochs", "1", "--hidden", "8"];
+        lookout(&[&args[..], &["--window", "8", "--extra", extra]].concat())
+    };
+    for _ in 0..2 {
+        let run = train("refused", "spd");
+        assert!(run.status.code() == Some(2) && said(&run).contains("--extra spd: no recording has spd; "), "{}", said(&run));
+        assert_eq!(said(&run).matches("no table ").count(), 9, "{}", said(&run));
+    }
+    let damaged = dir.join("left/01.y4m");
+    let film = fs::read(&damaged).expect("a clip");
+    fs::write(&damaged, &film[..film.len() - 100]).expect("written");
+    fs::write(dir.join("idle/00.y4m.extra.csv"), "ms,speed\n0,1.5\n500,2.5\n").expect("written");
+    for out in ["made", "kept"] {
+        let run = train(out, "speed");
+        assert!(run.status.success(), "{}", said(&run));
+        let said = said(&run);
+        assert_eq!(said.matches("no table ").count(), 8, "{said}");
+        let damage = said.lines().filter(|l| l.contains("left/01.y4m frame 19: cut off") && l.contains("; learning from the "));
+        assert_eq!(damage.count(), 1, "{said}");
     }
 }
 

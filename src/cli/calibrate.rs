@@ -18,6 +18,7 @@ use crate::decision::{AGAIN, Decision, Thresholds};
 use crate::pipeline::Options;
 use crate::recordings;
 use crate::report::{Edge, Label};
+use crate::store::Store;
 use piece::Found;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -57,7 +58,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let own = args.into.as_deref().filter(|file| file.exists());
     let mut config = setup::config(args.config.as_deref().or(own))?;
     piece::forget(&mut config)?;
-    let bundle = on_box(args.bundle.bundle.as_deref(), &config, &args.state.store(&config))?;
+    let bundle = as_it_runs(args.bundle.bundle.as_deref(), &config, &args.state.store(&config))?;
     let held = config.decisions(&bundle.contract.decision, &bundle.labels)?;
     let missing = args.into.as_ref().and_then(|file| could_take(file, &bundle, args).transpose()).transpose()?;
     let options = Options { region: config.looked_at(), gate: args.gate.on(), still_before: true, ..Options::default() };
@@ -101,11 +102,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let chosen: Vec<Thresholds> =
         std::iter::zip(&bundle.labels, &held).map(|(label, own)| together(&found, label, own)).collect();
     let all = timelines.iter().map(|t| alarms(t, &bundle, &chosen)).sum::<u32>();
-    let c = &bundle.contract;
-    let head = format!(
-        "bundle {} {}: at most {} false alarms an hour, by {hours:.2} hours of footage",
-        c.name, c.version, args.false_alarms
-    );
+    let head =
+        format!("{}: at most {} false alarms an hour, by {hours:.2} hours of footage", piece::bundle(&bundle), args.false_alarms);
     match &args.into {
         Some(file) => {
             if let Err(e) = piece::put(file, &head, &found) {
@@ -141,6 +139,17 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The bundle of this box with what was taught on it, as `run` has it; one that is named, by itself.
+fn as_it_runs(named: Option<&Path>, config: &Config, store: &Store) -> Result<Bundle, Failure> {
+    let mut bundle = on_box(named, config, store)?;
+    if named.is_none()
+        && let Err(why) = setup::run_taught(&mut bundle, store)
+    {
+        log::error!("{why}");
+    }
+    Ok(bundle)
+}
+
 /// What could bring back a class for which so many hours show no threshold: more footage, where these prove nothing or allow no class even one alarm.
 fn remedy(rate: f32, classes: usize, hours: f32) -> String {
     let enough = 3.0f32.max(classes as f32) / rate;
@@ -172,7 +181,7 @@ fn could_take(file: &Path, bundle: &Bundle, args: &Args) -> Result<Option<String
     }
     let site = if is_new { Config::default() } else { Config::open(file)? };
     // A bundle that is not here runs on another machine; which classes it has is not known.
-    let Ok(theirs) = on_box(None, &site, &args.state.store(&site)) else { return Ok(None) };
+    let Ok(theirs) = as_it_runs(None, &site, &args.state.store(&site)) else { return Ok(None) };
     let (mine, c) = (&bundle.contract, &theirs.contract);
     let (name, version) = (&mine.name, &mine.version);
     let other = format!("{}: bundle {} {} runs with it", file.display(), c.name, c.version);

@@ -210,8 +210,8 @@ fn describe(bundle: &Bundle, out: &mut dyn Write) -> std::io::Result<()> {
     if let Some(lesson) = bundle.lesson.as_ref().filter(|l| !l.labels().is_empty()) {
         writeln!(out, "taught    {} ({} examples)", lesson.labels().join(" "), lesson.shown().count())?;
     }
-    let kb = |f: &str| bundle.file(f).map_or(0.0, |b| b.len() as f64 / 1e3);
-    writeln!(out, "files     {ENCODER} {:.0} kB, {HEAD} {:.0} kB", kb(ENCODER), kb(HEAD))
+    let kb = |name| bundle.file(name).map(|bytes| format!("{name} {:.0} kB", bytes.len() as f64 / 1e3));
+    writeln!(out, "files     {}", [ENCODER, HEAD].into_iter().filter_map(kb).collect::<Vec<_>>().join(", "))
 }
 
 /// The instruction set in use, for programs.

@@ -52,6 +52,10 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         };
     }
     let bundle = load(args.bundle.bundle.as_deref())?;
+    if bundle.contract.input.is_none() {
+        let why = "it takes rows of numbers, the built-in clip is pictures; `lookout classify ROWS --bundle DIR` plays rows";
+        return Err(Failure::refused(format!("{}: {why}", bundle.origin)));
+    }
     let mut pipeline = Pipeline::new(&bundle, &Options { gate: args.gate.on(), place: args.place.on, ..Options::default() })?;
     let ticks = usize::try_from(scene.len_hint().unwrap_or(0)).unwrap_or(0);
     let mut probe = (Stopwatch::new(ticks), Timeline::new(bundle.labels.len(), ticks));

@@ -18,6 +18,7 @@ mod source;
 mod strange;
 
 use super::Failure;
+use super::calibrate::piece;
 use super::run::reads_extras;
 use super::setup::{self, Chosen, choose, fit_taught};
 use crate::baked;
@@ -68,6 +69,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let running = this_bundle(&config, &mut all);
     all.add(signatures(&config));
     let needs = Needs::of(&config, board.as_ref(), running.as_ref(), &mut all);
+    let shut_out = around::shut_out(&config, needs.other.as_ref().map(Spec::path), &needs.files);
     let begin = Instant::now();
     let Needs { camera, other, serial, files, gpio } = needs;
     let (state, clips) = (config.state.clone(), config.blackbox.dir.clone());
@@ -95,6 +97,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         all.add(vital_signs(board));
     }
     all.extend(around::look());
+    all.extend(shut_out);
     all.print(args.json, out)?;
     match all.code() {
         0 => Ok(()),
@@ -254,7 +257,11 @@ fn this_bundle(config: &Config, all: &mut Findings) -> Option<Running> {
     match choose(config.bundle.as_deref(), config, &Store::at(&config.state)) {
         Ok(Chosen { mut bundle, from, trouble }) => {
             let taught = fit_taught(&mut bundle, &Store::at(&config.state));
-            let meant = trouble.is_none() && taught.is_ok();
+            let elsewhere = setup::taught_elsewhere(&bundle, &Store::at(&config.state));
+            let extras = reads_extras(config, bundle.contract.extra.iter().map(|extra| extra.name.as_str()));
+            let decisions = config.decisions(&bundle.contract.decision, &bundle.labels).map(drop);
+            let all_fit = [config.names(&bundle.labels), extras, decisions];
+            let meant = trouble.is_none() && taught.is_ok() && (elsewhere.is_none() || all_fit.iter().all(Result::is_ok));
             let labels: Vec<&str> = bundle.labels.iter().map(|l| l.as_str()).collect();
             let c = &bundle.contract;
             let text = format!("{} {} {} ({from}), hashes and golden vectors right", c.name, c.version, &bundle.hash[..8]);
@@ -273,9 +280,14 @@ fn this_bundle(config: &Config, all: &mut Findings) -> Option<Running> {
             if let Some(trouble) = trouble {
                 all.add(Finding::note("bundle", trouble).fix("`lookout install` it once more, or `lookout install --undo`"));
             }
-            let extras = reads_extras(config, c.extra.iter().map(|extra| extra.name.as_str()));
-            let decisions = config.decisions(&c.decision, &bundle.labels).map(drop);
-            for fits in [config.names(&bundle.labels), extras, decisions] {
+            if let Some(what) = elsewhere {
+                let fix = "show the examples again (`lookout teach`), or install that bundle again";
+                all.add(Finding::note("taught", what).fix(fix));
+            }
+            if let Some(what) = piece::of_another(&config.file, &bundle.hash) {
+                all.add(Finding::note("config", what));
+            }
+            for fits in all_fit {
                 fits.unwrap_or_else(|e| all.add(unfit("config", meant, &e)));
             }
             for label in config.gpio.buttons.keys().filter(|label| c.head.labels.contains(label)) {

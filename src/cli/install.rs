@@ -99,7 +99,7 @@ fn install(dir: &Path, args: &Args, config: &Config, store: &Store, out: &mut dy
     change.copy(dir, &tried.hash, &files)?;
     change.commit(&record)?;
     change.sweep(&record);
-    say(args, &record, Some(&tried), out)
+    say(args, &record, Some(&tried), config, store, out)
 }
 
 /// In the place of a record that cannot be read: the versions of the bundles that still lie here, whole and signed.
@@ -188,14 +188,28 @@ fn undo(args: &Args, config: &Config, store: &Store, out: &mut dyn Write) -> Res
     let dir = record.current.as_ref().map(|hash| store.folder(hash));
     fits(&thresholds, &labels, &extra, rows, dir.as_deref(), config).map_err(cannot)?;
     change.commit(&record)?;
-    say(args, &record, tried.as_ref(), out)
+    say(args, &record, tried.as_ref(), config, store, out)
 }
 
-fn say(args: &Args, record: &Record, tried: Option<&Verdict>, out: &mut dyn Write) -> Result<(), Failure> {
-    let (name, version) = match tried {
-        Some(t) => (t.name.clone(), t.version.clone()),
-        None => baked::bundle().map(|b| (b.contract.name, b.contract.version))?,
+/// What is installed, and what of this box was made for another bundle and does not go with it.
+fn say(
+    args: &Args,
+    record: &Record,
+    tried: Option<&Verdict>,
+    config: &Config,
+    store: &Store,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let (name, version, hash, mut labels) = match tried {
+        Some(t) => (t.name.clone(), t.version.clone(), t.hash.clone(), t.labels.clone()),
+        None => baked::bundle().map(|b| (b.contract.name, b.contract.version, b.hash, b.contract.head.labels))?,
     };
+    if let Ok(Some(lesson)) = store.taught(&hash) {
+        labels.extend(lesson.labels().into_iter().map(String::from));
+    }
+    let own: Vec<&str> = labels.iter().map(String::as_str).collect();
+    let unfit = [setup::not_called(&hash, &own, store), piece::of_another(&config.file, &hash)];
+    unfit.iter().flatten().for_each(|what| log::warn!("{what}"));
     if args.json {
         let line = serde_json::json!({
             "ok": true, "name": name, "version": version, "hash": record.current, "built_in": record.current.is_none(),

@@ -31,7 +31,7 @@ pub struct Args {
     /// Folder of class folders
     #[arg(long, short, value_name = "DIR")]
     out: PathBuf,
-    /// Widest picture that is kept, pixels
+    /// Widest picture that is kept, pixels. Colour and pictures a second are those that --bundle looks at
     #[arg(long, value_name = "PIXELS", default_value_t = 320, value_parser = clap::value_parser!(u16).range(16..=1920))]
     width: u16,
     #[command(flatten)]

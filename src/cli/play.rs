@@ -101,7 +101,7 @@ pub fn play(
         });
     }
     if broken > 1 {
-        log::warn!("{clip}: {broken} damaged frames left out");
+        log::warn!("{clip}: {broken} damaged frames or rows left out");
     }
     if pipeline.counts().frames == 0 {
         return Err(Failure::refused(format!("{clip}: no frame could be read from it")));

@@ -49,7 +49,7 @@ pub struct Args {
     /// Stop when this class folder holds so many megabytes
     #[arg(long, value_name = "MB", default_value_t = 1000)]
     limit_mb: u64,
-    /// Widest picture that is kept, pixels
+    /// Widest picture that is kept, pixels. Colour and pictures a second are those that --bundle looks at
     #[arg(long, value_name = "PIXELS", default_value_t = 320, value_parser = clap::value_parser!(u16).range(16..=1920))]
     width: u16,
     /// Numbers beside the pictures, for a table beside each clip: speed=nmea:/dev/ttyUSB0,9600, level=rows:/run/audio,1; more than once

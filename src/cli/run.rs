@@ -35,7 +35,7 @@ use crate::report::desk::Desk;
 use crate::report::{self, Identity, LastEnd, Pace, ReportSpec, Sink, State};
 use crate::shaper::Region;
 use crate::source::open::{self, Spec};
-use crate::source::{Source, SourceError, Timestamp};
+use crate::source::{Source, SourceError, Timestamp, may_come};
 use crate::store::trial;
 use crate::sys::stderr;
 use crate::vitals::Vitals;
@@ -45,7 +45,7 @@ use notify::Notifier;
 pub use ready::reads_extras;
 use ready::{Ready, prepare};
 use standby::{Pause, StandBy};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use teacher::Teacher;
@@ -259,7 +259,12 @@ fn open_source(text: Option<&str>, board: &Board, bundle: &Bundle, wait: bool) -
     let given = text.map(str::parse::<Spec>).transpose()?;
     let how = open::Options { board: Some(board.camera.clone()), ..open::Options::for_bundle(bundle) };
     let its = board.clone();
-    let opener = move || open::open(&source_spec(given.as_ref(), &its)?, &how);
+    let opener = move || {
+        let spec = source_spec(given.as_ref(), &its)?;
+        // A FIFO of rows that nobody has made yet.
+        let awaited = wait && spec.gives_rows() == Some(true) && !Path::new(spec.path()).exists();
+        open::open(&spec, &how).map_err(|e| if awaited { may_come(e) } else { e })
+    };
     let (first, mut refusal) = match opener() {
         Ok(source) => (Some(source), None),
         // The capture thread says so, and counts it as its first attempt: a camera that is busy is asked every 2 s, not twice at once.

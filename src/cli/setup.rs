@@ -148,24 +148,42 @@ pub fn recall(source: &dyn Source, novelty: Option<&Setup>, pipeline: &mut Pipel
     log::warn!("{}: {why}, so scores and alarms are made anew, as if nothing had been before it", source.describe());
 }
 
-/// Puts what was taught on this box on top of a bundle. True if there is anything.
-pub fn add_taught(bundle: &mut Bundle, store: &Store) -> Result<bool, Failure> {
-    match store.taught(&bundle.hash)? {
-        Some(lesson) => {
-            bundle.teach(lesson)?;
-            Ok(true)
-        }
-        None => {
-            if let Some(other) = store.taught_bundles().first() {
-                log::info!(
-                    "something was taught here on bundle {}, this is {}: it is kept, and not used",
-                    short(other),
-                    short(&bundle.hash)
-                );
-            }
-            Ok(false)
-        }
+/// Puts what was taught on this box on top of a bundle, and says what was taught on another one.
+pub fn add_taught(bundle: &mut Bundle, store: &Store) -> Result<(), Failure> {
+    put_taught(bundle, store)?;
+    taught_elsewhere(bundle, store).iter().for_each(|what| log::info!("{what}"));
+    Ok(())
+}
+
+fn put_taught(bundle: &mut Bundle, store: &Store) -> Result<(), Failure> {
+    if let Some(lesson) = store.taught(&bundle.hash)? {
+        bundle.teach(lesson)?;
     }
+    Ok(())
+}
+
+/// [`not_called`] of a bundle with what was taught on it.
+pub fn taught_elsewhere(bundle: &Bundle, store: &Store) -> Option<String> {
+    let own: Vec<&str> = bundle.labels.iter().map(|label| label.as_str()).collect();
+    not_called(&bundle.hash, &own, store)
+}
+
+/// Which classes were taught on this box on other bundles than the one of this hash, whose classes are `own`, in a sentence each. `None`: there are none.
+pub fn not_called(hash: &str, own: &[&str], store: &Store) -> Option<String> {
+    let says = |other: &String| {
+        let names = match store.taught(other) {
+            Ok(lesson) => {
+                let labels = lesson.iter().flat_map(Lesson::labels);
+                labels.filter(|label| !own.contains(label)).collect::<Vec<_>>().join(", ")
+            }
+            Err(_) => "something".into(),
+        };
+        let said = format!("{names}: taught on bundle {}, this is {}: not called", short(other), short(hash));
+        (!names.is_empty()).then_some(said)
+    };
+    let mut others: Vec<String> = store.taught_bundles().iter().filter(|other| *other != hash).filter_map(says).collect();
+    others.sort();
+    (!others.is_empty()).then(|| others.join("; "))
 }
 
 /// What is ordinary to a bundle's head, beside the bundle: what `lookout teach --ordinary CLIP... --to FILE` wrote.
@@ -204,10 +222,10 @@ pub fn beginning(bundle: &Bundle) -> Result<Lesson, Failure> {
     Ok(if found.bundle == bundle.hash { found } else { nothing })
 }
 
-/// As [`add_taught`], and what was taught is fitted; where it cannot be used the bundle is what it was. How many classes were added.
+/// Puts what was taught on this box on top of a bundle, and fits it; where it cannot be used the bundle is what it was. How many classes were added.
 pub fn fit_taught(bundle: &mut Bundle, store: &Store) -> Result<usize, Failure> {
     let before = bundle.clone();
-    let fitted = add_taught(bundle, store).and_then(|_| {
+    let fitted = put_taught(bundle, store).and_then(|()| {
         let Some(lesson) = bundle.lesson.as_ref().filter(|l| !l.labels().is_empty()) else { return Ok(0) };
         let refuse = |why: String| Failure::from(bundle.refuse(why));
         let head = Head::load(bundle)?;
@@ -218,10 +236,10 @@ pub fn fit_taught(bundle: &mut Bundle, store: &Store) -> Result<usize, Failure> 
     fitted.inspect_err(|_| *bundle = before)
 }
 
-/// The same for a box that must run: what cannot be used is said, and the bundle runs without it (`None`).
-pub fn run_taught(bundle: &mut Bundle, store: &Store) -> Option<usize> {
-    let without = |e: &Failure| log::error!("what was taught cannot be used, the bundle's own classes run without it: {}", e.why);
-    fit_taught(bundle, store).inspect_err(without).ok()
+/// The same for a box that must run: where what was taught cannot be used, a sentence for the log, and the bundle runs without it.
+pub fn run_taught(bundle: &mut Bundle, store: &Store) -> Result<usize, String> {
+    let without = |e: Failure| format!("what was taught cannot be used, the bundle's own classes run without it: {}", e.why);
+    fit_taught(bundle, store).map_err(without)
 }
 
 /// The beginning of a hash, as people compare them.

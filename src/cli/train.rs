@@ -10,10 +10,11 @@ use super::Failure;
 use super::setup::{self, BundleArg, load};
 use crate::bundle::{Bundle, Channel, Input};
 use crate::extra::Extra;
+use crate::head::Head;
 use crate::novelty::normal::Loss;
 use crate::report::MAX_LABEL;
 use crate::ticks::{Data, Kind, Maker, Turn, program};
-use crate::train::course::{Course, cache_beside};
+use crate::train::course::{Course, Outcome, cache_beside};
 use crate::train::fit::Settings;
 use crate::train::list::{Listing, Wishes};
 use crate::train::net::{self, Cell};
@@ -185,36 +186,8 @@ impl From<TrainError> for Failure {
 
 /// Runs the command. How it goes is said on stderr, what came out on stdout.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
-    if args.out.exists() {
-        return Err(Failure::refused(format!(
-            "{}: is there already; a new folder is expected for the bundle",
-            args.out.display()
-        )));
-    }
-    let name = args.out.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
-    if name.is_empty()
-        || name.len() > MAX_LABEL
-        || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
-    {
-        return Err(Failure::refused(format!(
-            "--out {}: the bundle is named after it, 1 to {MAX_LABEL} of a-z 0-9 _ - expected",
-            args.out.display()
-        )));
-    }
-    if let Some(bad) = [
-        ("--dropout", args.dropout, 0.0, 0.9),
-        ("--rate", args.rate as f32, 1e-6, 1.0),
-        ("--balance", args.balance, 0.0, 1.0),
-        ("--decay", args.decay as f32, 0.0, 10.0),
-    ]
-    .iter()
-    .find(|(_, v, low, high)| !(*low..=*high).contains(v))
-    {
-        return Err(Failure::refused(format!("{} {}: {} to {} expected", bad.0, bad.1, bad.2, bad.3)));
-    }
-    if let Some(rate) = args.false_alarms {
-        setup::false_alarms(rate)?;
-    }
+    let name = bundle_name(args)?;
+    in_range(args)?;
     if args.unsupervised {
         return unlabelled::run(args, name, out);
     }
@@ -227,11 +200,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let listing = Listing::of(&args.clips, &wishes(args, tick_ms)?).map_err(Failure::refused)?;
     // By most of them: what else lies there is said and left out when it is read.
     let rows = listing.recordings.iter().filter(|r| r.is_rows()).count() * 2 > listing.recordings.len();
-    if rows && args.encoder.is_some() {
-        let clips = args.clips.display();
-        let why = format!("--encoder: {clips} holds rows of numbers, pictures expected; rows need no encoder");
-        return Err(Failure::refused(why));
-    }
+    no_encoder_of_rows(args, rows)?;
     let (new, gait) = (args.encoder == Some(NewEncoder::Tiny), args.encoder == Some(NewEncoder::Gait));
     if gait {
         base = gait_bundle(args, tick_ms, window)?;
@@ -252,15 +221,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     say(&listing, args);
     let cache = args.cache.clone().unwrap_or_else(|| cache_beside(&args.out));
     let turns = turns(args, input.as_ref())?;
-    let kinds = match (&input, new) {
-        (Some(input), true) => vec![Kind::Planes(input.clone())],
-        (Some(_), false) => {
-            let kept = Box::new(base.clone());
-            let turned = turns[1..].iter().map(|turn| Kind::Turned(kept.clone(), *turn));
-            [Kind::Features(kept.clone())].into_iter().chain(turned).collect()
-        }
-        (None, _) => vec![Kind::Rows],
-    };
+    let kinds = kinds(input.as_ref(), &base, new, &turns);
     let (listing, ticks) = reading::ticks(listing, &kinds, &extra, (tick_ms, args.delay_ms), &cache)?;
     let width = ticks[0].1.width;
     let alike = if input.is_some() { width - 2 * extra.len() } else { 0 };
@@ -303,10 +264,16 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     };
     let mut epochs = Epochs::new(&course, &set);
     let outcome = course.run(&set, &mut |n, all, epoch| epochs.say(n, all, epoch))?;
+    written(args, &set, &course, &outcome, out)
+}
+
+/// The bundle and its documents, written and said.
+fn written(args: &Args, set: &Set, course: &Course, outcome: &Outcome, out: &mut dyn Write) -> Result<(), Failure> {
     let mut draft = crate::train::write::Draft { files: outcome.draft.files.clone() };
-    let summary = words::summary(&set, &course, &outcome);
-    draft.files.insert("README.md".into(), words::card(&args.clips, &set, &course, &summary).into_bytes());
-    draft.files.insert("report.html".into(), page::html(&set, &course, &outcome, &summary).into_bytes());
+    let summary = words::summary(set, course, outcome);
+    let head = Head::load(&draft.open(&outcome.terms)?)?;
+    draft.files.insert("README.md".into(), words::card(&args.clips, set, course, &summary).into_bytes());
+    draft.files.insert("report.html".into(), page::html(set, course, outcome, &summary, head.words()).into_bytes());
     // Checked like any other bundle before it is called one.
     let bundle = draft.open(&outcome.terms)?;
     crate::golden::prove(&bundle)?;
@@ -320,6 +287,69 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         args.out.join("report.html").display()
     )?;
     Ok(())
+}
+
+/// The name of the bundle: that of its folder, which is not there yet.
+fn bundle_name(args: &Args) -> Result<String, Failure> {
+    if args.out.exists() {
+        return Err(Failure::refused(format!(
+            "{}: is there already; a new folder is expected for the bundle",
+            args.out.display()
+        )));
+    }
+    let name = args.out.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
+    if name.is_empty()
+        || name.len() > MAX_LABEL
+        || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
+    {
+        return Err(Failure::refused(format!(
+            "--out {}: the bundle is named after it, 1 to {MAX_LABEL} of a-z 0-9 _ - expected",
+            args.out.display()
+        )));
+    }
+    Ok(name)
+}
+
+/// Refuses numbers that nothing can be learnt with.
+fn in_range(args: &Args) -> Result<(), Failure> {
+    if let Some(bad) = [
+        ("--dropout", args.dropout, 0.0, 0.9),
+        ("--rate", args.rate as f32, 1e-6, 1.0),
+        ("--balance", args.balance, 0.0, 1.0),
+        ("--decay", args.decay as f32, 0.0, 10.0),
+    ]
+    .iter()
+    .find(|(_, v, low, high)| !(*low..=*high).contains(v))
+    {
+        return Err(Failure::refused(format!("{} {}: {} to {} expected", bad.0, bad.1, bad.2, bad.3)));
+    }
+    if let Some(rate) = args.false_alarms {
+        setup::false_alarms(rate)?;
+    }
+    Ok(())
+}
+
+/// Refuses a new encoder for rows of numbers.
+fn no_encoder_of_rows(args: &Args, rows: bool) -> Result<(), Failure> {
+    if rows && args.encoder.is_some() {
+        let clips = args.clips.display();
+        let why = format!("--encoder: {clips} holds rows of numbers, pictures expected; rows need no encoder");
+        return Err(Failure::refused(why));
+    }
+    Ok(())
+}
+
+/// What the ticks of recordings are made into: planes for a `new` encoder, features of one that is kept and those of every turned picture, or rows.
+fn kinds(input: Option<&Input>, base: &Bundle, new: bool, turns: &[Turn]) -> Vec<Kind> {
+    match (input, new) {
+        (Some(input), true) => vec![Kind::Planes(input.clone())],
+        (Some(_), false) => {
+            let kept = Box::new(base.clone());
+            let turned = turns[1..].iter().map(|turn| Kind::Turned(kept.clone(), *turn));
+            [Kind::Features(kept.clone())].into_iter().chain(turned).collect()
+        }
+        (None, _) => vec![Kind::Rows],
+    }
 }
 
 fn wishes(args: &Args, tick_ms: u32) -> Result<Wishes, Failure> {

@@ -28,7 +28,7 @@ pub(super) fn open(wiring: &Wiring, identity: &Identity, pace: Pace) -> Result<W
     let mut bank = Bank::new(wiring, identity).map_err(refused)?;
     match bank.acquire(Instant::now(), true) {
         Err(Trouble::Never(why)) => return Err(refused(why)),
-        Err(Trouble::NotNow(why)) => bank.put_off(why),
+        Err(Trouble::Denied(why) | Trouble::NotNow(why)) => bank.put_off(why),
         Ok(()) => {}
     }
     Writer::start("gpio", pace, move |outbox| bank.run(outbox))
@@ -124,7 +124,7 @@ impl Bank {
                 match self.acquire(now, false) {
                     Ok(()) if self.missing() => {}
                     Ok(()) => self.complaint.end(format_args!("GPIO chip {}: all lines are driven", self.chip)),
-                    Err(Trouble::Never(why) | Trouble::NotNow(why)) => self.put_off(why),
+                    Err(Trouble::Never(why) | Trouble::Denied(why) | Trouble::NotNow(why)) => self.put_off(why),
                 }
             }
             let due = self.wires.iter().filter_map(|wire| match &wire.job {

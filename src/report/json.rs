@@ -2,7 +2,7 @@
 //!
 //! | type | keys beside `type`, `seq` and `ms` (since the first frame; 0 before it) |
 //! |---|---|
-//! | `begin` | first line of a run: `version`, `bundle` (name and version), `hash`, `labels`, `unix_ms` (when the run began, ms since 1970) instead of `seq` and `ms` |
+//! | `begin` | first line of a run: `version`, `bundle` (name and version), `hash`, `labels`, `unix_ms` (when the run began, ms since 1970) instead of `seq` and `ms`; `again` (true, not there otherwise): the run has said it before, and this holds for all of it |
 //! | `class` | `id` (null: `invalid`), `label`, `p`, `valid_slots`, `age_ms` |
 //! | `event` | `edge` (`start`, `end`), `id`, `label`, `onset_ms`, `duration_ms`, `peak` |
 //! | `novelty` | `score`, `threshold`, `blocks`, `one_in` (at most one false alarm in so many blocks can be promised; null: nothing yet), `now` (`learning`, `ok`, `drift`, `ALARM`) |
@@ -19,13 +19,24 @@ use serde::Serialize;
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Object<'a> {
-    Begin { version: &'a str, bundle: Option<&'a str>, hash: Option<&'a str>, labels: &'a [String], unix_ms: Option<u64> },
+    Begin(BeginObject<'a>),
     Class { seq: u32, ms: u64, id: Option<u8>, label: &'a str, p: f32, valid_slots: u16, age_ms: u32 },
     Event { seq: u32, ms: u64, edge: &'a str, id: u8, label: &'a str, onset_ms: u64, duration_ms: u32, peak: f32 },
     Novelty { seq: u32, ms: u64, score: f32, threshold: f32, blocks: u32, one_in: Option<u32>, now: &'static str },
     Place { seq: u32, ms: u64, label: &'a str, x: f32, y: f32, w: f32, h: f32 },
     Health(HealthObject<'a>),
     Gap { from: u32, to: u32 },
+}
+
+#[derive(Serialize)]
+struct BeginObject<'a> {
+    version: &'a str,
+    bundle: Option<&'a str>,
+    hash: Option<&'a str>,
+    labels: &'a [String],
+    unix_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    again: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -73,10 +84,19 @@ impl Serialize for Snake {
 
 /// Appends the object that a run begins with and a line end to `line`. `unix_ms`: when it began, ms since 1970.
 pub fn begin(identity: &Identity, unix_ms: Option<u64>, line: &mut Vec<u8>) {
+    append(&beginning(identity, unix_ms, None), line);
+}
+
+/// The same of a run that has said it before: in another file, or when the clock was not set.
+pub fn begin_again(identity: &Identity, unix_ms: Option<u64>, line: &mut Vec<u8>) {
+    append(&beginning(identity, unix_ms, Some(true)), line);
+}
+
+fn beginning(identity: &Identity, unix_ms: Option<u64>, again: Option<bool>) -> Object<'_> {
     let Identity { version, bundle, hash, labels, .. } = identity;
     // Of a run that found no bundle there is nothing to say.
     let [bundle, hash] = [bundle, hash].map(|text| Some(text.as_str()).filter(|text| !text.is_empty()));
-    append(&Object::Begin { version, bundle, hash, labels, unix_ms }, line);
+    Object::Begin(BeginObject { version, bundle, hash, labels, unix_ms, again })
 }
 
 /// Appends one object and a line end to `line`.
@@ -212,11 +232,13 @@ mod tests {
         let mut bytes = Vec::new();
         begin(&Identity { version, bundle, hash, labels, ..Identity::default() }, Some(1_796_000_000_000), &mut bytes);
         begin(&Identity { version: "lookout 0.1.0".into(), ..Identity::default() }, None, &mut bytes);
+        begin_again(&Identity { version: "lookout 0.1.0".into(), ..Identity::default() }, Some(1), &mut bytes);
         assert_eq!(
             String::from_utf8(bytes).unwrap(),
             "{\"type\":\"begin\",\"version\":\"lookout 0.1.0\",\"bundle\":\"motion 3\",\"hash\":\"0011aabb\",\
              \"labels\":[\"idle\",\"right\"],\"unix_ms\":1796000000000}\n\
-             {\"type\":\"begin\",\"version\":\"lookout 0.1.0\",\"bundle\":null,\"hash\":null,\"labels\":[],\"unix_ms\":null}\n"
+             {\"type\":\"begin\",\"version\":\"lookout 0.1.0\",\"bundle\":null,\"hash\":null,\"labels\":[],\"unix_ms\":null}\n\
+             {\"type\":\"begin\",\"version\":\"lookout 0.1.0\",\"bundle\":null,\"hash\":null,\"labels\":[],\"unix_ms\":1,\"again\":true}\n"
         );
     }
 

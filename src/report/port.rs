@@ -4,7 +4,7 @@
 //! writes may block longer than their time-out and its flush has none. So it opens and sets the port, and the bytes go
 //! through a second, non-blocking descriptor of the same device.
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Access, Mode, OFlags, access};
 use rustix::io::Errno;
 use serialport::{ClearBuffer, DataBits, FlowControl, Parity, SerialPort, StopBits, TTYPort};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,6 +13,9 @@ use std::time::Duration;
 
 /// Where udev keeps names that survive another order of plugging in.
 pub(crate) const BY_ID: &str = "/dev/serial/by-id";
+
+/// What is said of a port that this user may not open.
+const DENIED: &str = "may not be opened: add the user to the group of the device (`dialout` on Debian)";
 
 /// Who says when we may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,9 +56,8 @@ impl Port {
         let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| match e {
             Errno::NOENT | Errno::NODEV | Errno::NXIO => PortError::NotNow("is not there".into()),
             Errno::BUSY => PortError::NotNow("is used by another program".into()),
-            Errno::ACCESS | Errno::PERM => {
-                PortError::Never("may not be opened: add the user to the group of the device (`dialout` on Debian)".into())
-            }
+            // The kernel makes it root's, and udev gives it to its group a while later.
+            Errno::ACCESS | Errno::PERM => PortError::NotNow(DENIED.into()),
             Errno::ISDIR => PortError::Never("is a directory, a serial port expected".into()),
             e => PortError::NotNow(format!("cannot be opened: {e}")),
         })?;
@@ -114,6 +116,12 @@ impl Port {
         // Nothing can be done about a failure while closing.
         let _ = self.settings.clear(ClearBuffer::Output);
     }
+}
+
+/// What is said where this user may not open the port; it is not opened.
+pub(crate) fn denied(path: &Path) -> Option<&'static str> {
+    let found = access(path, Access::READ_OK | Access::WRITE_OK);
+    matches!(found, Err(Errno::ACCESS | Errno::PERM)).then_some(DENIED)
 }
 
 /// The kernel's list of its consoles.

@@ -8,7 +8,10 @@
 //! it is, once in [`SYNC`]. After any failure but a full disk the file is let go, so that the dead card can be unmounted, and opened again once the
 //! card is back. A dead one may well be opened: the first line after that is synced at once.
 //!
-//! Just as often the file is looked for by its name: where somebody moved it (logrotate, another run with the same file) or deleted it, it is made anew.
+//! Just as often the file is looked for by its name: where somebody moved it (logrotate, another run with the same file) or deleted it, or mounted another
+//! disk over it, it is made anew. A live run begins without one that cannot be had yet, so that other sinks are not silent for it, and goes on trying.
+//!
+//! A box without a clock of its own knows only later when it began: what a run begins with is said again when the clock was set.
 //!
 //! A FIFO whose reader is not there yet is no hindrance to whoever watches, and one whose reader left waits for the next: a service outlives its
 //! readers. Until there is one, reports stay in the outbox, as for a reader who takes nothing. The reader of a recording who leaves has seen enough.
@@ -19,12 +22,13 @@ use super::writer::Writer;
 use super::{FIRST_YEAR, Identity, Pace, ReportError, json};
 use crate::complaint::Complaint;
 use crate::source::Timestamp;
+use crate::store::hand_over;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -40,6 +44,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Longest report file of a live source, bytes: some two days. It becomes `FILE.1` then, in the place of an older one, so that a card never fills.
 const LONGEST: u64 = if cfg!(test) { 64 } else { 8 << 20 };
 
+/// When a run began is said again where the clock has it so much otherwise, ms: what readers make of it is promised to a few seconds.
+const OFF_MS: u64 = 5_000;
+
 /// What became of a file that has no name any more.
 const DELETED: &str = "it was deleted";
 
@@ -53,13 +60,10 @@ pub enum Format {
 }
 
 impl Format {
-    /// What a run's reports begin with. A recording's have no time of day: they are the same bytes every time.
-    fn begin(self, identity: &Identity, pace: Pace) -> Vec<u8> {
-        let mut line = Vec::new();
-        if self == Self::Json {
-            json::begin(identity, unix_ms(identity.born).filter(|_| pace == Pace::Live), &mut line);
-        }
-        line
+    /// Who reports, where they begin with that.
+    fn who(self, identity: &Identity) -> Option<Identity> {
+        let born = identity.born.unwrap_or_else(Timestamp::now);
+        (self == Self::Json).then(|| Identity { born: Some(born), ..identity.clone() })
     }
 
     fn line(self, parcel: &Parcel, line: &mut Vec<u8>) {
@@ -87,37 +91,65 @@ fn unix_ms(born: Option<Timestamp>) -> Option<u64> {
 pub(super) fn stdout(format: Format, identity: &Identity, pace: Pace) -> Result<Writer, ReportError> {
     let lost = |e| ReportError::Lost { what: "stdout".into(), why: format!("cannot be written to: {e}") };
     let file = File::from(std::io::stdout().as_fd().try_clone_to_owned().map_err(lost)?);
-    let stream = Stream { begin: format.begin(identity, pace), ..Stream::new("stdout".into(), Some(file), None, false) };
+    let (who, live) = (format.who(identity), pace == Pace::Live);
+    let stream = Stream { who, live, ..Stream::new("stdout".into(), Some(file), None, false) };
     Ok(Writer::start("stdout", pace, move |outbox| stream.run(format, outbox))?.may_wait())
 }
 
 /// Appends to `path`, which is made if it is not there. A FIFO may have no reader yet: nobody is waited for.
 pub(super) fn file(path: &Path, format: Format, identity: &Identity, pace: Pace) -> Result<Writer, ReportError> {
-    let stream = Stream { begin: format.begin(identity, pace), ..to_file(path, pace)? };
+    let stream = Stream { who: format.who(identity), ..to_file(path, pace)? };
     Ok(Writer::start("file", pace, move |outbox| stream.run(format, outbox))?.may_wait())
 }
 
 fn to_file(path: &Path, pace: Pace) -> Result<Stream, ReportError> {
-    let what = path.display().to_string();
-    let refused = |e: std::io::Error| ReportError::Refused { what: what.clone(), why: format!("cannot be appended to: {e}") };
+    let (what, live) = (path.display().to_string(), pace == Pace::Live);
     // One with a name of its own: a pipe behind /dev/stdout has none, and when its reader has left no other comes.
     let is_fifo = path.canonicalize().is_ok_and(|own| own.metadata().is_ok_and(|m| m.file_type().is_fifo()));
-    let file = match append(path, true) {
-        Err(e) if is_fifo && has_no_reader(&e) => None,
-        opened => Some(opened.map_err(refused)?),
+    let (file, missing) = match append(path, true) {
+        Ok(file) => (Some(file), None),
+        Err(e) if is_fifo && (live || has_no_reader(&e)) => (None, None),
+        Err(e) if live && !is_for_good(&e) => (None, Some(e)),
+        Err(e) => return Err(ReportError::Refused { what, why: format!("cannot be appended to: {e}") }),
     };
     let is_file = file.as_ref().is_some_and(|file| file.metadata().is_ok_and(|m| m.is_file()));
     let fifo = is_fifo.then(|| path.to_path_buf());
     // The file itself where a link leads to it: it makes way in its own folder. One without a name is taken as it is.
-    let path = path.canonicalize().ok().filter(|_| is_file);
+    let path = if missing.is_some() { Some(path.to_path_buf()) } else { path.canonicalize().ok().filter(|_| is_file) };
     // A file that may not be read is taken as it is.
     let torn = path.as_deref().is_some_and(|path| ends_in_mid_line(path).unwrap_or(false));
-    Ok(Stream { live: pace == Pace::Live, fifo, ..Stream::new(what, file, path, torn) })
+    let mut stream = Stream { live, fifo, ..Stream::new(what, file, path, torn) };
+    if let Some(e) = missing {
+        // It was on no disk yet: a card that is mounted later will do.
+        stream.home = None;
+        stream.let_go();
+        stream.lost(&e.to_string());
+    }
+    Ok(stream)
 }
 
 /// Opens for appending, at once: a FIFO without a reader is an error.
 fn append(path: &Path, create: bool) -> std::io::Result<File> {
-    File::options().append(true).create(create).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)
+    let new = create && !path.exists();
+    let file = File::options().append(true).create(create).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
+    if new && let Ok(own) = path.canonicalize() {
+        hand_over(&own);
+    }
+    Ok(file)
+}
+
+/// Can what has this name never be a file to append to? Rights, cards and folders come later.
+fn is_for_good(e: &std::io::Error) -> bool {
+    use ErrorKind::{InvalidFilename, InvalidInput, IsADirectory, NotADirectory};
+    matches!(e.kind(), IsADirectory | NotADirectory | InvalidInput | InvalidFilename)
+}
+
+/// Is what a file is on still mounted, be it below something else (proc_pid_fdinfo(5), proc_pid_mountinfo(5))?
+fn is_mounted(file: &File) -> bool {
+    let own = |name: &str| std::fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default();
+    let info = own(&format!("fdinfo/{}", file.as_raw_fd()));
+    let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:")).map(str::trim);
+    id.is_some() && own("mountinfo").lines().any(|line| line.split(' ').next() == id)
 }
 
 /// The disk that the folder of a file is on.
@@ -153,19 +185,25 @@ struct Stream {
     file: Option<File>,
     /// Where a file is opened again.
     path: Option<PathBuf>,
-    /// The disk that it was on when it was opened last.
+    /// The disk that it was on when it was opened last; `None`: it may be made on any.
     home: Option<u64>,
-    /// What every new file begins with, and every run.
-    begin: Vec<u8>,
-    /// It has still to be written.
+    /// Who every run says that it is, and every new file; `None`: nobody, in sentences.
+    who: Option<Identity>,
+    /// That has still to be said.
     fresh: bool,
+    /// It was said already.
+    again: bool,
+    /// When the run began, as it was said last.
+    began_ms: Option<u64>,
+    /// It has become long and cannot make way, which was said.
+    stays: bool,
     /// Where a FIFO is opened when it has a reader.
     fifo: Option<PathBuf>,
     /// The last byte that was written is not a line end.
     torn: bool,
     /// When it is to be synced, or, where it was let go, opened again.
     due: Instant,
-    /// A recording's reports are one file however long.
+    /// A recording's reports are one file however long, and know no time of day.
     live: bool,
     complaint: Complaint,
 }
@@ -176,7 +214,8 @@ struct End;
 impl Stream {
     fn new(name: String, file: Option<File>, path: Option<PathBuf>, torn: bool) -> Self {
         let (due, complaint, home) = (Instant::now() + SYNC, Complaint::default(), path.as_deref().and_then(disk));
-        Self { name, file, path, home, begin: vec![], fresh: true, fifo: None, torn, due, live: false, complaint }
+        let (who, fresh, again, began_ms, stays, fifo, live) = (None, true, false, None, false, None, false);
+        Self { name, file, path, home, who, fresh, again, began_ms, stays, fifo, torn, due, live, complaint }
     }
 
     fn run(mut self, format: Format, outbox: &Outbox) {
@@ -226,27 +265,50 @@ impl Stream {
             self.torn = self.put(b"\n", outbox)?;
         }
         if self.fresh && !self.torn {
-            let begin = std::mem::take(&mut self.begin);
+            let begin = self.begin();
             self.torn = self.put(&begin, outbox)?;
-            (self.fresh, self.begin) = (self.torn, begin);
+            (self.fresh, self.again) = (self.torn, self.again || !self.torn);
         }
         if !self.torn {
             self.torn = self.put(line, outbox)?;
         }
-        if let (Some(file), Some(_)) = (&self.file, &self.path)
+        if let Some(file) = &self.file
             && Instant::now() >= self.due
         {
-            let synced = file.sync_data();
+            let synced = if self.path.is_some() { file.sync_data() } else { Ok(()) };
             self.due = Instant::now() + SYNC;
             if let Err(e) = synced.and_then(|()| self.follow(outbox)) {
                 self.let_go();
                 self.lost(&e.to_string());
             }
+            self.fresh |= self.clock_was_set();
         }
         if self.file.is_some() && !self.torn {
             self.complaint.end(format_args!("{}: written again", self.name));
         }
         Ok(())
+    }
+
+    /// What a run and each of its files begin with.
+    fn begin(&mut self) -> Vec<u8> {
+        let mut line = Vec::new();
+        self.began_ms = self.by_the_clock().or(self.began_ms);
+        if let Some(who) = &self.who {
+            let begin = if self.again { json::begin_again } else { json::begin };
+            begin(who, self.began_ms, &mut line);
+        }
+        line
+    }
+
+    /// When the run began, as the clock has it now; of a recording `None`, so that it is the same bytes every time.
+    fn by_the_clock(&self) -> Option<u64> {
+        self.who.as_ref().filter(|_| self.live).and_then(|who| unix_ms(who.born))
+    }
+
+    /// Was the clock set since that was said last?
+    fn clock_was_set(&self) -> bool {
+        let off = |now: u64| self.began_ms.is_none_or(|said| said.abs_diff(now) > OFF_MS);
+        self.by_the_clock().is_some_and(off)
     }
 
     /// A file that has become long makes way for a new one, and one that lost its name is made anew.
@@ -257,13 +319,23 @@ impl Stream {
             if !self.live || self.torn || held.len() < LONGEST {
                 return Ok(());
             }
-            std::fs::rename(path, older(path))?;
+            if let Err(e) = std::fs::rename(path, older(path)) {
+                // No reason to lose any: lines still arrive.
+                if !std::mem::replace(&mut self.stays, true) {
+                    log::warn!("{}: cannot make way: {e}; it goes on growing", self.name);
+                }
+                return Ok(());
+            }
         } else if held.nlink() == 0 {
             outbox.set_lost();
             self.lost(DELETED);
         } else if !self.is_home() {
-            // Something was mounted over it, or its card is being taken away: lines still arrive where they did.
-            return Ok(());
+            if disk(path).is_none() || !is_mounted(file) {
+                // Its card is being taken away, or its folder was: lines still arrive where they did.
+                return Ok(());
+            }
+            log::warn!("{}: another disk is mounted over it; reports go to the file there now", self.name);
+            self.home = None;
         }
         // Also where another run has begun it: each says what it is.
         self.fresh = true;
@@ -277,14 +349,15 @@ impl Stream {
         let file = append(path, self.is_home())?;
         self.torn = ends_in_mid_line(path).unwrap_or(true);
         self.fresh |= file.metadata()?.len() == 0;
-        (self.home, self.file) = (disk(path), Some(file));
         // A link may have taken its place.
-        self.path = Some(path.canonicalize()?);
+        let own = path.canonicalize()?;
+        (self.home, self.file, self.path, self.stays) = (disk(&own), Some(file), Some(own), false);
         Ok(())
     }
 
+    /// Does its name lead to the disk that it was on, if it was on any?
     fn is_home(&self) -> bool {
-        self.home.is_some() && self.path.as_deref().and_then(disk) == self.home
+        self.home.is_none() || self.path.as_deref().and_then(disk) == self.home
     }
 
     /// True when not all of it was written.
@@ -445,19 +518,27 @@ mod tests {
         std::fs::create_dir_all(&dir).unwrap();
         let (path, moved) = (dir.join("r.json"), dir.join("r.json.2026-12-01"));
         let outbox = Outbox::new(Pace::Live).unwrap();
-        let mut stream = Stream { begin: b"begin\n".to_vec(), ..to_file(&path, Pace::Live).unwrap() };
+        let who = Format::Json.who(&Identity::default());
+        let mut stream = Stream { who, ..to_file(&path, Pace::Live).unwrap() };
         let mut say = |line: &str, due: bool| {
             if due {
                 stream.due = Instant::now(); // as if half a minute had passed
             }
             assert!(stream.write(line.as_bytes(), &outbox).is_ok());
         };
-        let text = |path: &Path| std::fs::read_to_string(path).unwrap();
+        // Of what a run begins with only whether it says it again.
+        let text = |path: &Path| {
+            let short = |line: &str| match serde_json::from_str::<serde_json::Value>(line) {
+                Ok(begin) => format!("begin {}\n", begin["again"]),
+                Err(_) => format!("{line}\n"),
+            };
+            std::fs::read_to_string(path).unwrap().lines().map(short).collect::<String>()
+        };
         say("one\n", false);
         std::fs::rename(&path, &moved).unwrap();
         say("two\n", true);
         say("three\n", false);
-        assert_eq!((text(&moved), text(&path)), ("begin\none\ntwo\n".into(), "begin\nthree\n".into()));
+        assert_eq!((text(&moved), text(&path)), ("begin null\none\ntwo\n".into(), "begin true\nthree\n".into()));
         assert!(!outbox.lost(), "nothing was lost");
         // As logrotate does, and as whoever cleans up.
         std::fs::remove_file(&moved).unwrap();
@@ -470,7 +551,8 @@ mod tests {
         std::fs::create_dir(&dir).unwrap();
         std::thread::sleep(AGAIN);
         say("five\n", false);
-        assert_eq!(text(&path), "begin\nfive\n");
+        // Long, as tests have it: it has made way already.
+        assert_eq!(text(&older(&path)), "begin true\nfive\n");
         std::fs::remove_dir_all(dir).unwrap();
     }
 
@@ -529,5 +611,139 @@ mod tests {
         assert!(say("again\n") && say("and on\n"));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "kept\nhal\nagain\nand on\n");
         std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_long_file_that_cannot_make_way_goes_on_growing_and_loses_nothing() {
+        let dir = std::env::temp_dir().join(format!("lookout-stays-{}", std::process::id()));
+        let path = dir.join("r.nmea");
+        std::fs::create_dir_all(older(&path)).unwrap();
+        let outbox = Outbox::new(Pace::Live).unwrap();
+        let mut stream = to_file(&path, Pace::Live).unwrap();
+        let mut say = |line: &str| {
+            stream.due = Instant::now(); // as if half a minute had passed
+            assert!(stream.write(line.as_bytes(), &outbox).is_ok() && stream.file.is_some(), "{line}");
+        };
+        let long = format!("{}\n", "x".repeat(LONGEST as usize));
+        [long.as_str(), "two\n", "three\n"].iter().for_each(|line| say(line));
+        let text = |path: &Path| std::fs::read_to_string(path).unwrap();
+        assert_eq!(text(&path), format!("{long}two\nthree\n"));
+        // Tried again each time: what was in the way is gone.
+        std::fs::remove_dir(older(&path)).unwrap();
+        ["four\n", "five\n"].iter().for_each(|line| say(line));
+        assert_eq!((text(&older(&path)), text(&path)), (format!("{long}two\nthree\nfour\n"), "five\n".into()));
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_live_run_begins_without_its_file_and_has_it_when_it_can() {
+        let dir = std::env::temp_dir().join(format!("lookout-later-{}", std::process::id()));
+        let path = dir.join("card").join("r.nmea");
+        assert!(matches!(to_file(&path, Pace::Recording), Err(ReportError::Refused { .. })), "a recording is wanted whole");
+        let outbox = Outbox::new(Pace::Live).unwrap();
+        let mut stream = to_file(&path, Pace::Live).unwrap();
+        assert!(stream.write(b"lost\n", &outbox).is_ok() && stream.file.is_none());
+        std::fs::create_dir_all(dir.join("card")).unwrap();
+        std::thread::sleep(AGAIN);
+        assert!(stream.write(b"kept\n", &outbox).is_ok());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "kept\n");
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    /// A box without a clock of its own: hours after 1970 when it starts, or a day off, and set later.
+    #[test]
+    fn when_a_run_began_is_said_again_once_the_clock_is_set() {
+        let path = std::env::temp_dir().join(format!("lookout-clock-{}", std::process::id()));
+        let outbox = Outbox::new(Pace::Live).unwrap();
+        let who = Format::Json.who(&Identity::default());
+        let file = append(&path, true).unwrap();
+        let mut stream = Stream { who, live: true, ..Stream::new("stdout".into(), Some(file), None, false) };
+        assert!(stream.write(b"1\n", &outbox).is_ok());
+        let right = stream.began_ms.unwrap();
+        for said in [None, Some(right - 86_400_000), Some(right + 1_000)] {
+            stream.began_ms = said; // as if the clock had been so then
+            stream.due = Instant::now(); // as if half a minute had passed
+            assert!(stream.write(b"2\n", &outbox).is_ok() && stream.write(b"3\n", &outbox).is_ok());
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let begins: Vec<&serde_json::Value> = lines.iter().filter(|line| line.is_object()).collect();
+        let again: Vec<bool> = begins.iter().map(|begin| begin["again"] == true).collect();
+        assert_eq!(again, [false, true, true], "a second is no other time: {text}");
+        for begin in begins {
+            assert!(begin["unix_ms"].as_u64().unwrap().abs_diff(right) < 1_000, "{text}");
+        }
+    }
+
+    /// Tests run as root in CI; anybody else cannot make what is another's.
+    #[test]
+    fn a_file_that_root_makes_in_the_folder_of_a_service_is_the_services() {
+        if !rustix::process::geteuid().is_root() {
+            // Past the test harness, which keeps what a test prints that passes.
+            std::io::stderr().write_all(b"SKIPPED a file that root makes: only root can make what is another's\n").unwrap();
+            return;
+        }
+        let dir = std::env::temp_dir().join(format!("lookout-given-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let [theirs, roots] = ["theirs.nmea", "roots.nmea"].map(|name| dir.join(name));
+        std::fs::write(&roots, "").unwrap();
+        std::os::unix::fs::chown(&dir, Some(65534), Some(65534)).unwrap();
+        [&theirs, &roots].into_iter().for_each(|path| drop(to_file(path, Pace::Live).unwrap()));
+        let owner = |path: &Path| path.metadata().unwrap().uid();
+        assert_eq!((owner(&theirs), owner(&roots)), (65534, 0), "what was there stays whose it was");
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_disk_that_is_mounted_over_the_folder_gets_the_reports() {
+        let name = "report::stream::tests::child_has_a_disk_mounted_over_its_folder";
+        let mut child = std::process::Command::new("unshare");
+        let child = child.arg("-rm").arg(std::env::current_exe().unwrap()).args(["--exact", name, "--ignored"]).output();
+        let (why, passed) = match child {
+            Ok(out) if out.status.code() == Some(77) => ("mount refuses".into(), false),
+            Ok(out) => {
+                let said = [out.stdout, out.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
+                let passed = said.contains("1 passed");
+                (said, passed)
+            }
+            Err(e) => (e.to_string(), false),
+        };
+        if !passed {
+            assert!(!why.contains("running 1 test"), "{why}");
+            // Past the test harness, which keeps what a test prints that passes.
+            let skipped = format!("SKIPPED a disk over a folder: nothing can be mounted here: unshare -rm: {why}\n");
+            std::io::stderr().write_all(skipped.as_bytes()).unwrap();
+        }
+    }
+
+    #[test]
+    #[ignore = "run by a_disk_that_is_mounted_over_the_folder_gets_the_reports: in a namespace of its own"]
+    fn child_has_a_disk_mounted_over_its_folder() {
+        let dir = std::env::temp_dir().join(format!("lookout-over-{}", std::process::id()));
+        let (card, path) = (dir.join("card"), dir.join("card").join("r.nmea"));
+        std::fs::create_dir_all(&card).unwrap();
+        let outbox = Outbox::new(Pace::Live).unwrap();
+        let mut stream = to_file(&path, Pace::Live).unwrap();
+        let mut say = |line: &str| {
+            stream.due = Instant::now(); // as if half a minute had passed
+            assert!(stream.write(line.as_bytes(), &outbox).is_ok());
+        };
+        let done = |args: &[&str]| {
+            std::process::Command::new(args[0]).args(&args[1..]).arg(&card).status().is_ok_and(|status| status.success())
+        };
+        let text = || std::fs::read_to_string(&path).unwrap();
+        say("below\n");
+        if !done(&["mount", "-t", "tmpfs", "none"]) {
+            std::fs::remove_dir_all(dir).unwrap();
+            std::process::exit(77);
+        }
+        ["below too\n", "on the disk\n"].iter().for_each(|line| say(line));
+        assert_eq!(text(), "on the disk\n");
+        // Being taken away it is no disk below another: nothing is made below the mount.
+        assert!(done(&["umount", "-l"]));
+        ["on the disk\n", "on the disk\n"].iter().for_each(|line| say(line));
+        assert_eq!(text(), "below\nbelow too\n");
+        std::fs::remove_dir_all(dir).unwrap();
     }
 }

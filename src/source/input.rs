@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use std::fs::{File, Metadata};
 use std::io::{BufRead, BufReader, Cursor, ErrorKind, Read};
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,8 @@ pub(super) struct Input {
     pub bytes: Option<u64>,
     /// Bytes taken so far.
     pub at: u64,
+    /// What was opened by its name.
+    opened: Option<Metadata>,
     from: BufReader<Box<dyn Read + Send>>,
     /// What `arrive` has collected.
     ahead: Vec<u8>,
@@ -51,13 +53,36 @@ impl Input {
         if meta.is_dir() {
             return Err(refused(path, "a folder, expected a file (frames:DIR reads a folder of pictures)"));
         }
-        Ok(Self::new(path, meta.is_file().then_some(meta.len()), from))
+        let bytes = meta.is_file().then_some(meta.len());
+        Ok(Self { opened: Some(meta), ..Self::new(path, bytes, from) })
     }
 
     /// Reads from anything.
     pub fn new(name: &str, bytes: Option<u64>, from: Box<dyn Read + Send>) -> Self {
         let from = BufReader::with_capacity(1 << 16, from);
-        Self { name: name.into(), bytes, at: 0, from, ahead: Vec::new(), got: 0, over: 0, recent: 0 }
+        Self { name: name.into(), bytes, at: 0, opened: None, from, ahead: Vec::new(), got: 0, over: 0, recent: 0 }
+    }
+
+    /// Does its name lead to another file by now? Not where it leads nowhere: whoever writes into ours may go on.
+    pub fn is_another(&self) -> bool {
+        let file = |meta: &Metadata| (meta.dev(), meta.ino());
+        let named = std::fs::metadata(&self.name).ok();
+        named.is_some_and(|named| self.opened.as_ref().is_some_and(|ours| file(ours) != file(&named)))
+    }
+
+    /// A FIFO whose writer is gone is opened again, and waits for the next one. What stands in its place, or nothing, is [`SourceError::Lost`]: it may
+    /// be a FIFO again in a moment.
+    pub fn again(&mut self) -> Result<(), SourceError> {
+        // A device that is at its end would be so again at once.
+        if !self.opened.as_ref().is_some_and(|ours| ours.file_type().is_fifo()) {
+            return Err(lost(&self.name, "it ended"));
+        }
+        let next = match Self::open(&self.name) {
+            Ok(next) if next.bytes.is_some() => Err(self.refuse("a file, expected a FIFO")),
+            other => other,
+        };
+        *self = next.map_err(may_come)?;
+        Ok(())
     }
 
     /// Waits until `enough` has come of the first bytes, or the end. It stalls within two seconds, however slowly they come; then it is called
@@ -204,6 +229,17 @@ pub(super) fn refused(what: &str, why: impl Into<String>) -> SourceError {
 /// [`SourceError::Lost`].
 pub(super) fn lost(device: &str, why: impl Into<String>) -> SourceError {
     SourceError::Lost { device: device.into(), why: why.into(), fault: Fault::Unplugged }
+}
+
+/// What is refused of a name that may be a FIFO again, or soon, is [`SourceError::Lost`].
+pub(crate) fn may_come(e: SourceError) -> SourceError {
+    match e {
+        SourceError::Refused { what, why } => {
+            let fault = if Path::new(&what).exists() { Fault::Refuses } else { Fault::Absent };
+            SourceError::Lost { device: what, why, fault }
+        }
+        e => e,
+    }
 }
 
 /// Why `path` could not be opened or looked at: [`SourceError::Lost`] where that [`passes`], [`SourceError::Refused`] else.

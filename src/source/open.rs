@@ -53,7 +53,7 @@ pub struct Options {
     pub tick_ms: u32,
     /// Numbers in a row, for a bundle that takes rows.
     pub columns: Option<usize>,
-    /// Stamp pipes by count instead of by the clock.
+    /// Stamp pipes, raw frames and rows of numbers, by count instead of by the clock.
     pub replay: bool,
     /// Nobody looks at colour: JPEGs may leave it out, which saves about a third of their time.
     pub luma_only: bool,
@@ -185,7 +185,7 @@ pub fn open(spec: &Spec, options: &Options) -> Result<Box<dyn Source>, SourceErr
             return recording(path, options, has_headers, move |input| Ok(Box::new(Avi::begin(input, luma_only)?)));
         }
         Spec::Frames(dir, rate) => Box::new(Images::open(dir, rate.unwrap_or(tick), options.luma_only)?),
-        Spec::Features(path) => Box::new(Rows::open(path, tick, options.columns)?),
+        Spec::Features(path) => Box::new(Rows::open(path, tick, options.columns, options.replay)?),
         Spec::BlackBox(path) => Box::new(Replay::open(path, options.shaped.as_ref())?),
         Spec::Ffmpeg(path) => Box::new(Ffmpeg::open(path)?),
         Spec::Faulty(faults, inner) => {
@@ -269,13 +269,6 @@ fn guess(path: &str) -> Result<Spec, SourceError> {
     let mut head = Vec::new();
     let file = std::fs::File::open(path).map_err(|e| unopened(path, &e))?;
     file.take(4096).read_to_end(&mut head).map_err(|e| unopened(path, &e))?;
-    // Excel's UTF-8 begins with a mark.
-    let numbers = head
-        .strip_prefix(b"\xef\xbb\xbf")
-        .unwrap_or(&head)
-        .iter()
-        .take(64)
-        .all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace());
     match head.as_slice() {
         [] => Err(refused(path, "0 bytes, expected a clip")),
         h if [MAGIC, OLDER].iter().any(|magic| h.starts_with(magic)) => Ok(Spec::BlackBox(path.into())),
@@ -286,11 +279,16 @@ fn guess(path: &str) -> Result<Spec, SourceError> {
         }
         h if is_avi(h) => Ok(Spec::Avi(path.into())),
         h if h.starts_with(b"\x89PNG") || h.starts_with(b"\xff\xd8\xff") => Ok(Spec::Frames(path.into(), None)),
-        _ if numbers && is_rows(Path::new(path)) => Ok(Spec::Features(path.into())),
+        // Every second byte of plain text in UTF-16.
+        h if is_rows(Path::new(path)) && h.contains(&0) => {
+            Err(refused(path, "it holds NUL bytes, expected rows of numbers in plain text; is it UTF-16? save it as UTF-8"))
+        }
+        _ if is_rows(Path::new(path)) => Ok(Spec::Features(path.into())),
         _ if ffmpeg::installed() => Ok(Spec::Ffmpeg(path.into())),
         _ => Err(refused(
             path,
-            "neither Y4M, AVI nor a picture; ffmpeg reads the rest: ffmpeg -i FILE -pix_fmt yuv420p -f yuv4mpegpipe - | lookout ... --source y4m:-",
+            "neither Y4M, AVI nor a picture (rows of numbers: features:FILE); ffmpeg reads the rest: ffmpeg -i FILE -pix_fmt yuv420p -f yuv4mpegpipe - | \
+             lookout ... --source y4m:-",
         )),
     }
 }
@@ -339,6 +337,19 @@ mod tests {
         for (text, path) in [("faulty:drop=0.1:frames:a@12", "a"), ("pipe:-,gray,32x32@5", "-"), ("x.y4m", "x.y4m")] {
             assert_eq!(text.parse::<Spec>().unwrap().path(), path);
         }
+    }
+
+    #[test]
+    fn rows_by_their_ending_may_have_any_header_but_no_nul_bytes() {
+        let file = std::env::temp_dir().join(format!("lookout-open-{}.csv", std::process::id()));
+        let path = file.to_str().unwrap();
+        std::fs::write(&file, "Zeit;°C\n1;2\n").unwrap();
+        let found = guess(path).map(|spec| spec.to_string());
+        assert_eq!(found.unwrap(), format!("features:{path}"));
+        std::fs::write(&file, b"\xff\xfe1\0;\x002\0").unwrap();
+        let refused = guess(path).unwrap_err().to_string();
+        std::fs::remove_file(&file).unwrap();
+        assert!(refused.contains("is it UTF-16? save it as UTF-8"), "{refused}");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! How the ticks of a recording lie in the cache: width and height of its pictures (u32, little-endian), then `.npy`, `[ticks, width]`.
+//! How the ticks of a recording lie in the cache: a line with what was noted while they were made, width and height of its pictures (u32, little-endian),
+//! then `.npy`, `[ticks, width]`.
 //!
 //! A cache lies on a disk for months. What is no such file, or was cut short, is made again.
 
@@ -6,6 +7,29 @@ use super::{Data, Ticks};
 use crate::golden;
 use ndarray::{ArrayView2, Ix2};
 use ndarray_npy::WriteNpyExt;
+
+/// What was noted of a recording while it was read. It is said whenever its ticks are used.
+#[derive(Debug, PartialEq)]
+pub(super) struct Note {
+    /// Which part of it is damaged, a sentence of one line; empty: none.
+    pub damage: String,
+    /// Do most of its frames stand for more than one tick?
+    pub slow: bool,
+}
+
+impl Note {
+    /// The first line of what is kept.
+    pub(super) fn line(&self) -> String {
+        format!("{} {}\n", if self.slow { "slow" } else { "-" }, self.damage)
+    }
+
+    /// Reads that line, and gives what stands behind it.
+    pub(super) fn parse(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let end = bytes.iter().position(|b| *b == b'\n')?;
+        let (slow, damage) = std::str::from_utf8(&bytes[..end]).ok()?.split_once(' ')?;
+        Some((Self { damage: damage.into(), slow: slow == "slow" }, &bytes[end + 1..]))
+    }
+}
 
 impl Ticks {
     /// What is kept.
@@ -47,6 +71,16 @@ impl Ticks {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_noted_comes_back() {
+        for (damage, slow) in [("", false), ("a.avi: frame 7: damaged", true)] {
+            let note = Note { damage: damage.into(), slow };
+            let bytes = [note.line().as_bytes(), b"\n-"].concat();
+            assert_eq!(Note::parse(&bytes), Some((note, &b"\n-"[..])));
+        }
+        assert_eq!(Note::parse(b"slow, and no end"), None);
+    }
 
     #[test]
     fn what_was_kept_comes_back_and_another_shape_does_not() {

@@ -63,6 +63,8 @@ pub struct Outcome {
     pub terms: Terms,
     /// How good it is.
     pub found: Found,
+    /// The part, from 1, in which each recording of the set was judged; 0: in none.
+    pub parts: Vec<usize>,
     /// Baselines over the same.
     pub baselines: Vec<(Look, Figures)>,
     /// Epochs of every training.
@@ -92,6 +94,11 @@ type Answers = Vec<(usize, Vec<f32>)>;
 pub type Tell<'a> = &'a mut dyn FnMut(usize, usize, &Epoch);
 
 impl Course {
+    /// Is it rows that are learnt from, without any encoder?
+    pub fn reads_rows(&self) -> bool {
+        self.base.is_none() && self.settings.encoder.is_none()
+    }
+
     /// Trains, judges and writes.
     ///
     /// # Errors
@@ -120,6 +127,7 @@ impl Course {
         let (mut float, mut judged) = (Vec::new(), Vec::new());
         let mut baselines = vec![(Look::Frame, Figures::default()), (Look::Mean, Figures::default())];
         let mut kept: Option<(Draft, Terms)> = None;
+        let mut part_of = vec![0; set.sequences.len()];
         // Each part is judged once, by a net whose last epoch was not chosen by it; with one part it is, and the summary says so.
         let several = parts.len() > 1;
         let settings = Settings { patience: if several { 0 } else { self.settings.patience }, ..self.settings.clone() };
@@ -133,6 +141,7 @@ impl Course {
             let bundle = draft.open(&terms)?;
             float.extend(judge.iter().copied().zip(model.judge(set, judge)?));
             judged.extend(judge.iter().copied().zip(device(set, judge, &bundle)?));
+            judge.iter().for_each(|recording| part_of[*recording] = n + 1);
             kept = Some((draft, terms));
         }
         if several {
@@ -144,7 +153,7 @@ impl Course {
         }
         let (draft, mut terms) = kept.ok_or_else(|| TrainError::Refused("nothing to train on".into()))?;
         let found = self.found(set, float, judged, &mut terms);
-        Ok(Outcome { draft, terms, found, baselines, histories })
+        Ok(Outcome { draft, terms, found, parts: part_of, baselines, histories })
     }
 
     /// One model: several, trained one after the other, become one.

@@ -34,6 +34,19 @@ pub struct Figures {
     pub bins: [(u32, f32, u32); BINS],
     /// Right answers and all, of each recording that gave any.
     pub recordings: Vec<(u32, u32)>,
+    /// The answer of every clip.
+    pub clips: Vec<Clip>,
+}
+
+/// What was said of a clip.
+#[derive(Clone, Copy, Debug)]
+pub struct Clip {
+    /// Which recording of the set.
+    pub recording: usize,
+    /// The class it was called.
+    pub said: usize,
+    /// Probability of that.
+    pub p: f32,
 }
 
 impl Figures {
@@ -64,6 +77,8 @@ impl Figures {
             }
             if let Some(class) = s.whole {
                 own = (u32::from(f.answer(set, class, &mean, &mut scores)), 1);
+                let said = likeliest(&mean);
+                f.clips.push(Clip { recording: *n, said, p: mean[said] });
             }
             f.recordings.extend(Some(own).filter(|own| own.1 > 0));
         }
@@ -94,7 +109,7 @@ impl Figures {
 
     /// Takes one answer; is it right?
     fn answer(&mut self, set: &Set, truth: usize, p: &[f32], scores: &mut Vec<(f32, bool)>) -> bool {
-        let best = (0..p.len()).max_by(|a, b| p[*a].total_cmp(&p[*b])).unwrap_or(0);
+        let best = likeliest(p);
         self.counts[truth][best] += 1;
         let bin = &mut self.bins[((p[best] * BINS as f32) as usize).min(BINS - 1)];
         *bin = (bin.0 + 1, bin.1 + p[best], bin.2 + u32::from(truth == best));
@@ -118,6 +133,7 @@ impl Figures {
             *mine = (mine.0 + theirs.0, mine.1 + theirs.1, mine.2 + theirs.2);
         }
         self.recordings.extend(&other.recordings);
+        self.clips.extend(&other.clips);
         self.scores.extend(&other.scores);
         self.auc = auc(&mut self.scores);
     }
@@ -167,6 +183,11 @@ impl Figures {
         self.bins.iter().map(|(n, p, right)| (p - *right as f32).abs() * f32::from(u8::from(*n > 0))).sum::<f32>()
             / all.max(1) as f32
     }
+}
+
+/// The class of the highest probability.
+fn likeliest(p: &[f32]) -> usize {
+    (0..p.len()).max_by(|a, b| p[*a].total_cmp(&p[*b])).unwrap_or(0)
 }
 
 /// Share of pairs in which the positive one scores higher; ties count half. What is not a number ranks as the order of its bits says.

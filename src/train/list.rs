@@ -5,6 +5,7 @@
 //! holds a `labels.csv` is that table. Groups are what must not stand on both sides of a split: scenes, people, days. UCF101's names
 //! (`v_Class_g08_c01.avi`) say theirs; without any, every recording is its own.
 
+use crate::blackbox::writer::EXTENSION;
 use crate::bundle::{as_label, plain};
 use crate::recordings::{below, children, ending, holds_rows, is_film};
 use crate::report::Label;
@@ -41,7 +42,7 @@ pub struct Recording {
     pub source: String,
     /// What it must not be parted from.
     pub group: String,
-    /// In order of time.
+    /// At a moment the first one that covers it counts: those with a label in order of time, then those that are left out, then what the rest is.
     pub spans: Vec<Span>,
     /// Where a given split puts it.
     pub side: Option<Side>,
@@ -187,7 +188,14 @@ impl Listing {
             let wanted = wishes.rename.get(&f.label).cloned().unwrap_or_else(|| f.label.clone());
             let label = (wanted != "-").then(|| as_label(&wanted));
             if let Some(label) = &label {
-                let other = spellings.entry(label.clone()).or_insert_with(|| wanted.clone());
+                let other = spellings.entry(label.clone()).or_insert_with(|| {
+                    // Capitals are nobody's surprise.
+                    if *label != wanted.trim().to_lowercase() {
+                        let why = format!("label {wanted:?} is called {label}: a-z, 0-9, - and _ are what reports carry");
+                        log::warn!("{}", plain(&why));
+                    }
+                    wanted.clone()
+                });
                 if *other != wanted {
                     return Err(format!("labels {other:?} and {wanted:?} differ only by case or signs: one of them is meant"));
                 }
@@ -202,13 +210,7 @@ impl Listing {
         let mut labels: BTreeSet<String> = spellings.into_keys().collect();
         let mut background = wishes.background.as_deref().map(as_label);
         if background.is_none() {
-            let says_no = |l: &&String| {
-                BACKGROUNDS.contains(&l.as_str())
-                    || ["no", "not", "non"]
-                        .iter()
-                        .any(|no| l.strip_prefix(no).is_some_and(|rest| labels.contains(rest.trim_matches(['-', '_']))))
-            };
-            background = labels.iter().find(says_no).cloned();
+            background = labels.iter().find(|label| says_no(label, &labels)).cloned();
         }
         if stretches && wishes.rest_is_background {
             labels.insert(background.get_or_insert_with(|| "background".into()).clone());
@@ -235,7 +237,9 @@ impl Listing {
         }
         let mut recordings: Vec<Recording> = recordings.into_values().collect();
         for r in &mut recordings {
-            r.spans.sort_by_key(|s| s.start_ms);
+            // What is left out is as if it were not listed: it hides no stretch that is, only itself from what the rest is.
+            r.spans.sort_by_key(|s| (s.label.is_none(), s.start_ms));
+            one_at_a_time(r, &labels, wishes.tick_ms)?;
             if stretches && wishes.rest_is_background {
                 // Behind everything that is said: the first span that covers a moment decides.
                 r.spans.push(Span { start_ms: 0, end_ms: u64::MAX, label: background });
@@ -348,6 +352,37 @@ fn once_each(found: &mut [Found]) -> Result<(), String> {
     Ok(())
 }
 
+/// Is a label, one of these, what "nothing is going on" is called?
+fn says_no(label: &str, labels: &BTreeSet<String>) -> bool {
+    let denies = |no: &str| label.strip_prefix(no).is_some_and(|rest| labels.contains(rest.trim_matches(['-', '_'])));
+    BACKGROUNDS.contains(&label) || ["no", "not", "non"].into_iter().any(denies)
+}
+
+/// Refuses stretches of two classes that share a moment: only one of them could be learnt there. Neighbours may share a tick, which is the first one's:
+/// tables of rows name the row in which one class becomes the other twice, and nobody marks times more finely.
+fn one_at_a_time(r: &Recording, labels: &[String], tick_ms: u32) -> Result<(), String> {
+    let mut labelled = r.spans.iter().filter_map(|s| Some((s, s.label?)));
+    let Some(mut longest) = labelled.next() else { return Ok(()) };
+    for (span, label) in labelled {
+        let shared_ms = longest.0.end_ms.saturating_sub(span.start_ms);
+        let neighbours = shared_ms <= u64::from(tick_ms) && longest.0.end_ms < span.end_ms;
+        if shared_ms > 0 && label != longest.1 && !neighbours {
+            let words = |(s, label): (&Span, usize)| {
+                format!("{} from {} to {} s", labels[label], s.start_ms as f64 / 1e3, s.end_ms as f64 / 1e3)
+            };
+            let (one, other) = (words(longest), words((span, label)));
+            return Err(plain(&format!(
+                "{}: {one} and {other} are at the same time, one class at a time expected; cut one short there, or leave one class out by --rename",
+                r.source
+            )));
+        }
+        if span.end_ms > longest.0.end_ms {
+            longest = (span, label);
+        }
+    }
+    Ok(())
+}
+
 /// The group of every recording of which one is named. All its rows say the same one, or nothing: a recording is on one side of a split.
 fn groups(found: &[Found]) -> Result<BTreeMap<String, String>, String> {
     let mut named: BTreeMap<&str, (&str, &Found)> = BTreeMap::new();
@@ -436,21 +471,38 @@ fn folders(root: &Path) -> Result<Vec<Found>, String> {
             continue;
         }
         let before = found.len();
-        clips(&class, &label, &mut found, 2)?;
+        let kept = clips(&class, &label, &mut found, 2)?;
         if found.len() == before {
-            return Err(format!("{}: a class folder without a recording in it", class.display()));
+            let why = if kept == 0 { String::new() } else { format!("; {kept} {NO_PICTURES}") };
+            return Err(format!("{}: a class folder without a recording in it{why}", class.display()));
         }
     }
     Ok(found)
 }
 
-/// Recordings in a class folder and `depth` folders below it.
-fn clips(dir: &Path, label: &str, found: &mut Vec<Found>, depth: u32) -> Result<(), String> {
-    for path in below(dir, depth, &|path| is_film(path) || holds_rows(path))? {
+/// Recordings in a class folder and `depth` folders below it. Gives how many clips of the black box were passed over there, and says so.
+fn clips(dir: &Path, label: &str, found: &mut Vec<Found>, depth: u32) -> Result<usize, String> {
+    let mut kept = 0;
+    for path in below(dir, depth, &|path| is_kept(path) || is_film(path) || holds_rows(path))? {
+        if is_kept(&path) {
+            kept += 1;
+            continue;
+        }
         let source = path.display().to_string();
         found.push(Found { group: group_in(&source), source, label: label.into(), span: None, line: 0 });
     }
-    Ok(())
+    if kept > 0 {
+        log::warn!("{}: left out: {kept} {NO_PICTURES}", dir.display());
+    }
+    Ok(kept)
+}
+
+/// Why clips of the black box are not learnt from.
+const NO_PICTURES: &str = "clips of the black box hold what an encoder saw, and no pictures to learn from";
+
+/// Does the name end like that of a clip of the black box?
+fn is_kept(path: &Path) -> bool {
+    ending(path) == EXTENSION
 }
 
 /// UCF101's group: `v_Class_g08_c01.avi` is of group `v_Class_g08`.
@@ -496,9 +548,35 @@ mod tests {
         let wishes = Wishes { rename, ..Wishes::default() };
         let listing = Listing::sort(spans(), &wishes).expect("sorted");
         let labels: Vec<_> = listing.recordings[0].spans.iter().map(|s| (s.start_ms, s.label)).collect();
-        assert_eq!((listing.labels.join(" ").as_str(), labels), ("down fall", vec![(0, None), (500, Some(0)), (2000, Some(1))]));
+        assert_eq!((listing.labels.join(" ").as_str(), labels), ("down fall", vec![(500, Some(0)), (2000, Some(1)), (0, None)]));
         let listing = Listing::sort(spans(), &Wishes { rest_is_background: true, ..wishes }).expect("sorted");
         assert_eq!((listing.labels.join(" ").as_str(), listing.background), ("background down fall", Some(0)));
+    }
+
+    #[test]
+    fn two_classes_at_one_time_are_refused_and_one_that_is_left_out_hides_none() {
+        let person = |to: &str| Wishes { rename: BTreeMap::from([("person".to_string(), to.to_string())]), ..Wishes::default() };
+        let sorted = |spans: &[(&str, u64, u64)], wishes: &Wishes| {
+            Listing::sort(spans.iter().map(|(label, from, to)| found("a.avi", label, Some((*from, *to)))).collect(), wishes)
+        };
+        let nested = [("fall", 4000, 5000), ("person", 0, 9000), ("lying", 9000, 9500)];
+        let why = sorted(&nested, &Wishes::default()).expect_err("a fall inside of person");
+        assert!(why.starts_with("a.avi: person from 0 to 9 s and fall from 4 to 5 s are at the same time"), "{why}");
+        // A tick is shared by neighbours, not by one that is inside of the other.
+        let shared = |end| sorted(&[("walk", 0, 4120), ("sit", 4000, end)], &Wishes { tick_ms: 125, ..Wishes::default() });
+        assert_eq!((shared(4120).is_err(), shared(4121).is_err()), (true, false));
+        // Behind one that is short, too.
+        let behind = [("person", 0, 9000), ("person", 1000, 1500), ("fall", 8000, 9500)];
+        assert!(sorted(&behind, &Wishes::default()).is_err());
+        let at = |wishes: &Wishes, ms: u64| {
+            let listing = sorted(&nested, wishes).expect("one class at a time");
+            let first = listing.recordings[0].spans.iter().find(|s| (s.start_ms..s.end_ms).contains(&ms)).and_then(|s| s.label);
+            first.map(|label| listing.labels[label].clone())
+        };
+        assert_eq!((at(&person("-"), 4500).as_deref(), at(&person("-"), 2000)), (Some("fall"), None));
+        let rest = Wishes { rest_is_background: true, ..person("-") };
+        assert_eq!((at(&rest, 2000), at(&rest, 9900).as_deref()), (None, Some("background")));
+        assert_eq!(at(&person("fall"), 4500).as_deref(), Some("fall"));
     }
 
     #[test]

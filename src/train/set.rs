@@ -3,7 +3,7 @@
 //! A window is what the device's ring holds at a tick: that tick and the ones before it; before the first one the world stood still. Where a
 //! recording is drawn it is also varied, as far as the classes allow: turned, moved by a few pixels, brighter or darker, with noise.
 
-use super::list::{Listing, Recording, Side};
+use super::list::{Listing, Recording, Side, Span};
 use super::tiny::{self, PATCH, value};
 use crate::bundle::Input;
 use crate::rng::Rng;
@@ -367,6 +367,12 @@ pub fn classes(r: &Recording, ticks: usize, tick_ms: u32, delay_ms: u64) -> Vec<
     (0..ticks).map(class).collect()
 }
 
+/// Does any of so many ticks fall into a stretch? Ticks and delay as in [`classes`].
+pub fn shows_a_tick(s: &Span, ticks: usize, tick_ms: u32, delay_ms: u64) -> bool {
+    let first = s.start_ms.saturating_add(delay_ms).div_ceil(tick_ms.into());
+    first < ticks as u64 && first * u64::from(tick_ms) < s.end_ms.saturating_add(delay_ms)
+}
+
 /// The ticks of a window, the first one repeated before the recording's beginning.
 pub(super) fn window_of(end: usize, window: usize) -> impl Iterator<Item = usize> {
     (0..window).map(move |j| (end + 1 + j).saturating_sub(window))
@@ -386,12 +392,24 @@ mod tests {
     fn set(groups: &[(&str, usize)]) -> Set {
         let listing = Listing { labels: vec!["a".into(), "b".into()], background: None, recordings: vec![], stretches: false };
         let one = |(n, (group, class)): (usize, &(&str, usize))| {
-            let span = super::super::list::Span { start_ms: 0, end_ms: u64::MAX, label: Some(*class) };
+            let span = Span { start_ms: 0, end_ms: u64::MAX, label: Some(*class) };
             let r = Recording { source: format!("{n}"), group: group.to_string(), spans: vec![span], side: None };
             let ticks = Ticks { width: 2, data: Data::Numbers((0..10).map(|v| (v + n) as f32).collect()), size: [0; 2] };
             (r, ticks, vec![])
         };
         Set::new(&listing, groups.iter().enumerate().map(one).collect(), 100, 4, 0)
+    }
+
+    #[test]
+    fn a_stretch_shows_a_tick_where_one_is_of_its_class() {
+        for (start_ms, end_ms) in [(0, 50), (10, 90), (10, 110), (100, 101), (901, 2000), (900, 2000), (800, 801), (9000, 9500)] {
+            for delay_ms in [0, 50, 100] {
+                let span = Span { start_ms, end_ms, label: Some(0) };
+                let shows = shows_a_tick(&span, 10, 100, delay_ms);
+                let r = Recording { source: String::new(), group: String::new(), spans: vec![span], side: None };
+                assert_eq!(shows, classes(&r, 10, 100, delay_ms).contains(&Some(0)), "{start_ms} to {end_ms}, {delay_ms} later");
+            }
+        }
     }
 
     #[test]

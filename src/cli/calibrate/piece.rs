@@ -6,6 +6,8 @@
 //! said after hours of work.
 
 use super::Failure;
+use crate::bundle::{Bundle, plain};
+use crate::cli::setup::short;
 use crate::config::{Config, read_text};
 use crate::report::Label;
 use crate::store::replace;
@@ -151,6 +153,24 @@ pub fn without(file: &str) -> Result<Option<Config>, Failure> {
     Ok(Some(Config::parse(file, &format!("{above}{below}"))?))
 }
 
+/// The bundle that a piece is of, as the beginning of its `head`.
+pub fn bundle(bundle: &Bundle) -> String {
+    format!("bundle {} {} {}", bundle.contract.name, bundle.contract.version, short(&bundle.hash))
+}
+
+/// What to do where an earlier run's thresholds in this configuration are of another bundle than the one of this hash. `None`: they are not, or do not
+/// say, as older ones do not.
+pub fn of_another(file: &str, hash: &str) -> Option<String> {
+    let path = Path::new(file);
+    // A pipe gives what it has once.
+    let text = path.is_file().then(|| read_text(path).ok())??;
+    let (_, piece) = text.split_once(BEGIN)?;
+    let (theirs, _) = piece.trim_start().strip_prefix("# bundle ")?.split_once(": at most")?;
+    let is_hash = |word: &str| word.len() == short(hash).len() && word.bytes().all(|b| b.is_ascii_hexdigit());
+    let its = theirs.split(' ').nth(2).filter(|word| is_hash(word))?;
+    (its != short(hash)).then(|| format!("thresholds in {file} were found for {}: lookout calibrate again", plain(theirs)))
+}
+
 /// Takes an earlier run's thresholds out of the configuration that was read. How long a class must hold stays: that was somebody's wish before.
 ///
 /// # Errors
@@ -229,6 +249,26 @@ mod tests {
             let read = Config::parse("x", &super::text("of x", &[class])).unwrap().decision.label["left"];
             assert_eq!((read.enter, read.leave), (Some(enter), leave));
         }
+    }
+
+    #[test]
+    fn thresholds_of_another_bundle_are_known_by_its_hash_and_older_pieces_say_nothing() {
+        let file = std::env::temp_dir().join(format!("lookout-whose-{}.toml", std::process::id()));
+        let name = file.to_str().unwrap();
+        let said = |bundle: &str, hash: &str| {
+            std::fs::write(&file, text(&format!("{bundle}: at most 1 false alarms an hour"), &[found("left", 0.9, None)]))
+                .unwrap();
+            of_another(name, hash)
+        };
+        let new = "bundle motion 1.2.0 0011aabb";
+        assert_eq!(said(new, "0011aabbccdd"), None);
+        let words = format!("thresholds in {name} were found for motion 1.2.0 0011aabb: lookout calibrate again");
+        assert_eq!(said(new, "ff11aabbccdd"), Some(words));
+        assert_eq!(said("bundle motion 1.2.0", "ff11aabbccdd"), None);
+        std::fs::write(&file, "heartbeat_s = 2\n").unwrap();
+        assert_eq!(of_another(name, "ff11aabbccdd"), None);
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(of_another(name, "ff11aabbccdd"), None);
     }
 
     #[test]

@@ -1,24 +1,79 @@
-//! What starts us, what would notice a hang, and whether the clock has been set.
+//! What starts us and whether it runs, what of the configuration it shuts out, what would notice a hang, and whether the clock has been set.
 //!
 //! Nothing here stops a report: a box without a service manager is one that somebody watches by hand, and nothing is decided by the
 //! wall clock. It is what a technician looks for after a night in which the box was silent.
 
 use super::finding::Finding;
+use crate::config::Config;
+use crate::life::Runs;
 use crate::report::FIRST_YEAR;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Where packages and people put the unit.
 const UNITS: [&str; 3] =
     ["/etc/systemd/system/lookout.service", "/usr/lib/systemd/system/lookout.service", "/lib/systemd/system/lookout.service"];
 
+/// Where a service manager keeps what its services run in: cgroups of version 2, 1 and both.
+const SLICES: [&str; 3] =
+    ["/sys/fs/cgroup/system.slice", "/sys/fs/cgroup/systemd/system.slice", "/sys/fs/cgroup/unified/system.slice"];
+/// Where the unit's `RuntimeDirectory` is.
+const RUNTIME: &str = "/run/lookout";
+/// What `ProtectHome=yes` hides (systemd.exec(5)).
+const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
+/// What `PrivateTmp=yes` puts another folder in the place of.
+const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
+
 /// One finding each about the service, the machine's watchdog and the clock, where there is something to say.
 pub fn look() -> Vec<Finding> {
-    let unit = UNITS.iter().find_map(|path| Some((*path, std::fs::read_to_string(path).ok()?)));
+    let unit = unit();
     let managed = unit.is_some();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let hardware = if managed { machine(Path::new("/sys/class/watchdog/watchdog0")) } else { None };
-    [Some(service(unit)), hardware, clock(now)].into_iter().flatten().collect()
+    let slice = SLICES.into_iter().map(Path::new).find(|slice| slice.is_dir()).filter(|_| managed);
+    let runs = slice.map(|slice| running(slice, Path::new(RUNTIME)));
+    [Some(service(unit)), runs, hardware, clock(now)].into_iter().flatten().collect()
+}
+
+/// What is configured and the service, where it is installed, does not see or may not write. `source`: the recording or pipe; `files`: what reports are
+/// appended to.
+pub fn shut_out(config: &Config, source: Option<&str>, files: &[PathBuf]) -> Vec<Finding> {
+    unit().map(|(_, text)| outside(&text, config, source, files)).unwrap_or_default()
+}
+
+fn outside(unit: &str, config: &Config, source: Option<&str>, files: &[PathBuf]) -> Vec<Finding> {
+    let says = |line: &str| unit.lines().any(|l| l.trim() == line);
+    let (no_homes, own_tmp, strict) = (says("ProtectHome=yes"), says("PrivateTmp=yes"), says("ProtectSystem=strict"));
+    let below = |path: &Path, dirs: &[&str]| dirs.iter().any(|dir| path.starts_with(dir));
+    let hidden = |path: &Path| (no_homes && below(path, &HOMES)) || (own_tmp && below(path, &TEMPORARY));
+    // A FIFO or a device is written through, also where nothing can be changed.
+    let is_through = |path: &Path| std::fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir());
+    let kept = |path: &Path| !strict || path.starts_with(&config.state) || path.starts_with("/run") || is_through(path);
+    let read = [("source", source.map(Path::new)), ("bundle", config.bundle.as_deref())];
+    let read = read.into_iter().filter_map(|(key, path)| Some((key, path?))).filter(|&(_, path)| hidden(path));
+    let written = files.iter().map(|file| ("report", file)).chain(config.blackbox.dir.iter().map(|dir| ("blackbox", dir)));
+    let written = written.map(|(key, path)| (key, path.as_path())).filter(|&(_, path)| hidden(path) || !kept(path));
+    let note = |(key, path): (&str, &Path), what: &str| {
+        let says = format!("{key}: the service {what} {}, its unit shuts it out there", path.display());
+        Finding::note("service", says).fix(format!("take a place in {}", config.state.display()))
+    };
+    read.map(|one| note(one, "does not see")).chain(written.map(|one| note(one, "may not write"))).collect()
+}
+
+/// The unit, and what stands in it.
+fn unit() -> Option<(&'static str, String)> {
+    UNITS.iter().find_map(|path| Some((*path, std::fs::read_to_string(path).ok()?)))
+}
+
+/// Does the service that is installed run? `slice`: what services run in; `runtime`: where it counts its starts.
+fn running(slice: &Path, runtime: &Path) -> Finding {
+    let processes = std::fs::read_to_string(slice.join("lookout.service/cgroup.procs")).unwrap_or_default();
+    if processes.trim().is_empty() {
+        return Finding::note("service", "it is installed and does not run: nothing is watched")
+            .fix("`systemctl status lookout` says why, `sudo systemctl start lookout` starts it");
+    }
+    let story = Runs::look(runtime).map(|story| format!("; {story}"));
+    Finding::ok("service", format!("it runs{}", story.unwrap_or_default()))
 }
 
 /// Is there a service manager with a watchdog around us?
@@ -69,6 +124,8 @@ fn clock(now: Duration) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::BlackBox;
+    use crate::report::LastEnd;
 
     #[test]
     fn a_clock_that_was_never_set_is_said_and_breaks_nothing() {
@@ -82,6 +139,44 @@ mod tests {
         let says = |text: &str| service(Some(("/etc/x.service", text.into()))).says().to_string();
         assert_eq!(says("[Service]\nWatchdogSec=4\n"), "/etc/x.service is installed, with a watchdog");
         assert!(says("[Service]\n#WatchdogSec=4\n").contains("a hang would not be noticed"));
+    }
+
+    #[test]
+    fn a_service_that_is_dead_is_said_and_one_that_runs_says_how_the_last_run_ended() {
+        let dir = std::env::temp_dir().join(format!("lookout-slice-{}", std::process::id()));
+        let says = || running(&dir, &dir).says().to_string();
+        let dead = "it is installed and does not run: nothing is watched";
+        assert_eq!(says(), dead, "it was never started");
+        std::fs::create_dir_all(dir.join("lookout.service")).expect("a folder");
+        let processes = |text: &str| std::fs::write(dir.join("lookout.service/cgroup.procs"), text).expect("a file");
+        processes("");
+        assert_eq!(says(), dead);
+        processes("714\n");
+        assert_eq!(says(), "it runs");
+        Runs::begin(Some(&dir)).end(LastEnd::Failed, "no camera");
+        Runs::begin(Some(&dir));
+        assert_eq!(says(), "it runs; start 2 since power came on; the last run ended: no camera");
+        std::fs::remove_dir_all(&dir).expect("it was there");
+    }
+
+    #[test]
+    fn what_the_unit_shuts_out_is_said() {
+        let unit = include_str!("../../../board/systemd/lookout.service");
+        let dir = Some("/home/me/clips".into());
+        let config =
+            Config { bundle: Some("/root/mine".into()), blackbox: BlackBox { dir, ..BlackBox::default() }, ..Config::default() };
+        let files =
+            ["/srv/reports.nmea", "/var/lib/lookout/reports.nmea", "/run/lookout/reports.nmea", "/dev/null"].map(PathBuf::from);
+        let found = outside(unit, &config, Some("/tmp/camera.fifo"), &files);
+        let says: Vec<&str> = found.iter().map(Finding::says).collect();
+        let expected = [
+            "source: the service does not see /tmp/camera.fifo, its unit shuts it out there",
+            "bundle: the service does not see /root/mine, its unit shuts it out there",
+            "report: the service may not write /srv/reports.nmea, its unit shuts it out there",
+            "blackbox: the service may not write /home/me/clips, its unit shuts it out there",
+        ];
+        assert_eq!(says, expected);
+        assert!(!found.iter().any(Finding::is_broken) && outside("[Service]\n", &config, Some("/tmp/x"), &files).is_empty());
     }
 
     #[test]

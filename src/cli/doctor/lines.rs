@@ -78,7 +78,7 @@ fn check(needed: &Wiring, labels: &[Label], denied: bool) -> Vec<Finding> {
                 Finding::broken("gpio", 2, format!("{why}; {who} need it"))
                     .fix("correct gpio.chip, or name the lines by their names"),
             ),
-            Err(Trouble::NotNow(_)) => found.push(
+            Err(Trouble::Denied(_) | Trouble::NotNow(_)) => found.push(
                 Finding::broken("gpio", 1, format!("no GPIO chip called {} can be used, and {who} need it", needed.chip))
                     .fix(format!("name a chip listed here as gpio.chip, or take {out}")),
             ),

@@ -1,21 +1,26 @@
 //! The bundle that runs, and what is made of it for this box before anything is watched.
 //!
 //! Where another bundle runs than the one that was meant, what is configured may not fit it. That is left alone and said: a box that watches
-//! with less is better than one that does not watch. The bundle that was meant is refused for the same.
+//! with less is better than one that does not watch. So it is where classes were taught on another bundle, as after an update of the built-in one. The
+//! bundle that was meant is refused for the same. What is to be said of it is said when all is ready: a try that fails is made again every few seconds.
 
 use super::Args;
 use crate::board::{Board, Wiring};
-use crate::bundle::Decision;
+use crate::bundle::{Bundle, Decision};
 use crate::cli::Failure;
+use crate::cli::calibrate::piece;
 use crate::cli::setup::{self, Chosen, choose};
 use crate::config::{Config, ConfigError};
 use crate::decision::Thresholds;
 use crate::encoder::Form;
+use crate::extra::Spec;
+use crate::gpio::{self, Trouble};
 use crate::novelty::Setup;
 use crate::pipeline::{Options, Pipeline};
 use crate::qnn::Engine;
-use crate::report::Label;
+use crate::report::{Label, ReportSpec, port};
 use crate::store::{self, Store};
+use log::Level;
 use std::time::Duration;
 
 /// See the module's documentation.
@@ -46,26 +51,32 @@ pub fn prepare(args: &Args, config: &Config, store: &Store, board: &Board) -> Re
     let config = &Config { source, place: args.place.on || config.place, ..config.clone() };
     let named = args.bundle.bundle.as_deref().or(config.bundle.as_deref());
     let mut chosen = choose(named, config, store)?;
-    let taught = setup::run_taught(&mut chosen.bundle, store);
+    let mut notes = Vec::new();
+    let taught = setup::run_taught(&mut chosen.bundle, store).map_err(|why| notes.push((Level::Error, why))).ok();
     let trouble = chosen.trouble.clone();
-    make(chosen, taught, args, config, store, board).map_err(|e| match trouble {
+    let ready = make(chosen, taught, args, config, store, board, &mut notes).map_err(|e| match trouble {
         Some(trouble) => Failure { why: format!("{trouble}; {}", e.why), ..e },
         None => e,
-    })
+    })?;
+    notes.iter().for_each(|(level, what)| log::log!(*level, "{what}"));
+    Ok(ready)
 }
 
+/// `notes`: gets what is to be said once all is ready.
 fn make(
-    chosen: Chosen,
+    mut chosen: Chosen,
     taught: Option<usize>,
     args: &Args,
     config: &Config,
     store: &Store,
     board: &Board,
+    notes: &mut Vec<(Level, String)>,
 ) -> Result<Ready, Failure> {
     let bundle = &chosen.bundle;
     let (labels, own) = (&bundle.labels, &bundle.contract.decision);
+    let elsewhere = setup::taught_elsewhere(bundle, store);
     // Another bundle runs than the one that was meant, or without what was taught.
-    let other = chosen.trouble.is_some() || taught.is_none();
+    let other = chosen.trouble.is_some() || taught.is_none() || elsewhere.is_some();
     let mut left_alone = Vec::new();
     let mut leave = |e: Failure, what: &str| {
         if !other {
@@ -84,18 +95,52 @@ fn make(
     if place != config.place {
         left_alone.push("where something moves cannot be said of rows of numbers; `where` is left alone".into());
     }
+    if !args.wait {
+        may_be_opened(args, config, board, bundle, wiring.as_ref())?;
+    }
+    let threads = board.threads(args.threads.or(config.threads))?;
+    notes.extend(piece::of_another(&config.file, &bundle.hash).map(|what| (Level::Warn, what)));
+    let (known, trouble) = store::novelty::look(store.dir(), bundle);
+    notes.extend(trouble.into_iter().map(|why| (Level::Warn, why)));
     let options = Options {
         region: config.looked_at(),
         thresholds: thresholds(config, own, labels),
         heartbeat: Duration::from_secs(config.heartbeat_s.into()),
         gate: args.gate.on(),
         place,
-        form: Form::On(Engine { threads: board.threads(args.threads.or(config.threads))?, ..Engine::best() }),
-        novelty: store::novelty::of_place(store.dir(), bundle).and_then(|setup| config.novelty.apply(setup)),
+        form: Form::On(Engine { threads, ..Engine::best() }),
+        novelty: known.and_then(|setup| config.novelty.apply(setup)),
         ..Options::default()
     };
     let pipeline = Pipeline::new(bundle, &options)?;
+    match elsewhere {
+        // What its owner configured is of another bundle: a fallback, as where an installed one is broken.
+        Some(what) if chosen.trouble.is_none() && !left_alone.is_empty() => chosen.trouble = Some(what),
+        other => notes.extend(other.map(|what| (Level::Info, what))),
+    }
     Ok(Ready { chosen, taught, pipeline, wiring, left_alone, novelty: options.novelty })
+}
+
+/// May this user open what is configured? Asked where nobody waits: with `--wait` a device that udev has not given to its group yet is tried again.
+///
+/// # Errors
+/// The first that may not be opened, and the group that helps: exit code 1, since a restart may find it given.
+fn may_be_opened(args: &Args, config: &Config, board: &Board, bundle: &Bundle, wiring: Option<&Wiring>) -> Result<(), Failure> {
+    let reports = super::report_specs(args, config, board)?;
+    let ports =
+        reports.iter().filter_map(|spec| if let ReportSpec::Serial { path, .. } = spec { Some(path.clone()) } else { None });
+    let heard = bundle.contract.extra.iter().filter_map(|extra| match Spec::read(&extra.name, config.extra.get(&extra.name)?) {
+        Ok(Spec::Nmea { path, .. }) => Some(path),
+        _ => None,
+    });
+    if let Some(why) = ports.chain(heard).find_map(|path| Some(format!("{}: {}", path.display(), port::denied(&path)?))) {
+        return Err(Failure::broke(why));
+    }
+    let used = wiring.filter(|w| !w.buttons.is_empty() || (reports.contains(&ReportSpec::Gpio) && !w.is_empty()));
+    match used.map(|wiring| gpio::find(&wiring.chip, wiring.lines.iter().map(|(_, out)| &out.line))) {
+        Some(Err(Trouble::Denied(why))) => Err(Failure::broke(why)),
+        _ => Ok(()),
+    }
 }
 
 /// Does `[extra]` name only what a bundle with these extras reads?

@@ -16,7 +16,7 @@ use crate::cli::ears::Ears;
 use crate::health::HealthClock;
 use crate::life::Runs;
 use crate::pipeline::{Counts, Pipeline, Probe};
-use crate::report::{Drops, Report, State};
+use crate::report::{Drops, Report, State, outbox};
 use crate::source::{Fault, Timestamp};
 use crate::vitals::Vitals;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -122,6 +122,10 @@ impl Watch<'_> {
             }
             if proof && self.notifier.is_due() && self.herald.is_awake() {
                 self.notifier.alive();
+                if !self.live {
+                    // A report waits so long for a slow reader, and the one before it may have.
+                    self.notifier.busy(2 * outbox::PATIENCE);
+                }
             }
             self.report(&mut round);
         }

@@ -1,5 +1,5 @@
-//! What a training came to, as one self-contained HTML page: figures beside baselines, which class is taken for which, whether stated probabilities
-//! can be believed, and how the learning went.
+//! What a training came to, as one self-contained HTML page: figures beside baselines, which class is taken for which, in which recordings, whether stated
+//! probabilities can be believed, and how the learning went.
 
 use super::words;
 use crate::cli::confusion::{Confusion, page};
@@ -7,15 +7,17 @@ use crate::cli::drawing::{Anchor, Colour, Drawing, EDGE, FAINT, INK, Stroke};
 use crate::cli::plot::{base64, escaped};
 use crate::train::course::{Course, Outcome};
 use crate::train::fit::Epoch;
-use crate::train::judge::Figures;
+use crate::train::judge::{Clip, Figures};
 use crate::train::set::Set;
 use std::fmt::Write;
 
+/// Recordings that are listed at most: the page stays one that a browser opens at once.
+const LISTED: usize = 300;
 /// What was judged.
 const BLUE: Colour = [0x00, 0x72, 0xb2];
 
-/// The page.
-pub fn html(set: &Set, course: &Course, o: &Outcome, summary: &str) -> String {
+/// The page. `head`: how the device computes the head, in words.
+pub fn html(set: &Set, course: &Course, o: &Outcome, summary: &str, head: &str) -> String {
     let what = if set.stretches { "ticks" } else { "recordings" };
     let mut answers = Confusion::new(set.labels.clone(), what);
     for (row, counts) in answers.counts.iter_mut().zip(&o.found.device.counts) {
@@ -27,10 +29,11 @@ pub fn html(set: &Set, course: &Course, o: &Outcome, summary: &str) -> String {
     } else {
         answers.sentence()
     };
+    let head = escaped(head);
     let mut body = format!("<h1>{}</h1>\n<p class=\"big\">{sentence}</p>\n", escaped(&title));
     let _ = writeln!(
         body,
-        "<p>Judged in int8 as on the device, by nets that have not learnt from the {}.</p>",
+        "<p>Judged as the device computes (head: {head}), by nets that have not learnt from the {}.</p>",
         if set.has_no_groups() {
             "recording itself; no groups are known, so other cuts of the same scene may have been learnt from"
         } else {
@@ -44,6 +47,9 @@ pub fn html(set: &Set, course: &Course, o: &Outcome, summary: &str) -> String {
     }
     body.push_str("<h2>What is taken for what</h2>\n");
     picture(&mut body, "confusion", &answers.matrix());
+    if !set.stretches {
+        recordings(&mut body, set, o);
+    }
     body.push_str("<h2>Can stated probabilities be believed?</h2>\n");
     let error = o.found.device.calibration_error();
     let _ = writeln!(
@@ -74,6 +80,27 @@ fn classes(body: &mut String, answers: &Confusion) {
         let said: u32 = answers.counts.iter().map(|row| row[c]).sum();
         let share = |of: u32| if of == 0 { "none".into() } else { format!("{:.1} %", 100.0 * right as f32 / of as f32) };
         let _ = writeln!(body, "<tr><td>{label}</td><td>{all}</td><td>{}</td><td>{}</td></tr>", share(all), share(said));
+    }
+    body.push_str("</table>\n");
+}
+
+/// What was said of each clip, for whoever looks why: the wrong ones, which may be labelled wrong, and those that were nearly wrong.
+fn recordings(body: &mut String, set: &Set, o: &Outcome) {
+    let truth = |c: &Clip| set.sequences[c.recording].whole;
+    let right = |c: &Clip| truth(c) == Some(c.said);
+    let mut clips = o.found.device.clips.clone();
+    let surest = |c: &Clip| if right(c) { c.p } else { -c.p };
+    clips.sort_by(|a, b| right(a).cmp(&right(b)).then(surest(a).total_cmp(&surest(b))));
+    let wrong = clips.iter().filter(|c| !right(c)).count();
+    let cut = if clips.len() > LISTED { format!("; {LISTED} of {} are listed", clips.len()) } else { String::new() };
+    body.push_str("<h2>Which recordings?</h2>\n");
+    let order = "the surest on top; then the right ones, the least sure on top";
+    let _ = writeln!(body, "<p>First the {wrong} wrong ones, {order}{cut}.</p>");
+    body.push_str("<table><tr><th>file</th><th>is</th><th>said</th><th>p</th><th>part</th></tr>\n");
+    for c in clips.iter().take(LISTED) {
+        let (file, is) = (escaped(&set.sequences[c.recording].source), truth(c).map_or("", |class| &set.labels[class]));
+        let (said, part) = (&set.labels[c.said], o.parts[c.recording]);
+        let _ = writeln!(body, "<tr><td>{file}</td><td>{is}</td><td>{said}</td><td>{:.3}</td><td>{part}</td></tr>", c.p);
     }
     body.push_str("</table>\n");
 }

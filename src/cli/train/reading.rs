@@ -1,5 +1,7 @@
-//! Listed recordings to ticks, and whether every class can still be learnt and judged from those that could be read.
+//! Listed recordings to ticks, and whether what was listed and asked for is in those that could be read: every class, to be learnt and judged, every stretch,
+//! extras and colours.
 
+use crate::bundle::{Channel, Input};
 use crate::cli::Failure;
 use crate::cli::progress::Progress;
 use crate::extra::Extra;
@@ -28,7 +30,10 @@ pub fn ticks(
         let progress = Progress::new();
         let done = |n: usize| progress.say(|| format!("reading recordings: {n} of {}", sources.len()));
         made.push(maker.all(&sources, &done).into_iter());
+        drop(progress);
         maker.dense(sources.len()).map_err(Failure::refused)?;
+        // Of the turned pictures it is the same.
+        maker.repeats(sources.len()).filter(|_| made.len() == 1).into_iter().for_each(|why| log::warn!("{why}"));
     }
     let mut all = Vec::new();
     let mut lost = Vec::new();
@@ -41,12 +46,8 @@ pub fn ticks(
             Err(why) => lost.push((r, why)),
         }
     }
-    for (_, why) in lost.iter().take(10) {
-        log::warn!("left out: {why}");
-    }
-    if lost.len() > 10 {
-        log::warn!("left out: {} more", lost.len() - 10);
-    }
+    warn(lost.iter().map(|(_, why)| format!("left out: {why}")).collect());
+    warn(unshown(&all, tick_ms, delay_ms));
     let classes: Vec<_> = all.iter().map(|(r, ticks, _)| set::classes(r, ticks.len(), tick_ms, delay_ms)).collect();
     let of: Vec<Shown<'_>> = all.iter().zip(&classes).map(|((r, ..), classes)| (r, classes.as_slice())).collect();
     for n in 0..listing.labels.len() {
@@ -67,7 +68,81 @@ pub fn ticks(
             )));
         }
     }
+    never_given(&all, extra).map_err(Failure::refused)?;
+    if let Kind::Planes(input) = &kinds[0] {
+        colourless(&all, input).into_iter().for_each(|why| log::warn!("{why}"));
+    }
     Ok((listing, all))
+}
+
+/// Says the first ten of these, and how many more there are.
+pub fn warn(sentences: Vec<String>) {
+    sentences.iter().take(10).for_each(|why| log::warn!("{why}"));
+    if sentences.len() > 10 {
+        log::warn!("and of {} more recordings the like", sentences.len() - 10);
+    }
+}
+
+/// Of which recordings stretches are listed that no tick shows: behind the end, mostly because their times were counted in other ticks, or too short.
+pub fn unshown(all: &Ticked, tick_ms: u32, delay_ms: u64) -> Vec<String> {
+    let of = |(r, ticks, _): &(Recording, Ticks, Vec<Ticks>)| {
+        // What the rest is has no beginning of its own.
+        let listed = || r.spans.iter().filter(|s| s.label.is_some() && s.end_ms != u64::MAX);
+        let length_ms = ticks.len() as u64 * u64::from(tick_ms);
+        let (all, behind) = (listed().count(), listed().filter(|s| s.start_ms >= length_ms).count());
+        let short = listed().filter(|s| s.start_ms < length_ms && !set::shows_a_tick(s, ticks.len(), tick_ms, delay_ms)).count();
+        let rows = if r.is_rows() { format!(" at {tick_ms} ms a row") } else { String::new() };
+        let seconds = length_ms as f64 / 1e3;
+        let behind = (behind > 0).then(|| {
+            format!("{behind} of {all} stretches of {} begin behind its end ({seconds} s{rows}): is --tick-ms right?", r.source)
+        });
+        let short = (short > 0).then(|| {
+            format!("{short} of {all} stretches of {} show no tick of {tick_ms} ms: too short, or too near its end", r.source)
+        });
+        behind.into_iter().chain(short)
+    };
+    all.iter().flat_map(of).collect()
+}
+
+/// Refuses an extra that no tick of any recording has: the bundle's answers would hang on weights that nothing has taught.
+fn never_given(all: &Ticked, extra: &[Extra]) -> Result<(), String> {
+    for (n, one) in extra.iter().enumerate() {
+        // A pair each, value and mark, at the end of the row.
+        let mark = 2 * (extra.len() - n) - 1;
+        let given = |ticks: &Ticks| match &ticks.data {
+            Data::Numbers(numbers) => numbers.chunks_exact(ticks.width).any(|row| row[row.len() - mark] != 0.0),
+            Data::Levels(_) => false,
+        };
+        if !all.iter().any(|(_, ticks, _)| given(ticks)) {
+            let name = &one.name;
+            return Err(format!(
+                "--extra {name}: no recording has {name}; a table CLIP.extra.csv with the columns ms and {name} expected beside them"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What is to be said where colours are to be learnt from and most recordings have none.
+fn colourless(all: &Ticked, input: &Input) -> Option<String> {
+    let mut planes = input.channels.iter().flat_map(|c| vec![*c; c.planes()]);
+    let (red, pixels) = (planes.position(|c| c == Channel::Rgb)?, input.width * input.height);
+    // Red, green and blue stand one after the other, and are the same plane of what is grey.
+    let grey = |ticks: &Ticks| match &ticks.data {
+        Data::Levels(levels) => levels.chunks_exact(ticks.width).all(|tick| {
+            let [red, green, blue] = [0, 1, 2].map(|n| &tick[(red + n) * pixels..][..pixels]);
+            red == green && green == blue
+        }),
+        Data::Numbers(_) => false,
+    };
+    let found: Vec<&str> = all.iter().filter(|(_, ticks, _)| grey(ticks)).map(|(r, ..)| r.source.as_str()).collect();
+    let first = found.first().filter(|_| found.len() * 2 > all.len())?;
+    Some(format!(
+        "--channels rgb: {} of {} recordings are grey, {first} is one; a camera's colours would be news to the bundle. \
+         `record` and `label` keep colours with --bundle of one that looks at them",
+        found.len(),
+        all.len()
+    ))
 }
 
 /// Nothing that is measured is larger, and 32 bits have no room for what would be computed of it.
@@ -118,7 +193,7 @@ fn unseen(r: &Recording, n: usize, ticks: usize, tick_ms: u32, delay_ms: u64) ->
     let length_ms = ticks as u64 * u64::from(tick_ms);
     let seconds = |ms: u64| ms as f64 / 1e3;
     match r.spans.iter().find(|s| s.label == Some(n)) {
-        Some(s) if s.start_ms + delay_ms >= length_ms => {
+        Some(s) if s.start_ms + delay_ms + u64::from(tick_ms) > length_ms => {
             let late = if delay_ms > 0 { format!(" and is answered {delay_ms} ms later") } else { String::new() };
             format!("{} ends at {} s, it is listed from {} s on{late}", r.source, seconds(length_ms), seconds(s.start_ms))
         }

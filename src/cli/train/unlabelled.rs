@@ -3,8 +3,8 @@
 //! A folder (every recording below it), one recording, or a table. A table may have labels: classes named by --strange are not learnt from, and with
 //! --folds they have to be found again, which is the only way to know what an alarm without labels is worth.
 
-use super::reading::Ticked;
-use super::{Args, NewEncoder, channels, wishes};
+use super::reading::{Ticked, unshown, warn};
+use super::{Args, NewEncoder, channels, no_encoder_of_rows, wishes};
 use crate::bundle::{Bundle, Channel};
 use crate::cli::Failure;
 use crate::cli::setup::load;
@@ -17,6 +17,7 @@ use crate::train::unlabelled::{self, grid_draft, grid_input};
 use crate::train::write::{self, Draft, MAX_HELD, Terms};
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::path::Path;
 
 /// Runs the command.
 pub fn run(args: &Args, name: String, out: &mut dyn Write) -> Result<(), Failure> {
@@ -30,7 +31,8 @@ pub fn run(args: &Args, name: String, out: &mut dyn Write) -> Result<(), Failure
     let listing = Listing::unlabelled(&args.clips, &wishes(args, tick_ms)?).map_err(Failure::refused)?;
     let strange = strange(args, &listing)?;
     let rows = listing.recordings.iter().all(|r| r.is_rows());
-    let grid = args.encoder == Some(NewEncoder::Grid) && !rows;
+    no_encoder_of_rows(args, rows)?;
+    let grid = args.encoder == Some(NewEncoder::Grid);
     let input = if grid {
         let sees = channels(args, &[Channel::Motion])?;
         if sees.contains(&Channel::Rgb) {
@@ -63,6 +65,7 @@ pub fn run(args: &Args, name: String, out: &mut dyn Write) -> Result<(), Failure
     let max_held = encoder.as_ref().map_or(MAX_HELD, |b| b.contract.time.max_held);
     let maker = Maker::new(kind, tick_ms, Some(cache.as_path())).map_err(Failure::broke)?.holding(max_held);
     let (listing, ticks) = read(listing, &maker)?;
+    warn(unshown(&ticks, tick_ms, 0));
     let width = ticks[0].1.width;
     let set = Set::new(&listing, ticks, tick_ms, terms.window, 0);
     let learning = normal::Terms {
@@ -74,19 +77,7 @@ pub fn run(args: &Args, name: String, out: &mut dyn Write) -> Result<(), Failure
         ..normal::Terms::new(tick_ms, if rows { 0 } else { width })
     };
     if !strange.is_empty() && args.folds > 1 {
-        let (lines, left) = unlabelled::judge(&set, &strange, usize::from(args.folds), args.seed, args.predictor, &learning)?;
-        let what = if set.stretches { ["all ticks", "mean of recordings"] } else { ["clips", "clips"] };
-        writeln!(out, "{:40} AUC {:>10} {:>20}", format!("judged in {} folds by group", args.folds), what[0], what[1])?;
-        for line in lines {
-            writeln!(out, "{:40}     {:>10.3} {:>20.3}", line.what, line.auc[0], line.auc[1])?;
-        }
-        if left > 0 {
-            writeln!(
-                out,
-                "not in these figures: {left} of {} recordings, in which no labelled tick has a score",
-                set.sequences.len()
-            )?;
-        }
+        judge(args, &set, &strange, &learning, out)?;
     }
     if rows {
         terms.features = width;
@@ -108,23 +99,47 @@ pub fn run(args: &Args, name: String, out: &mut dyn Write) -> Result<(), Failure
     );
     let network = network.map(|file| (NETWORK, file));
     let files: Vec<(&str, Vec<u8>)> = [(FILE, file), ("README.md", card.into_bytes())].into_iter().chain(network).collect();
-    match draft {
-        Some(mut draft) => {
-            draft.files.extend(files.into_iter().map(|(name, bytes)| (name.to_string(), bytes)));
-            crate::golden::prove(&draft.open(&terms)?)?;
-            draft.save(&terms, &args.out)?;
-        }
-        None => {
-            let network = files.iter().find(|(name, _)| *name == NETWORK).map(|(_, bytes)| bytes.as_slice());
-            let text = base.amended(Some(&terms.name), &[(FILE, Some(&files[0].1)), (NETWORK, network)])?;
-            let mut all = base.files().clone();
-            all.remove(NETWORK);
-            all.extend(files.into_iter().map(|(name, bytes)| (name.to_string(), bytes)));
-            crate::golden::prove(&write::in_memory(&all, &text)?)?;
-            write::save(&args.out, &all, &text)?;
-        }
-    }
+    save(&args.out, draft, &base, &terms, files)?;
     writeln!(out, "bundle {} written to {}: learnt from {ticks} ticks; {said}", terms.name, args.out.display())?;
+    Ok(())
+}
+
+/// What was found again of what is strange, said.
+fn judge(
+    args: &Args,
+    set: &Set,
+    strange: &BTreeSet<usize>,
+    learning: &normal::Terms,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let (lines, left) = unlabelled::judge(set, strange, usize::from(args.folds), args.seed, args.predictor, learning)?;
+    let what = if set.stretches { ["all ticks", "mean of recordings"] } else { ["clips", "clips"] };
+    writeln!(out, "{:40} AUC {:>10} {:>20}", format!("judged in {} folds by group", args.folds), what[0], what[1])?;
+    for line in lines {
+        writeln!(out, "{:40}     {:>10.3} {:>20.3}", line.what, line.auc[0], line.auc[1])?;
+    }
+    if left > 0 {
+        let all = set.sequences.len();
+        writeln!(out, "not in these figures: {left} of {all} recordings, in which no labelled tick has a score")?;
+    }
+    Ok(())
+}
+
+/// Writes the bundle, proven: the new one (`draft`), or `base` with what was learnt, the first of `files`.
+fn save(out: &Path, draft: Option<Draft>, base: &Bundle, terms: &Terms, files: Vec<(&str, Vec<u8>)>) -> Result<(), Failure> {
+    if let Some(mut draft) = draft {
+        draft.files.extend(files.into_iter().map(|(name, bytes)| (name.to_string(), bytes)));
+        crate::golden::prove(&draft.open(terms)?)?;
+        draft.save(terms, out)?;
+        return Ok(());
+    }
+    let network = files.iter().find(|(name, _)| *name == NETWORK).map(|(_, bytes)| bytes.as_slice());
+    let text = base.amended(Some(&terms.name), &[(FILE, Some(&files[0].1)), (NETWORK, network)])?;
+    let mut all = base.files().clone();
+    all.remove(NETWORK);
+    all.extend(files.into_iter().map(|(name, bytes)| (name.to_string(), bytes)));
+    crate::golden::prove(&write::in_memory(&all, &text)?)?;
+    write::save(out, &all, &text)?;
     Ok(())
 }
 
@@ -141,6 +156,7 @@ fn read(mut listing: Listing, maker: &Maker) -> Result<(Listing, Ticked), Failur
     let sources: Vec<String> = listing.recordings.iter().map(|r| r.source.clone()).collect();
     let made = maker.all(&sources, &|_| {});
     maker.dense(sources.len()).map_err(Failure::refused)?;
+    maker.repeats(sources.len()).into_iter().for_each(|why| log::warn!("{why}"));
     let mut all = Vec::new();
     for (r, ticks) in listing.recordings.drain(..).zip(made) {
         match ticks {

@@ -6,6 +6,9 @@ use crate::train::judge::{Choice, Figures};
 use crate::train::set::Set;
 use std::path::Path;
 
+/// The first column of the table of classes is at least so wide, letters: with the others a line of 65, which no terminal breaks.
+const NARROW: usize = 24;
+
 /// `82.4 % (77 to 87)`. Ticks of one recording are no answers apart from each other: of them the interval is over recordings, or left out where there are
 /// too few.
 pub fn share(f: &Figures, ticks: bool) -> String {
@@ -56,13 +59,15 @@ pub fn summary(set: &Set, course: &Course, o: &Outcome) -> String {
             if set.stretches { "recordings of one scene" } else { "cuts of one recording" }
         ));
     }
-    lines.push(format!("in float, before weights and features became int8: {}{}", share(&o.found.float), auc(&o.found.float)));
+    let features = if course.reads_rows() { "" } else { " and features" };
+    lines.push(format!("in float, before weights{features} became int8: {}{}", share(&o.found.float), auc(&o.found.float)));
     for (look, figures) in &o.baselines {
         if figures.right().1 > 0 {
             lines.push(format!("{}: {}{}", look.words(set.stretches), share(figures), auc(figures)));
         }
     }
-    lines.push(format!("{:<24}{:>9}{:>9}{:>9}{:>14}", "class", what, "recall", "events", "false/10 min"));
+    let wide = set.labels.iter().map(String::len).max().unwrap_or_default().max(NARROW);
+    lines.push(format!("{:<wide$}{:>10}{:>9}{:>9}{:>14}", "class", what, "recall", "events", "false/10 min"));
     for (n, label) in set.labels.iter().enumerate() {
         let of: u32 = o.found.device.counts[n].iter().sum();
         let recall = o.found.device.recall()[n].map_or("-".into(), |r| format!("{:.1} %", r * 100.0));
@@ -72,7 +77,7 @@ pub fn summary(set: &Set, course: &Course, o: &Outcome) -> String {
         } else {
             (format!("{}/{}", e.found, e.all), format!("{:.2}", e.in_ten_minutes()))
         };
-        lines.push(format!("{label:<24}{of:>9}{recall:>9}{events:>9}{wrong:>14}"));
+        lines.push(format!("{label:<wide$}{of:>10}{recall:>9}{events:>9}{wrong:>14}"));
     }
     if set.stretches {
         for (n, label) in set.labels.iter().enumerate().filter(|(n, _)| Some(*n) != set.background) {
@@ -121,9 +126,16 @@ fn chosen(choice: Option<Choice>, allowed: f32, set: &Set) -> String {
     }
 }
 
+/// A word of a command as a POSIX shell takes it for one (Shell Command Language, 2.2).
+fn quoted(word: &str) -> String {
+    // What means nothing to a shell, wherever it stands in a word behind the first.
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./,:=+@%".contains(&b);
+    if !word.is_empty() && word.bytes().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
 /// The model card.
 pub fn card(clips: &Path, set: &Set, course: &Course, summary: &str) -> String {
-    let command: Vec<String> = std::env::args().skip(1).collect();
+    let command: Vec<String> = std::env::args().skip(1).map(|word| quoted(&word)).collect();
     let encoder = match (&course.settings.encoder, course.gait, &course.base) {
         (Some(plan), ..) => format!("new, {} products a tick, int8", course.heads * plan.products()),
         (None, Some(products), _) => format!("gait, nothing in it is trained, {products} products a tick, int8"),
@@ -132,7 +144,7 @@ pub fn card(clips: &Path, set: &Set, course: &Course, summary: &str) -> String {
     };
     let h = &course.settings.head;
     format!(
-        "# {}\n\nTrained by lookout {} on {} recordings of {}.\n\n```\nlookout {}\n```\n\n- Classes: {}\n- Encoder: {encoder}\n- Head: {} of {:?}, {} layer(s) of {}, window {} ticks of {} ms\n- Pictures and curves: report.html\n\n```\n{summary}```\n\nLicence of the data: say it here before you pass this on.\n",
+        "# {}\n\nTrained by lookout {} on {} recordings of {}.\n\n```\nlookout {}\n```\n\n- Classes: {}\n- Encoder: {encoder}\n- Head: {} of {:?}, {} layer(s) of {}, window {} ticks of {} ms\n- Figures and curves: report.html\n\n```\n{summary}```\n\nLicence of the data: say it here before you pass this on.\n",
         course.terms.name,
         env!("CARGO_PKG_VERSION"),
         set.sequences.len(),
@@ -152,6 +164,14 @@ pub fn card(clips: &Path, set: &Set, course: &Course, summary: &str) -> String {
 mod tests {
     use super::*;
     use crate::train::list::Listing;
+
+    #[test]
+    fn a_command_can_be_pasted() {
+        let words = ["train", "my clips/day 1", "it's", "$HOME", "", "--rename", "a=b,c=-", "a\nb"];
+        let line = format!("printf '%s\\0' {}", words.map(quoted).join(" "));
+        let out = std::process::Command::new("sh").args(["-c", &line]).output().expect("a shell");
+        assert_eq!(out.stdout, words.map(|word| format!("{word}\0")).concat().into_bytes(), "{line}");
+    }
 
     #[test]
     fn a_threshold_is_said_with_what_it_is_worth() {
