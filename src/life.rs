@@ -25,7 +25,7 @@ const MAX_BYTES: u64 = 4 << 10;
 #[derive(Debug)]
 pub struct Runs {
     file: Option<PathBuf>,
-    /// Starts before this one since power came on.
+    /// Starts before this one since power came on or the service was stopped.
     restarts: u32,
     /// Of those since the last that was asked to stop, and this one, the last [`MANY`] + 1, in ms since boot.
     starts: Vec<u64>,
@@ -70,19 +70,18 @@ impl Runs {
     /// One sentence for the log about the run before; `None` where there was none or it was asked to stop.
     pub fn story(&self) -> Option<String> {
         let words = if self.last_words.is_empty() { String::new() } else { format!(": {}", self.last_words) };
-        match self.last_end {
-            LastEnd::None | LastEnd::Stopped => None,
-            LastEnd::Failed => {
-                Some(format!("start {} since power came on; the last run ended{words}", u64::from(self.restarts) + 1))
-            }
-            LastEnd::Panic => {
-                Some(format!("start {} since power came on; the last run panicked{words}", u64::from(self.restarts) + 1))
-            }
-            LastEnd::Killed => Some(format!(
-                "start {} since power came on; the last run was killed without a word (watchdog, out of memory, or somebody)",
-                u64::from(self.restarts) + 1
-            )),
-        }
+        let how = match self.last_end {
+            LastEnd::None | LastEnd::Stopped => return None,
+            LastEnd::Failed => format!("ended{words}"),
+            LastEnd::Panic => format!("panicked{words}"),
+            LastEnd::Killed => "was killed without a word (watchdog, out of memory, or somebody)".into(),
+        };
+        Some(format!("{}; the last run {how}", self.start()))
+    }
+
+    /// Which start this is. The file goes when the service is stopped (`RuntimeDirectory`).
+    fn start(&self) -> String {
+        format!("start {} since power came on or it was stopped", u64::from(self.restarts) + 1)
     }
 
     /// One sentence, from outside, about the run that is on and the one before it. `None` where nothing can be read.
@@ -91,8 +90,8 @@ impl Runs {
         let mut lines = text.lines();
         let restarts: u32 = lines.next()?.parse().ok()?;
         let (last_end, last_words) = ended(lines.nth(2)?)?;
-        let story = Self { file: None, restarts, starts: vec![], last_end, last_words }.story();
-        Some(story.unwrap_or_else(|| format!("start {} since power came on", u64::from(restarts) + 1)))
+        let runs = Self { file: None, restarts, starts: vec![], last_end, last_words };
+        Some(runs.story().unwrap_or_else(|| runs.start()))
     }
 
     /// Safe mode is over: the starts that led to it count no more.
@@ -204,7 +203,7 @@ mod tests {
         assert!(fourth.story().is_some_and(|s| s.contains("start 4 ") && s.ends_with("panicked: at src/x.rs:1: no")));
         fourth.end(LastEnd::Stopped, "");
         assert_eq!(Runs::begin(Some(&dir.0)).story(), None);
-        assert_eq!(Runs::look(&dir.0).as_deref(), Some("start 5 since power came on"));
+        assert_eq!(Runs::look(&dir.0).as_deref(), Some("start 5 since power came on or it was stopped"));
     }
 
     #[test]

@@ -244,7 +244,7 @@ impl Drops {
 /// How the last run ended, as far as one can tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LastEnd {
-    /// There was none since power came on.
+    /// There was none since power came on or the service was stopped.
     #[default]
     None,
     /// Asked to stop.
@@ -278,7 +278,7 @@ impl LastEnd {
 pub struct Life {
     /// Seconds since this run began.
     pub seconds: u32,
-    /// Starts before this one since power came on.
+    /// Starts before this one since power came on or the service was stopped.
     pub restarts: u32,
     /// How the run before ended.
     pub last_end: LastEnd,

@@ -433,10 +433,10 @@ pub(crate) fn settle(part: &Path, place: &Path) -> io::Result<()> {
 /// What root makes in the folder of somebody else, a service's, becomes theirs: they have to change it some day. For anybody else it does nothing.
 pub(crate) fn hand_over(path: &Path) {
     let Some(around) = path.parent().filter(|_| rustix::process::geteuid().is_root()) else { return };
-    let owner = |path: &Path| fs::metadata(path).map(|m| (m.uid(), m.gid()));
-    if let (Ok(own), Ok((user, group))) = (owner(path), owner(around))
-        && own.0 != user
-        && let Err(e) = std::os::unix::fs::chown(path, Some(user), Some(group))
+    // A link stays what it leads to: that may be anybody's.
+    if let (Ok(own), Ok(theirs)) = (fs::symlink_metadata(path), fs::metadata(around))
+        && own.uid() != theirs.uid()
+        && let Err(e) = std::os::unix::fs::lchown(path, Some(theirs.uid()), Some(theirs.gid()))
     {
         log::warn!("{}: it stays root's: {e}", path.display());
     }
@@ -451,6 +451,17 @@ fn rename(part: &Path, place: &Path) -> io::Result<()> {
     }
     let dir = place.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
     flush(dir).map_err(|e| io::Error::other(format!("it has its name, but a power cut may take that back: {e}")))
+}
+
+/// Makes a folder where it is not there, and those above it. What root makes in a service's folder is the service's.
+///
+/// # Errors
+/// One of them cannot be made.
+pub(crate) fn make(dir: &Path) -> io::Result<()> {
+    let new: Vec<&Path> = dir.ancestors().take_while(|dir| !dir.exists()).collect();
+    fs::create_dir_all(dir)?;
+    new.into_iter().rev().for_each(hand_over);
+    Ok(())
 }
 
 /// Hex sha256.
@@ -481,9 +492,17 @@ mod tests {
         std::os::unix::fs::chown(&dir, Some(65534), Some(65534)).unwrap();
         drop(Store::at(&dir).change().unwrap());
         replace(&dir.join("taught").join("a.json"), b"{}").unwrap();
-        for name in ["lock", BUNDLES, "taught", "taught/a.json"] {
+        make(&dir.join("clips/day")).unwrap();
+        for name in ["lock", BUNDLES, "taught", "taught/a.json", "clips", "clips/day"] {
             assert_eq!(fs::metadata(dir.join(name)).unwrap().uid(), 65534, "{name}");
         }
+        // Never what a link leads to.
+        let (roots, link) = (dir.with_extension("roots"), dir.join("link"));
+        fs::write(&roots, "").unwrap();
+        std::os::unix::fs::symlink(&roots, &link).unwrap();
+        hand_over(&link);
+        assert_eq!(fs::metadata(&link).unwrap().uid(), 0);
+        fs::remove_file(roots).unwrap();
         fs::remove_dir_all(dir).unwrap();
     }
 

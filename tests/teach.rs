@@ -380,6 +380,19 @@ fn a_taught_class_is_calibrated_and_another_bundle_runs_without_it() {
         log.contains("wave: taught on bundle ") && log.contains("no class \"wave\", it has idle, left, right, shake; left alone"),
         "{log}"
     );
+    // What the box runs already may be installed again, thresholds of taught classes and all.
+    said(lookout(&["install", "--config", &config, BUNDLE]));
+    // Without its state folder it watches with less; a class that its owner named himself is still missed.
+    let (state, away) = (dir.join("state"), dir.join("away"));
+    std::fs::rename(&state, &away).unwrap();
+    let (heard, log) = run(&["--bundle", BUNDLE]);
+    assert!(heard.contains(",FALLBACK,") && log.contains("no class \"wave\""), "{heard}{log}");
+    let _ = std::fs::remove_dir_all(&state);
+    std::fs::rename(&away, &state).unwrap();
+    std::fs::write(&config, format!("[decision.label.wawe]\nenter = 0.9\n{text}")).unwrap();
+    let out = lookout(&["run", "--config", &config, "--board", "host", "--report", "stdout", "--source", &wave]);
+    assert_eq!(out.status.code(), Some(2), "a slip of the pen is none of a taught class");
+    std::fs::write(&config, &text).unwrap();
     // So it is said before anybody misses it.
     let out = lookout(&["doctor", "--config", &config, "--board", "host", "--json"]);
     assert!(!String::from_utf8(out.stdout).unwrap().contains("not called"));

@@ -15,7 +15,7 @@ use crate::pipeline::{Before, Probe};
 use crate::report::{Label, NOVELTY};
 use crate::source::{Shaped, Timestamp};
 use crate::store::novelty::name;
-use crate::store::{hand_over, held, settle};
+use crate::store::{hand_over, held, make, settle};
 use heapless::Deque;
 use rustix::fs::FlockOperation;
 use std::fs::{self, File};
@@ -326,14 +326,6 @@ impl Writer {
         }
         Ok(())
     }
-}
-
-/// Makes a folder where it is not there, and those above it. What root makes in a service's folder is the service's.
-fn make(dir: &Path) -> std::io::Result<()> {
-    let new: Vec<&Path> = dir.ancestors().take_while(|dir| !dir.exists()).collect();
-    fs::create_dir_all(dir)?;
-    new.into_iter().rev().for_each(hand_over);
-    Ok(())
 }
 
 /// The number of a clip and what it is for, from its name.

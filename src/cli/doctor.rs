@@ -73,6 +73,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let begin = Instant::now();
     let Needs { camera, other, serial, files, gpio } = needs;
     let (state, clips) = (config.state.clone(), config.blackbox.dir.clone());
+    // What comes through a FIFO or a device is live; a recording ends where its reports cannot be had.
+    let live = other.as_ref().is_none_or(|spec| std::fs::metadata(spec.path()).is_ok_and(|m| !m.is_file() && !m.is_dir()));
     let running = running.filter(|_| camera.is_some() || other.is_some());
     let first =
         move || running.and_then(|running| source::look(&config, &running, other.as_ref())).into_iter().collect::<Vec<_>>();
@@ -81,7 +83,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         ("camera", PATIENCE, ask(move || camera::look(camera.as_ref()))),
         ("serial", PATIENCE, ask(move || serial::look(&serial))),
         ("gpio", PATIENCE, ask(move || lines::look(gpio.as_ref()))),
-        ("report", PATIENCE, ask(move || places::look(&files, clips.as_deref()))),
+        ("report", PATIENCE, ask(move || places::look(&files, clips.as_deref(), live))),
         ("state", PATIENCE, ask(move || vec![disk::look(&state)])),
     ];
     for (area, patience, answer) in asked {
@@ -260,8 +262,9 @@ fn this_bundle(config: &Config, all: &mut Findings) -> Option<Running> {
             let elsewhere = setup::taught_elsewhere(&bundle, &Store::at(&config.state));
             let extras = reads_extras(config, bundle.contract.extra.iter().map(|extra| extra.name.as_str()));
             let decisions = config.decisions(&bundle.contract.decision, &bundle.labels).map(drop);
-            let all_fit = [config.names(&bundle.labels), extras, decisions];
-            let meant = trouble.is_none() && taught.is_ok() && (elsewhere.is_none() || all_fit.iter().all(Result::is_ok));
+            let meant = trouble.is_none() && taught.is_ok();
+            let spared = setup::spares(config, &bundle, &Store::at(&config.state));
+            let all_fit = [(config.names(&bundle.labels), meant && !spared), (extras, meant), (decisions, meant)];
             let labels: Vec<&str> = bundle.labels.iter().map(|l| l.as_str()).collect();
             let c = &bundle.contract;
             let text = format!("{} {} {} ({from}), hashes and golden vectors right", c.name, c.version, &bundle.hash[..8]);
@@ -287,8 +290,8 @@ fn this_bundle(config: &Config, all: &mut Findings) -> Option<Running> {
             if let Some(what) = piece::of_another(&config.file, &bundle.hash) {
                 all.add(Finding::note("config", what));
             }
-            for fits in all_fit {
-                fits.unwrap_or_else(|e| all.add(unfit("config", meant, &e)));
+            for (fits, binds) in all_fit {
+                fits.unwrap_or_else(|e| all.add(unfit("config", binds, &e)));
             }
             for label in config.gpio.buttons.keys().filter(|label| c.head.labels.contains(label)) {
                 all.add(

@@ -68,7 +68,10 @@ fn install(dir: &Path, args: &Args, config: &Config, store: &Store, out: &mut dy
     if tried.hash != sha256(&contract) {
         return Err(refuse("bundle.toml changed while it was being tried".into()));
     }
-    fits(&tried.thresholds(), &tried.labels, &tried.extra, tried.rows, Some(dir), config)
+    // What was taught on it comes back with it.
+    let mut labels = tried.labels.clone();
+    labels.extend(store.taught(&tried.hash).ok().flatten().iter().flat_map(|lesson| lesson.labels()).map(String::from));
+    fits(&tried.thresholds(), &labels, &tried.extra, tried.rows, Some(dir), config)
         .map_err(|why| refuse(format!("this box cannot use it: {why}")))?;
 
     let change = store.change()?;
@@ -208,8 +211,10 @@ fn say(
         labels.extend(lesson.labels().into_iter().map(String::from));
     }
     let own: Vec<&str> = labels.iter().map(String::as_str).collect();
-    let unfit = [setup::not_called(&hash, &own, store), piece::of_another(&config.file, &hash)];
-    unfit.iter().flatten().for_each(|what| log::warn!("{what}"));
+    if config.bundle.is_none() {
+        let unfit = [setup::not_called(&hash, &own, store), piece::of_another(&config.file, &hash)];
+        unfit.iter().flatten().for_each(|what| log::warn!("{what}"));
+    }
     if args.json {
         let line = serde_json::json!({
             "ok": true, "name": name, "version": version, "hash": record.current, "built_in": record.current.is_none(),

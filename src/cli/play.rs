@@ -11,8 +11,10 @@ use super::progress::{Progress, bar};
 use super::segments::Timeline;
 use super::setup;
 use crate::bundle::Bundle;
+use crate::cli::run::heard;
 use crate::complaint::Complaint;
 use crate::extra::Table;
+use crate::extra::listen::denied;
 use crate::pipeline::{Counts, Options, Pipeline, Probe};
 use crate::report::Report;
 use crate::source::ahead::Ahead;
@@ -116,6 +118,9 @@ fn ears(clip: &str, bundle: &Bundle, played: &Played<'_>, source: &dyn Source) -
         return Ok(Ears::deaf());
     }
     if let Some(devices) = played.heard {
+        if let Some(why) = denied(heard(&bundle.contract.extra, devices)) {
+            return Err(Failure::broke(why));
+        }
         return Ears::open(bundle, devices, Some(clip), source.is_live());
     }
     let table = Table::of(clip, played.extra, &bundle.contract.extra).map_err(Failure::refused)?;

@@ -8,6 +8,7 @@ use super::clip::{Clip, Small, class};
 use super::setup::{BundleArg, load};
 use super::stop;
 use crate::complaint::Complaint;
+use crate::extra::listen::denied;
 use crate::extra::table::Draft;
 use crate::extra::{Extra, Extras, Listener, Value};
 use crate::source::ahead::Ahead;
@@ -149,6 +150,9 @@ fn listen(given: &[String]) -> Result<(Vec<Extra>, Listener), Failure> {
     let given = given.iter().map(|text| named(text)).collect::<Result<BTreeMap<_, _>, _>>()?;
     let extra: Vec<Extra> = given.keys().map(|name| Extra::named(name)).collect();
     Extra::check(&extra).map_err(Failure::refused)?;
+    if let Some(why) = denied(given.iter().map(|(name, text)| (name.as_str(), text.as_str()))) {
+        return Err(Failure::broke(why));
+    }
     let ears = Listener::start(&extra, &given).map_err(Failure::refused)?;
     Ok((extra, ears))
 }

@@ -35,15 +35,15 @@ use crate::report::desk::Desk;
 use crate::report::{self, Identity, LastEnd, Pace, ReportSpec, Sink, State};
 use crate::shaper::Region;
 use crate::source::open::{self, Spec};
-use crate::source::{Source, SourceError, Timestamp, may_come};
+use crate::source::{Fault, Source, SourceError, Timestamp, may_come};
 use crate::store::trial;
 use crate::sys::stderr;
 use crate::vitals::Vitals;
 use herald::Herald;
 use keeper::Keeper;
 use notify::Notifier;
-pub use ready::reads_extras;
 use ready::{Ready, prepare};
+pub use ready::{heard, reads_extras};
 use standby::{Pause, StandBy};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -105,13 +105,16 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     let done = lookout(args, &mut runs);
     match &done {
-        Ok(()) => runs.end(LastEnd::Stopped, ""),
+        Ok(LastEnd::Stopped) => runs.end(LastEnd::Stopped, ""),
+        // A service that plays the same recording again and again is no service.
+        Ok(how) => runs.end(*how, "the source has ended"),
         Err(e) => runs.end(LastEnd::Failed, &e.why),
     }
-    done
+    done.map(drop)
 }
 
-fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
+/// Runs until it is told to stop, or the source has ended (`Failed`).
+fn lookout(args: &Args, runs: &mut Runs) -> Result<LastEnd, Failure> {
     let born = Timestamp::now();
     let stop = stop::flag()?;
     // While a recording's last reports wait for a slow reader nobody looks at it, and the signal itself ends the run.
@@ -126,7 +129,9 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
     if pause.runs.too_many() {
         safe_mode(&mut pause)?;
     }
-    let Some(ready) = wait_for_bundle(&mut pause, args.wait, || prepare(args, &config, &store, &board))? else { return Ok(()) };
+    let Some(ready) = wait_for_bundle(&mut pause, args.wait, || prepare(args, &config, &store, &board))? else {
+        return Ok(LastEnd::Stopped);
+    };
     let Pause { notifier, seq, .. } = pause;
     say_what_differs(&ready);
     if ready.chosen.trouble.is_some() || ready.taught.is_none() {
@@ -195,7 +200,7 @@ fn lookout(args: &Args, runs: &mut Runs) -> Result<(), Failure> {
         done = Err(Failure::broke("not all reports of this recording could be written"));
     }
     watch.blackbox.iter_mut().for_each(|b| b.close(DRAIN));
-    done
+    done.map(|()| if stop.load(Ordering::Relaxed) { LastEnd::Stopped } else { LastEnd::Failed })
 }
 
 /// After too many ends in a minute: nothing is watched for a while, and the sinks say so.
@@ -257,12 +262,14 @@ struct Opened {
 
 fn open_source(text: Option<&str>, board: &Board, bundle: &Bundle, wait: bool) -> Result<Opened, Failure> {
     let given = text.map(str::parse::<Spec>).transpose()?;
+    let is_rows = given.as_ref().and_then(Spec::gives_rows) == Some(true);
     let how = open::Options { board: Some(board.camera.clone()), ..open::Options::for_bundle(bundle) };
     let its = board.clone();
     let opener = move || {
         let spec = source_spec(given.as_ref(), &its)?;
-        // A FIFO of rows that nobody has made yet.
-        let awaited = wait && spec.gives_rows() == Some(true) && !Path::new(spec.path()).exists();
+        // A FIFO of rows that nobody has made yet, or that is not ours yet.
+        let there = Path::new(spec.path()).metadata().is_ok_and(|meta| meta.is_file() || meta.is_dir());
+        let awaited = wait && is_rows && how.rows_may_be_live() && !there;
         open::open(&spec, &how).map_err(|e| if awaited { may_come(e) } else { e })
     };
     let (first, mut refusal) = match opener() {
@@ -271,7 +278,16 @@ fn open_source(text: Option<&str>, board: &Board, bundle: &Bundle, wait: bool) -
         Err(e @ SourceError::Lost { .. }) if wait => (None, Some(e)),
         Err(e) => return Err(e.into()),
     };
-    Ok(Opened { first, again: Box::new(move || refusal.take().map_or_else(&opener, Err)) })
+    let live_rows = is_rows && first.as_ref().is_none_or(|source| source.is_live());
+    let again = move || match refusal.take().map_or_else(&opener, Err)? {
+        // It would be played as a recording, in the middle of what is live.
+        source if live_rows && !source.is_live() => {
+            let (device, why) = (source.describe(), "a file, expected a FIFO".into());
+            Err(SourceError::Lost { device, why, fault: Fault::Refuses })
+        }
+        source => Ok(source),
+    };
+    Ok(Opened { first, again: Box::new(again) })
 }
 
 /// The one line that says what runs: version, board, bundle, source.

@@ -1,12 +1,14 @@
 //! What a command works with: bundle, board and configuration, flags over file over board over defaults.
 
 use super::Failure;
+use super::calibrate::piece;
 use crate::bundle::Bundle;
 use crate::config::{Config, MAX_TOML_BYTES, read_file, read_whole};
 use crate::head::Head;
 use crate::novelty::Setup;
 use crate::pipeline::Pipeline;
 use crate::qnn::MAX_THREADS;
+use crate::report::Label;
 use crate::source::Source;
 use crate::source::open::Spec;
 use crate::store::novelty::name;
@@ -160,6 +162,23 @@ fn put_taught(bundle: &mut Bundle, store: &Store) -> Result<(), Failure> {
         bundle.teach(lesson)?;
     }
     Ok(())
+}
+
+/// What a configuration says beside what `calibrate` found: whoever named a class there himself is to be asked before it goes.
+pub fn own_words(config: &Config) -> Config {
+    piece::without(&config.file).ok().flatten().unwrap_or_else(|| config.clone())
+}
+
+/// Do only names stand in a bundle's way that its box need not stop for? Of classes that were taught on another bundle, or that nobody named but
+/// `calibrate`, for this one.
+pub fn spares(config: &Config, bundle: &Bundle, store: &Store) -> bool {
+    let others =
+        store.taught_bundles().into_iter().filter(|other| *other != bundle.hash).filter_map(|other| store.taught(&other).ok()?);
+    let taught =
+        others.flat_map(|lesson| lesson.labels().into_iter().filter_map(|l| Label::try_from(l).ok()).collect::<Vec<_>>());
+    let known: Vec<Label> = bundle.labels.iter().cloned().chain(taught).collect();
+    let words = if piece::of_another(&config.file, &bundle.hash).is_none() { own_words(config) } else { config.clone() };
+    words.names(&known).is_ok()
 }
 
 /// [`not_called`] of a bundle with what was taught on it.

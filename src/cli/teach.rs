@@ -129,7 +129,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         pupil.proves(&lesson, grown).map_err(|why| Failure::refused(format!("{why}; nothing was changed")))?;
     }
     let gone = before.iter().filter(|label| !lesson.labels().contains(&label.as_str()));
-    if let Some((label, key)) = gone.filter_map(|label| Some((label, config.mentions(label)?))).next() {
+    let owner = setup::own_words(&config);
+    if let Some((label, key)) = gone.filter_map(|label| Some((label, owner.mentions(label)?))).next() {
         let file = &config.file;
         return Err(Failure::refused(format!(
             "{file}: {key} names {label}, without which `lookout run` would not start; take it out there first"

@@ -358,7 +358,15 @@ fn wishes(args: &Args, tick_ms: u32) -> Result<Wishes, Failure> {
         Ok((old.to_string(), new.to_string()))
     };
     let rename = args.rename.iter().map(pair).collect::<Result<BTreeMap<_, _>, Failure>>()?;
-    Ok(Wishes { background: args.background.clone(), rename, split: args.split.clone(), rest_is_background: args.rest, tick_ms })
+    let (background, split) = (args.background.clone(), args.split.clone());
+    Ok(Wishes {
+        background,
+        rename,
+        split,
+        rest_is_background: args.rest,
+        overlap: args.unsupervised && args.strange.is_empty(),
+        tick_ms,
+    })
 }
 
 /// `--channels`, or what is seen without it.

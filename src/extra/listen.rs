@@ -11,7 +11,7 @@ use super::nmea::Receiver;
 use super::rows::Rows;
 use super::{Extra, KEPT, Spec, Value};
 use crate::complaint::Complaint;
-use crate::report::port::PortError;
+use crate::report::port::{self, PortError};
 use crate::source::Timestamp;
 use heapless::Deque;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -87,6 +87,15 @@ struct Job {
     spec: Spec,
     /// Place in the device's numbers, number of the extra.
     wanted: Vec<(usize, usize)>,
+}
+
+/// The receiver that this user may not open, of those from which `given` says that numbers come, and what helps. Asked where nobody waits until udev has
+/// given it to its group.
+pub fn denied<'a>(mut given: impl Iterator<Item = (&'a str, &'a str)>) -> Option<String> {
+    given.find_map(|(name, text)| match Spec::read(name, text) {
+        Ok(Spec::Nmea { path, .. }) => Some(format!("{}: {}", path.display(), port::denied(&path)?)),
+        _ => None,
+    })
 }
 
 impl Listener {

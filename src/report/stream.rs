@@ -260,6 +260,7 @@ impl Stream {
                 self.lost(&e.to_string());
                 return Ok(());
             }
+            self.wait_for_reader(outbox)?;
         }
         if self.torn {
             self.torn = self.put(b"\n", outbox)?;
@@ -345,9 +346,14 @@ impl Stream {
     /// Opens the file, and makes it where it is not there; but not on another disk than before: while nothing is mounted there, that would be a file below
     /// the mount.
     fn open(&mut self) -> std::io::Result<()> {
-        let Some(path) = &self.path else { return Ok(()) };
-        let file = append(path, self.is_home())?;
-        self.torn = ends_in_mid_line(path).unwrap_or(true);
+        let Some(path) = self.path.clone() else { return Ok(()) };
+        if self.live && path.metadata().is_ok_and(|m| m.file_type().is_fifo()) {
+            // Its reader made it meanwhile.
+            (self.fifo, self.path, self.file) = (Some(path), None, None);
+            return Ok(());
+        }
+        let file = append(&path, self.is_home())?;
+        self.torn = ends_in_mid_line(&path).unwrap_or(true);
         self.fresh |= file.metadata()?.len() == 0;
         // A link may have taken its place.
         let own = path.canonicalize()?;
@@ -553,6 +559,27 @@ mod tests {
         say("five\n", false);
         // Long, as tests have it: it has made way already.
         assert_eq!(text(&older(&path)), "begin true\nfive\n");
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    /// Where a reader makes a FIFO in the place of the file that could not be had.
+    #[test]
+    fn a_fifo_that_comes_later_is_a_fifo() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let dir = std::env::temp_dir().join(format!("lookout-later-{}", std::process::id()));
+        let (path, outbox) = (dir.join("r.fifo"), Outbox::new(Pace::Live).unwrap());
+        let mut stream = to_file(&path, Pace::Live).unwrap();
+        std::fs::create_dir_all(&dir).unwrap();
+        mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        let reader = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(&path).unwrap();
+        std::thread::sleep(AGAIN);
+        for line in ["one\n", "two\n"] {
+            stream.due = Instant::now(); // as if half a minute had passed
+            assert!(stream.write(line.as_bytes(), &outbox).is_ok());
+        }
+        let mut heard = [0; 64];
+        let n = std::io::Read::read(&mut { reader }, &mut heard).unwrap();
+        assert_eq!(std::str::from_utf8(&heard[..n]), Ok("one\ntwo\n"));
         std::fs::remove_dir_all(dir).unwrap();
     }
 

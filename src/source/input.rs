@@ -133,7 +133,12 @@ impl Input {
     /// Appends to `line` up to and with a line feed, until it holds `limit` bytes, or up to the end of the stream.
     pub fn line(&mut self, line: &mut Vec<u8>, limit: usize) -> Result<(), SourceError> {
         self.pass_over()?;
+        let since = Instant::now();
         while line.len() < limit && line.last() != Some(&b'\n') {
+            // What comes without an end of line is no line yet, however much of it.
+            if since.elapsed() >= PATIENCE {
+                return Err(SourceError::Stalled { waited: PATIENCE });
+            }
             let ready = match self.from.fill_buf() {
                 Ok([]) => break,
                 Ok(ready) => &ready[..ready.len().min(limit - line.len())],
@@ -303,6 +308,25 @@ impl<F: AsFd> Read for Polled<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Half a line comes for ever, as from a program that ends its lines otherwise: whoever waits for it is heard in between.
+    #[test]
+    fn what_never_ends_a_line_stalls_and_keeps_what_came() {
+        struct Drip;
+        impl Read for Drip {
+            fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+                std::thread::sleep(Duration::from_millis(100));
+                buf[0] = b'7';
+                Ok(1)
+            }
+        }
+        let (mut input, mut line) = (Input::new("drip", None, Box::new(Drip)), Vec::new());
+        for _ in 0..2 {
+            let before = line.len();
+            assert!(matches!(input.line(&mut line, 1 << 20), Err(SourceError::Stalled { .. })));
+            assert!(line.len() > before, "what came is kept");
+        }
+    }
 
     #[test]
     fn what_only_the_moment_is_to_blame_for_is_tried_again() {

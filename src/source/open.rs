@@ -9,7 +9,7 @@ use super::images::{Images, is_picture};
 use super::input::{Input, passes, refused, unopened, words};
 use super::late::Late;
 use super::pipe::{Pipe, PipeSpec};
-use super::rows::{Rows, is_rows};
+use super::rows::{Rows, is_rows, may_be_live};
 use super::shaped::Replay;
 use super::v4l2::{self, Camera, CameraSpec};
 use super::{Rate, Source, SourceError};
@@ -70,6 +70,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Are rows of numbers live where they come through a FIFO? Not with a long tick.
+    pub fn rows_may_be_live(&self) -> bool {
+        !self.replay && may_be_live(Rate::per_tick(self.tick_ms))
+    }
+
     /// What this bundle needs.
     pub fn for_bundle(bundle: &Bundle) -> Self {
         let contract = &bundle.contract;

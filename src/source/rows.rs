@@ -22,6 +22,16 @@ const HEADERS: u32 = 8;
 /// The longest that a live source may be silent before it says so: whoever watches it shows every 4 s that he is alive (WatchdogSec).
 const LONGEST: Duration = Duration::from_secs(3);
 
+/// So long a live source may be silent before it is said.
+fn patience(rate: Rate) -> Duration {
+    rate.at(2).since(Timestamp::default()).max(PATIENCE)
+}
+
+/// Are rows of one a tick live where they come through a FIFO?
+pub(super) fn may_be_live(rate: Rate) -> bool {
+    patience(rate) <= LONGEST
+}
+
 /// A file or stream of rows.
 pub struct Rows {
     input: Input,
@@ -54,8 +64,10 @@ impl Rows {
     /// [`SourceError::Refused`] for a missing file.
     pub fn open(path: &str, rate: Rate, columns: Option<usize>, replay: bool) -> Result<Self, SourceError> {
         let input = Input::open(path)?;
-        let patience = rate.at(2).since(Timestamp::default()).max(PATIENCE);
-        let live = !replay && path != "-" && input.bytes.is_none() && patience <= LONGEST;
+        let patience = patience(rate);
+        // A pipe without a name of its own (`<(zcat ...)`) ends with its writer.
+        let named = std::fs::canonicalize(path).is_ok();
+        let live = !replay && named && input.bytes.is_none() && patience <= LONGEST;
         let rows = Self::start(input, rate, columns);
         Ok(if live { Self { live, patience, ..rows } } else { rows })
     }
@@ -331,6 +343,12 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
         assert!(matches!(rows.next(), Err(SourceError::Stalled { .. })));
+        // A pipe without a name of its own ends with its writer.
+        let (end, writer) = std::io::pipe().unwrap();
+        std::io::Write::write_all(&mut { writer }, b"1 2\n").unwrap();
+        let own = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&end));
+        let mut nameless = Rows::open(&own, Rate::per_tick(100), Some(2), false).unwrap();
+        assert!(!nameless.is_live() && nameless.next().unwrap().is_some() && nameless.next().unwrap().is_none());
         let mut replay = open(true);
         write(b"1 2\n");
         assert_eq!(rows.next().unwrap().unwrap().seq, Seq(5));

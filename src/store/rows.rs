@@ -5,7 +5,7 @@
 
 use crate::bundle::{Bundle, plain};
 use crate::config::read_whole;
-use crate::store::{flush_dir, hand_over, leads_to, replace};
+use crate::store::{flush_dir, hand_over, leads_to, make, replace};
 use crc::{CRC_32_ISO_HDLC, Crc};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -45,10 +45,7 @@ impl Kept {
     /// # Errors
     /// The file cannot be made, or another process keeps what it sees in it.
     pub fn open(state: &Path, bundle: &Bundle) -> Result<Self, String> {
-        if !state.exists() {
-            std::fs::create_dir_all(state).map_err(|e| format!("{}: {e}", state.display()))?;
-            hand_over(state);
-        }
+        make(state).map_err(|e| format!("{}: {e}", state.display()))?;
         let path = state.join(NAME);
         let said = |e: std::io::Error| format!("{}: {e}", path.display());
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(said)?;

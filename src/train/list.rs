@@ -87,6 +87,8 @@ pub struct Wishes {
     pub split: Option<PathBuf>,
     /// What no stretch covers is background, instead of being left out.
     pub rest_is_background: bool,
+    /// Two classes may be at one time: none of them is learnt.
+    pub overlap: bool,
     /// For tables that count rows.
     pub tick_ms: u32,
 }
@@ -239,7 +241,9 @@ impl Listing {
         for r in &mut recordings {
             // What is left out is as if it were not listed: it hides no stretch that is, only itself from what the rest is.
             r.spans.sort_by_key(|s| (s.label.is_none(), s.start_ms));
-            one_at_a_time(r, &labels, wishes.tick_ms)?;
+            if !wishes.overlap {
+                one_at_a_time(r, &labels, wishes.tick_ms)?;
+            }
             if stretches && wishes.rest_is_background {
                 // Behind everything that is said: the first span that covers a moment decides.
                 r.spans.push(Span { start_ms: 0, end_ms: u64::MAX, label: background });

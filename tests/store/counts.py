@@ -70,7 +70,7 @@ def starts(state):
     """Starts so far; none where nothing was written yet."""
     try:
         with open(os.path.join(memory(state), "runs")) as f:
-            before, times, end = f.read().splitlines()
+            before, times, end, _ = f.read().splitlines()
     except FileNotFoundError:
         return 0
     # A run that ended as it was asked to begins the count of times anew.

@@ -7,12 +7,16 @@ use super::finding::Finding;
 use crate::config::Config;
 use crate::life::Runs;
 use crate::report::FIRST_YEAR;
+use crate::store::PATH;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Where packages and people put the unit.
 const UNITS: [&str; 3] =
     ["/etc/systemd/system/lookout.service", "/usr/lib/systemd/system/lookout.service", "/lib/systemd/system/lookout.service"];
+
+/// Where changes to it lie.
+const DROP_INS: &str = "/etc/systemd/system/lookout.service.d";
 
 /// Where a service manager keeps what its services run in: cgroups of version 2, 1 and both.
 const SLICES: [&str; 3] =
@@ -38,7 +42,9 @@ pub fn look() -> Vec<Finding> {
 /// What is configured and the service, where it is installed, does not see or may not write. `source`: the recording or pipe; `files`: what reports are
 /// appended to.
 pub fn shut_out(config: &Config, source: Option<&str>, files: &[PathBuf]) -> Vec<Finding> {
-    unit().map(|(_, text)| outside(&text, config, source, files)).unwrap_or_default()
+    // What its owner changed of it (`systemctl edit lookout`) may let in more.
+    let unit = unit().filter(|_| !Path::new(DROP_INS).is_dir());
+    unit.map(|(_, text)| outside(&text, config, source, files)).unwrap_or_default()
 }
 
 fn outside(unit: &str, config: &Config, source: Option<&str>, files: &[PathBuf]) -> Vec<Finding> {
@@ -48,14 +54,15 @@ fn outside(unit: &str, config: &Config, source: Option<&str>, files: &[PathBuf])
     let hidden = |path: &Path| (no_homes && below(path, &HOMES)) || (own_tmp && below(path, &TEMPORARY));
     // A FIFO or a device is written through, also where nothing can be changed.
     let is_through = |path: &Path| std::fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir());
-    let kept = |path: &Path| !strict || path.starts_with(&config.state) || path.starts_with("/run") || is_through(path);
+    let kept = |path: &Path| !strict || path.starts_with(PATH) || path.starts_with(RUNTIME) || is_through(path);
     let read = [("source", source.map(Path::new)), ("bundle", config.bundle.as_deref())];
     let read = read.into_iter().filter_map(|(key, path)| Some((key, path?))).filter(|&(_, path)| hidden(path));
     let written = files.iter().map(|file| ("report", file)).chain(config.blackbox.dir.iter().map(|dir| ("blackbox", dir)));
+    let written = written.chain([("state", &config.state)]);
     let written = written.map(|(key, path)| (key, path.as_path())).filter(|&(_, path)| hidden(path) || !kept(path));
     let note = |(key, path): (&str, &Path), what: &str| {
         let says = format!("{key}: the service {what} {}, its unit shuts it out there", path.display());
-        Finding::note("service", says).fix(format!("take a place in {}", config.state.display()))
+        Finding::note("service", says).fix(format!("take a place in {PATH}"))
     };
     read.map(|one| note(one, "does not see")).chain(written.map(|one| note(one, "may not write"))).collect()
 }
@@ -155,7 +162,7 @@ mod tests {
         assert_eq!(says(), "it runs");
         Runs::begin(Some(&dir)).end(LastEnd::Failed, "no camera");
         Runs::begin(Some(&dir));
-        assert_eq!(says(), "it runs; start 2 since power came on; the last run ended: no camera");
+        assert_eq!(says(), "it runs; start 2 since power came on or it was stopped; the last run ended: no camera");
         std::fs::remove_dir_all(&dir).expect("it was there");
     }
 

@@ -13,33 +13,35 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// One finding each.
-pub fn look(files: &[PathBuf], blackbox: Option<&Path>) -> Vec<Finding> {
+/// One finding each. `live`: what is watched is no recording.
+pub fn look(files: &[PathBuf], blackbox: Option<&Path>, live: bool) -> Vec<Finding> {
     let state = Path::new(PATH);
-    files.iter().map(|path| file(path, state)).chain(blackbox.map(|dir| folder(dir, state))).collect()
+    files.iter().map(|path| file(path, state, live)).chain(blackbox.map(|dir| folder(dir, state))).collect()
 }
 
 /// A file, which is made if it is not there and its folder is.
-fn file(path: &Path, state: &Path) -> Finding {
+fn file(path: &Path, state: &Path, live: bool) -> Finding {
     let at = path.display();
-    let broken = |why: String| {
-        Finding::broken("report", 2, format!("{at}: {why}, and reports go to it"))
+    // Live, `run` goes on without it and has it as soon as it can.
+    let soon = if live { 1 } else { 2 };
+    let broken = |code: u8, why: String| {
+        Finding::broken("report", code, format!("{at}: {why}, and reports go to it"))
             .fix("name another file in `report`, such as file:/var/lib/lookout/reports.nmea")
     };
     let around = above(path);
     let found = match std::fs::metadata(path) {
-        Ok(meta) if meta.is_dir() => return broken("is a folder".into()),
+        Ok(meta) if meta.is_dir() => return broken(2, "is a folder".into()),
         Ok(_) => access(path, Access::WRITE_OK),
-        Err(_) if is_no_folder(around) => return broken(format!("there is no folder {}", around.display())),
+        Err(_) if is_no_folder(around) => return broken(soon, format!("there is no folder {}", around.display())),
         Err(_) if statfs(around).is_ok_and(|disk| disk.f_type == PROC_SUPER_MAGIC) => {
-            return broken("no file can be made there".into());
+            return broken(soon, "no file can be made there".into());
         }
         Err(_) => access(around, Access::WRITE_OK | Access::EXEC_OK),
     };
     match found {
         Ok(()) => theirs("report", path, if path.exists() { path } else { around }, state)
             .unwrap_or_else(|| Finding::ok("report", format!("{at} can be written, reports go to it"))),
-        Err(Errno::ROFS) => broken("is on a disk that is mounted read-only".into()),
+        Err(Errno::ROFS) => broken(soon, "is on a disk that is mounted read-only".into()),
         Err(e) => Finding::note("report", format!("{at}: this user may not write it ({e}); `run` needs one who may")),
     }
 }
@@ -69,6 +71,10 @@ fn folder(dir: &Path, state: &Path) -> Finding {
 fn theirs(area: &'static str, path: &Path, there: &Path, state: &Path) -> Option<Finding> {
     let service = state.metadata().ok().filter(|meta| geteuid().is_root() && meta.uid() != 0)?;
     let meta = there.metadata().ok()?;
+    // A device is the group's, which the unit joins (`SupplementaryGroups`).
+    if !meta.is_file() && !meta.is_dir() {
+        return None;
+    }
     let others = if meta.gid() == service.gid() { 0o020 } else { 0o002 };
     if meta.uid() == service.uid() || meta.mode() & others != 0 {
         return None;
@@ -114,7 +120,7 @@ mod tests {
             (dir.join("new.nmea"), None),
             ("/dev/null".into(), None),
         ] {
-            let found = file(&path, &dir);
+            let found = file(&path, &dir, false);
             assert_eq!(found.is_broken(), words.is_some(), "{found:?}");
             assert!(found.says().contains(words.unwrap_or("can be written")), "{found:?}");
         }
@@ -140,10 +146,10 @@ mod tests {
         let give = |path: &Path| std::os::unix::fs::chown(path, Some(65534), Some(65534)).expect("root gives");
         give(&state);
         let may = |found: Finding| found.says().contains("can be written");
-        let said = format!("{:?}", file(&roots, &state));
+        let said = format!("{:?}", file(&roots, &state, true));
         assert!(said.contains("the service runs as the owner of ") && said.contains("`sudo chown 65534:65534 /"), "{said}");
         give(&roots);
-        assert!(may(file(&roots, &state)) && may(file(&state.join("new.nmea"), &state)));
+        assert!(may(file(&roots, &state, true)) && may(file(&state.join("new.nmea"), &state, true)));
         assert!(may(folder(&state.join("new"), &state)));
         let said = format!("{:?}", folder(&dir.join("new"), &state));
         assert!(said.contains("the service runs as the owner of ") && said.contains("name one below "), "{said}");

@@ -1,8 +1,8 @@
 //! The bundle that runs, and what is made of it for this box before anything is watched.
 //!
 //! Where another bundle runs than the one that was meant, what is configured may not fit it. That is left alone and said: a box that watches
-//! with less is better than one that does not watch. So it is where classes were taught on another bundle, as after an update of the built-in one. The
-//! bundle that was meant is refused for the same. What is to be said of it is said when all is ready: a try that fails is made again every few seconds.
+//! with less is better than one that does not watch. So it is with names of classes that were taught on another bundle, as after an update of the
+//! built-in one, or that only `calibrate` wrote down. The bundle that was meant is refused for anything else. What is to be said of it is said when all is ready: a try that fails is made again every few seconds.
 
 use super::Args;
 use crate::board::{Board, Wiring};
@@ -13,7 +13,7 @@ use crate::cli::setup::{self, Chosen, choose};
 use crate::config::{Config, ConfigError};
 use crate::decision::Thresholds;
 use crate::encoder::Form;
-use crate::extra::Spec;
+use crate::extra::{Extra, listen};
 use crate::gpio::{self, Trouble};
 use crate::novelty::Setup;
 use crate::pipeline::{Options, Pipeline};
@@ -21,6 +21,7 @@ use crate::qnn::Engine;
 use crate::report::{Label, ReportSpec, port};
 use crate::store::{self, Store};
 use log::Level;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// See the module's documentation.
@@ -76,21 +77,22 @@ fn make(
     let (labels, own) = (&bundle.labels, &bundle.contract.decision);
     let elsewhere = setup::taught_elsewhere(bundle, store);
     // Another bundle runs than the one that was meant, or without what was taught.
-    let other = chosen.trouble.is_some() || taught.is_none() || elsewhere.is_some();
+    let other = chosen.trouble.is_some() || taught.is_none();
+    let spared = other || setup::spares(config, bundle, store);
     let mut left_alone = Vec::new();
-    let mut leave = |e: Failure, what: &str| {
-        if !other {
+    let mut leave = |e: Failure, may: bool, what: &str| {
+        if !may {
             return Err(e);
         }
         left_alone.push(format!("{}; {what}", e.why));
         Ok(())
     };
-    config.names(labels).or_else(|e| leave(e.into(), "left alone"))?;
+    config.names(labels).or_else(|e| leave(e.into(), spared, "left alone"))?;
     let extras = bundle.contract.extra.iter().map(|extra| extra.name.as_str());
-    reads_extras(config, extras).or_else(|e| leave(e.into(), "left alone"))?;
-    let wiring = board.wiring(&config.gpio, labels).or_else(|e| leave(e.into(), "no line is driven").map(|()| None))?;
+    reads_extras(config, extras).or_else(|e| leave(e.into(), other, "left alone"))?;
+    let wiring = board.wiring(&config.gpio, labels).or_else(|e| leave(e.into(), other, "no line is driven").map(|()| None))?;
     let fits = config.decisions(own, labels).map(drop);
-    fits.or_else(|e| leave(e.into(), "the bundle's own hold where these do not fit"))?;
+    fits.or_else(|e| leave(e.into(), other, "the bundle's own hold where these do not fit"))?;
     let place = config.place && (bundle.contract.input.is_some() || !other);
     if place != config.place {
         left_alone.push("where something moves cannot be said of rows of numbers; `where` is left alone".into());
@@ -113,11 +115,9 @@ fn make(
         ..Options::default()
     };
     let pipeline = Pipeline::new(bundle, &options)?;
-    match elsewhere {
-        // What its owner configured is of another bundle: a fallback, as where an installed one is broken.
-        Some(what) if chosen.trouble.is_none() && !left_alone.is_empty() => chosen.trouble = Some(what),
-        other => notes.extend(other.map(|what| (Level::Info, what))),
-    }
+    notes.extend(elsewhere.map(|what| (Level::Info, what)));
+    // What its owner configured is of another bundle: a fallback, as where an installed one is broken.
+    chosen.trouble = chosen.trouble.or_else(|| left_alone.first().cloned());
     Ok(Ready { chosen, taught, pipeline, wiring, left_alone, novelty: options.novelty })
 }
 
@@ -127,13 +127,11 @@ fn make(
 /// The first that may not be opened, and the group that helps: exit code 1, since a restart may find it given.
 fn may_be_opened(args: &Args, config: &Config, board: &Board, bundle: &Bundle, wiring: Option<&Wiring>) -> Result<(), Failure> {
     let reports = super::report_specs(args, config, board)?;
-    let ports =
-        reports.iter().filter_map(|spec| if let ReportSpec::Serial { path, .. } = spec { Some(path.clone()) } else { None });
-    let heard = bundle.contract.extra.iter().filter_map(|extra| match Spec::read(&extra.name, config.extra.get(&extra.name)?) {
-        Ok(Spec::Nmea { path, .. }) => Some(path),
+    let shut = reports.iter().find_map(|spec| match spec {
+        ReportSpec::Serial { path, .. } => Some(format!("{}: {}", path.display(), port::denied(path)?)),
         _ => None,
     });
-    if let Some(why) = ports.chain(heard).find_map(|path| Some(format!("{}: {}", path.display(), port::denied(&path)?))) {
+    if let Some(why) = shut.or_else(|| listen::denied(heard(&bundle.contract.extra, &config.extra))) {
         return Err(Failure::broke(why));
     }
     let used = wiring.filter(|w| !w.buttons.is_empty() || (reports.contains(&ReportSpec::Gpio) && !w.is_empty()));
@@ -141,6 +139,11 @@ fn may_be_opened(args: &Args, config: &Config, board: &Board, bundle: &Bundle, w
         Some(Err(Trouble::Denied(why))) => Err(Failure::broke(why)),
         _ => Ok(()),
     }
+}
+
+/// Where the extras of a bundle come from, of those that are given.
+pub fn heard<'a>(extra: &'a [Extra], given: &'a BTreeMap<String, String>) -> impl Iterator<Item = (&'a str, &'a str)> {
+    extra.iter().filter_map(|extra| Some((extra.name.as_str(), given.get(&extra.name)?.as_str())))
 }
 
 /// Does `[extra]` name only what a bundle with these extras reads?

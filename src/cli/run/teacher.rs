@@ -155,7 +155,7 @@ fn keep(room: &Room, label: &Label, example: Option<Example>, hidden: usize) -> 
             format!("kept {label} {}", lesson.shown().filter(|(l, _)| *l == label.as_str()).count())
         }
         // The next start would have no such class.
-        None if let Some(key) = config.mentions(label) => return Err(format!("named by {key}: {label}")),
+        None if let Some(key) = setup::own_words(config).mentions(label) => return Err(format!("named by {key}: {label}")),
         None if lesson.labels().contains(&label.as_str()) => {
             lesson.push(Step::Forgotten { label: label.to_string() });
             format!("forgot {label}")

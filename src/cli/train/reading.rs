@@ -79,7 +79,7 @@ pub fn ticks(
 pub fn warn(sentences: Vec<String>) {
     sentences.iter().take(10).for_each(|why| log::warn!("{why}"));
     if sentences.len() > 10 {
-        log::warn!("and of {} more recordings the like", sentences.len() - 10);
+        log::warn!("and {} more like these", sentences.len() - 10);
     }
 }
 

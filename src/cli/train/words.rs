@@ -6,7 +6,7 @@ use crate::train::judge::{Choice, Figures};
 use crate::train::set::Set;
 use std::path::Path;
 
-/// The first column of the table of classes is at least so wide, letters: with the others a line of 65, which no terminal breaks.
+/// The first column of the table of classes is at least so wide, letters: with the others a line of 66, which no terminal breaks.
 const NARROW: usize = 24;
 
 /// `82.4 % (77 to 87)`. Ticks of one recording are no answers apart from each other: of them the interval is over recordings, or left out where there are
