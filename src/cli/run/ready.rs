@@ -78,7 +78,6 @@ fn make(
     let elsewhere = setup::taught_elsewhere(bundle, store);
     // Another bundle runs than the one that was meant, or without what was taught.
     let other = chosen.trouble.is_some() || taught.is_none();
-    let spared = other || setup::spares(config, bundle, store);
     let mut left_alone = Vec::new();
     let mut leave = |e: Failure, may: bool, what: &str| {
         if !may {
@@ -87,7 +86,7 @@ fn make(
         left_alone.push(format!("{}; {what}", e.why));
         Ok(())
     };
-    config.names(labels).or_else(|e| leave(e.into(), spared, "left alone"))?;
+    config.names(labels).or_else(|e| leave(e.into(), other || setup::spares(config, bundle, store), "left alone"))?;
     let extras = bundle.contract.extra.iter().map(|extra| extra.name.as_str());
     reads_extras(config, extras).or_else(|e| leave(e.into(), other, "left alone"))?;
     let wiring = board.wiring(&config.gpio, labels).or_else(|e| leave(e.into(), other, "no line is driven").map(|()| None))?;
